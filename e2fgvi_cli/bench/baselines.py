@@ -20,6 +20,8 @@ ROWS_AT_ONCE = 32
 
 Picture = NDArray[np.uint8]
 Hole = NDArray[np.generic]
+Clip = Sequence[Picture] | Picture
+HoleClip = Sequence[Hole] | Hole
 
 
 def telea(frame: Picture, hole: Hole, radius: float = TELEA_RADIUS) -> Picture:
@@ -28,7 +30,10 @@ def telea(frame: Picture, hole: Hole, radius: float = TELEA_RADIUS) -> Picture:
     mask = (hole != 0).astype(np.uint8)
     if mask.all():
         return np.zeros_like(frame)
-    filled = cv2.inpaint(frame, mask, radius, cv2.INPAINT_TELEA)
+    # OpenCV reads what lies under a mask that touches the frame's border: a fill must not know it.
+    outside = np.rint(frame[mask == 0].mean(axis=0)).astype(np.uint8)
+    blank = np.where(mask[..., None] != 0, outside, frame)
+    filled = cv2.inpaint(blank, mask, radius, cv2.INPAINT_TELEA)
     return np.where(mask[..., None] != 0, filled, frame)
 
 
@@ -38,7 +43,7 @@ def telea_clip(frames: Iterable[Picture], holes: Iterable[Hole], radius: float =
         yield telea(frame, hole, radius)
 
 
-def median_plate(frames: Sequence[Picture], holes: Sequence[Hole]) -> tuple[Picture, NDArray[np.bool_]]:
+def median_plate(frames: Clip, holes: HoleClip) -> tuple[Picture, NDArray[np.bool_]]:
     """What each pixel shows when it is not a hole: the median over time a channel, for a camera that stands still.
 
     Returns the plate (H, W, 3) and `seen` (H, W), False where the pixel is a hole in every frame (the plate is black
@@ -56,7 +61,7 @@ def median_plate(frames: Sequence[Picture], holes: Sequence[Hole]) -> tuple[Pict
     return plate, seen
 
 
-def median_clip(frames: Sequence[Picture], holes: Sequence[Hole], radius: float = TELEA_RADIUS) -> Iterator[Picture]:
+def median_clip(frames: Clip, holes: HoleClip, radius: float = TELEA_RADIUS) -> Iterator[Picture]:
     """Every frame with the clip's `median_plate` in its hole, and Telea's method where no frame shows the pixel.
 
     Telea's method then starts from the frame with the plate pasted in, so a hole that never moves is Telea's alone.
@@ -83,7 +88,7 @@ def _masked_median(values: NDArray[np.uint8], visible: NDArray[np.bool_]) -> NDA
     return np.where((count > 0)[..., None], middle, 0).astype(np.uint8)
 
 
-def _check_clip(frames: Sequence[Picture], holes: Sequence[Hole]) -> None:
+def _check_clip(frames: Clip, holes: HoleClip) -> None:
     if len(frames) != len(holes) or not len(frames):
         raise InputError(f"{len(holes)} holes for {len(frames)} frames: give one hole a frame, and at least one frame.")
     for index, (frame, hole) in enumerate(zip(frames, holes, strict=True)):
