@@ -21,8 +21,13 @@ HoleArray = NDArray[np.uint8]
 class VideoInfo:
     """What is known of a clip before it is decoded.
 
-    `height`, `width` are the coded size as stored, before any display rotation. `frame_count` is exact for a folder
-    and the container's claim (or None) for a file. `frame_rate` is None where the source has none (a folder).
+    `height`, `width` are the size of the frames the reader yields: as stored, before any display rotation, unless the
+    caller asked for another size (then `stored_size` keeps the original). `frame_count` is exact for a folder and the
+    container's claim (or None) for a file. `frame_rate` is None where the source has none (a folder), and the average
+    where it varies. `rotation` is counter-clockwise degrees to turn for display (0, 90, 180, 270, or another whole
+    number). `time_base` is the unit of the source's time stamps in seconds, `duration` the container's claim in seconds.
+    `display_matrix` holds the nine integers of FFmpeg's display matrix; `color` is (range, matrix, primaries, transfer)
+    in the code points of ITU-T H.273 (2 = unspecified; range 0 unspecified, 1 limited, 2 full).
     """
 
     path: Path
@@ -36,6 +41,21 @@ class VideoInfo:
     codec: str = ""
     pixel_format: str = ""
     rotation: int = 0
+    stored_size: tuple[int, int] | None = None
+    time_base: Fraction | None = None
+    duration: Fraction | None = None
+    bit_rate: int | None = None
+    sample_aspect_ratio: Fraction | None = None
+    color: tuple[int, int, int, int] = (0, 2, 2, 2)
+    display_matrix: tuple[int, ...] | None = None
+    audio_streams: int = 0
+    subtitle_streams: int = 0
+    has_alpha: bool = False
+
+    @property
+    def display_size(self) -> tuple[int, int]:
+        """(height, width) of the frames as a player shows them: swapped for quarter turns, pixels not stretched."""
+        return (self.width, self.height) if self.rotation % 180 == 90 else (self.height, self.width)
 
 
 @dataclass(frozen=True)
@@ -71,3 +91,34 @@ class Window:
     def frames(self) -> tuple[int, ...]:
         """Local frames first, then the references: the order the network expects on its time axis."""
         return self.local + self.reference
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is. `total` is None while the source does not say how long it is."""
+
+    done: int
+    total: int | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a finished run did. Seconds are wall clock and include decoding and encoding; `filled` counts frames with a hole."""
+
+    output: str
+    frames: int
+    filled: int
+    seconds: float
+    peak_memory: int
+    peak_memory_of: str
+    device: str
+    deform_backend: str
+    weights: str
+    size: tuple[int, int]
+    notices: tuple[str, ...] = ()
+    scores: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def seconds_per_frame(self) -> float:
+        """Wall clock a frame of the clip, filled or not."""
+        return self.seconds / max(self.frames, 1)

@@ -54,7 +54,9 @@ def attention_plan(grid: tuple[int, int], config: E2FGVIConfig, device: torch.de
     (th, tw), (wh, ww), (ey, ex) = grid, config.window, config.expansion
     rows, columns = th // wh, tw // ww
     shifts = list(product((ey, -ey), (ex, -ex)))
-    ring = [(divmod(i % (wh * ww), ww), shifts[i // (wh * ww)]) for i in rolled_indices(config.window, config.expansion)]
+    ring = [
+        (divmod(i % (wh * ww), ww), shifts[i // (wh * ww)]) for i in rolled_indices(config.window, config.expansion)
+    ]
     offsets = [*product(range(wh), range(ww)), *((r + dy, c + dx) for (r, c), (dy, dx) in ring)]
     groups: dict[int, tuple[list[int], list[list[int]]]] = {}
     for number, (i, j) in enumerate(product(range(rows), range(columns))):
@@ -146,9 +148,10 @@ class FocalBlock(nn.Module):
         super().__init__()
         self.config = config
         d, tokens = config.embed_dim, config.window[0] * config.window[1]
-        self.pool_layers = nn.ModuleList([nn.Linear(tokens, 1)])
-        nn.init.constant_(self.pool_layers[0].weight, 1 / tokens)
-        nn.init.zeros_(self.pool_layers[0].bias)
+        pool = nn.Linear(tokens, 1)
+        nn.init.constant_(pool.weight, 1 / tokens)
+        nn.init.zeros_(pool.bias)
+        self.pool_layers = nn.ModuleList([pool])  # index 0 of a list: the published key
         self.norm1 = nn.LayerNorm(d)
         self.attn = FocalAttention(config)
         self.norm2 = nn.LayerNorm(d)

@@ -47,8 +47,10 @@ class E2FGVIConfig:
         if self.embed_dim % self.num_heads:
             raise ValueError(f"embed_dim {self.embed_dim} is not a multiple of num_heads {self.num_heads}")
         if self.mlp_dim % self.split_kernel**2:
-            raise ValueError(f"mlp_dim {self.mlp_dim} is not a multiple of split_kernel squared ({self.split_kernel**2})")
-        object.__setattr__(self, "window", tuple(self.window))
+            raise ValueError(
+                f"mlp_dim {self.mlp_dim} is not a multiple of split_kernel squared ({self.split_kernel**2})"
+            )
+        object.__setattr__(self, "window", tuple(self.window))  # JSON gives a list
 
     @property
     def size_multiple(self) -> tuple[int, int]:
@@ -77,4 +79,4 @@ class E2FGVIConfig:
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise ValueError(f"unknown configuration {sorted(unknown)}: the file was written by a newer version")
-        return cls(**{k: tuple(v) if k == "window" else v for k, v in values.items()})
+        return cls(**values)

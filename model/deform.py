@@ -193,7 +193,9 @@ def _probe(function: DeformConv, device: torch.device) -> None:
         out = function(one, one.new_zeros(1, 18, 3, 3), one.new_ones(1, 9, 3, 3), one, None, padding=1)
         centre = float(out[0, 0, 1, 1])
     except (RuntimeError, NotImplementedError, TypeError) as error:
-        raise BackendUnavailableError(f"the operator fails on {device}: {str(error).strip().splitlines()[0]}") from error
+        raise BackendUnavailableError(
+            f"the operator fails on {device}: {str(error).strip().splitlines()[0]}"
+        ) from error
     if centre != 9.0:
         raise BackendUnavailableError(f"the operator computes {centre} instead of 9 on {device}")
 

@@ -7,6 +7,7 @@ Shape legend: b batch, c channels, h w grid.
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -70,7 +71,7 @@ class _SPyNetLevel(nn.Module):
         widths = (8, 32, 64, 32, 16, 2)
         last = len(widths) - 2
         self.basic_module = nn.Sequential(
-            *(_ConvReLU(a, b, relu=i < last) for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)))
+            *(_ConvReLU(a, b, relu=i < last) for i, (a, b) in enumerate(pairwise(widths)))
         )
 
     def forward(self, x: Tensor) -> Tensor:

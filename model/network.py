@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import FocalBlock
+from .attention import FocalBlock, rolled_indices
 from .autoencoder import Decoder, Encoder
 from .config import ENCODER_STRIDE, E2FGVIConfig
 from .deform import DeformBackend, select_backend
-from .flow import SPyNet
+from .flow import IMAGENET_MEAN, IMAGENET_STD, SPyNet
 from .propagation import FeaturePropagation
 from .tokens import SoftComposition, SoftSplit
 
@@ -97,3 +97,13 @@ class E2FGVIHQ(nn.Module):
         for name, size, multiple in zip(("height", "width"), frames.shape[-2:], self.config.size_multiple, strict=True):
             if size % multiple or not size:
                 raise ValueError(f"{name} {size} is not a multiple of {multiple}: pad the frames and crop the result")
+
+
+def constant_buffers(config: E2FGVIConfig) -> dict[str, Tensor]:
+    """The entries of the state dict that are constants of the architecture, not weights, with their values."""
+    rolled = torch.tensor(rolled_indices(config.window, config.expansion))
+    return {
+        "update_spynet.mean": torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1),
+        "update_spynet.std": torch.tensor(IMAGENET_STD).view(1, 3, 1, 1),
+        **{f"transformer.{i}.attn.valid_ind_rolled": rolled for i in range(config.num_blocks)},
+    }

@@ -32,6 +32,10 @@ class SecondOrderAlignment(nn.Module):
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         # Two offsets and one modulation for every tap of every group.
         outputs = 3 * KERNEL**2 * self.groups
+        last = nn.Conv2d(c, outputs, 3, padding=1)
+        # Starts as "follow the flow": no learned displacement, every tap at half weight.
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
         self.conv_offset = nn.Sequential(
             nn.Conv2d(3 * c + 2 * ORDER, c, 3, padding=1),
             nn.LeakyReLU(0.1, inplace=True),
@@ -39,12 +43,8 @@ class SecondOrderAlignment(nn.Module):
             nn.LeakyReLU(0.1, inplace=True),
             nn.Conv2d(c, c, 3, padding=1),
             nn.LeakyReLU(0.1, inplace=True),
-            nn.Conv2d(c, outputs, 3, padding=1),
+            last,
         )
-        # Starts as "follow the flow": no learned displacement, every tap at half weight.
-        last = self.conv_offset[-1]
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
 
     def forward(self, previous: Tensor, condition: Tensor, flow_1: Tensor, flow_2: Tensor) -> Tensor:
         """previous: (b, 2c, h, w); condition: (b, 3c, h, w); flow_1, flow_2: (b, 2, h, w) to the one and the two before."""

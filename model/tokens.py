@@ -11,6 +11,7 @@ Shape legend: n frames, c channels of the map, d token dimension, h w feature gr
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,9 @@ def _output_padding(size: int, tokens: int, config: E2FGVIConfig) -> int:
     return size - ((tokens - 1) * config.split_stride - 2 * config.split_padding + config.split_kernel)
 
 
-def compose_patches(tokens: Tensor, weight: Tensor, bias: Tensor, size: tuple[int, int], config: E2FGVIConfig) -> Tensor:
+def compose_patches(
+    tokens: Tensor, weight: Tensor, bias: Tensor, size: tuple[int, int], config: E2FGVIConfig
+) -> Tensor:
     """Linear then fold (overlaps summed), as one transposed convolution.
 
     tokens: (n, d, th, tw). weight: (c * k * k, d), bias: (c * k * k,), the Linear's. Returns (n, c, h, w), `size` = (h, w).
@@ -31,11 +34,15 @@ def compose_patches(tokens: Tensor, weight: Tensor, bias: Tensor, size: tuple[in
     k = config.split_kernel
     grid = (tokens.shape[-2], tokens.shape[-1])
     padding = tuple(_output_padding(s, t, config) for s, t in zip(size, grid, strict=True))
-    options = {"stride": config.split_stride, "padding": config.split_padding, "output_padding": padding}
-    out = F.conv_transpose2d(tokens, weight.t().reshape(-1, weight.shape[0] // k**2, k, k), **options)
+
+    def fold(x: Tensor, kernel: Tensor) -> Tensor:
+        return F.conv_transpose2d(
+            x, kernel, stride=config.split_stride, padding=config.split_padding, output_padding=padding
+        )
+
     # The bias of the Linear is added once for every patch that covers a pixel: a map that depends on the size only.
     ones = tokens.new_ones(1, 1, *grid)
-    return out + F.conv_transpose2d(ones, bias.view(1, -1, k, k).to(tokens.dtype), **options)
+    return fold(tokens, weight.t().reshape(-1, weight.shape[0] // k**2, k, k)) + fold(ones, bias.view(1, -1, k, k))
 
 
 def split_patches(x: Tensor, weight: Tensor, bias: Tensor, config: E2FGVIConfig) -> Tensor:
@@ -97,9 +104,16 @@ class FusionFeedForward(nn.Module):
         self.conv1 = nn.Sequential(nn.Linear(config.embed_dim, config.mlp_dim))
         self.conv2 = nn.Sequential(nn.GELU(), nn.Linear(config.mlp_dim, config.embed_dim))
 
+    @property
+    def _first(self) -> nn.Linear:
+        return cast(nn.Linear, self.conv1[0])
+
+    @property
+    def _second(self) -> nn.Linear:
+        return cast(nn.Linear, self.conv2[1])
+
     def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
         """tokens: (n, th, tw, d); `size`: (h, w) of the feature grid. Same shape back."""
-        first, activation, second = self.conv1[0], self.conv2[0], self.conv2[1]
-        folded = compose_patches(tokens.permute(0, 3, 1, 2), first.weight, first.bias, size, self.config)
-        mixed = activation(folded / _coverage(size, self.config, folded.dtype, folded.device))
-        return split_patches(mixed, second.weight, second.bias, self.config).permute(0, 2, 3, 1)
+        folded = compose_patches(tokens.permute(0, 3, 1, 2), self._first.weight, self._first.bias, size, self.config)
+        mixed = F.gelu(folded / _coverage(size, self.config, folded.dtype, folded.device))
+        return split_patches(mixed, self._second.weight, self._second.bias, self.config).permute(0, 2, 3, 1)
