@@ -1,0 +1,169 @@
+"""What the mask options of the command line mean, parsed into frozen values. Standard library only."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..errors import UsageError
+
+_NUMBER = r"[+-]?\d+(?:\.\d+)?"
+_RANGE = re.compile(r"^(\d*)(-?)(\d*)$")
+_DILATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(px|%)?$")
+MAX_DILATION_PIXELS = 10_000
+
+
+@dataclass(frozen=True)
+class Dilation:
+    """How far a hole grows: `amount` in pixels ("px") or in percent of the frame's height ("%").
+
+    `shape` "disc" grows by Euclidean distance; "cross" repeats a 3x3 cross, as the published program does.
+    """
+
+    amount: float = 4.0
+    unit: Literal["px", "%"] = "px"
+    shape: Literal["disc", "cross"] = "disc"
+
+    @classmethod
+    def parse(cls, text: str) -> Dilation:
+        """From "4", "4px" or "1%". Raises `UsageError`."""
+        match = _DILATION.match(text.strip())
+        if match is None:
+            raise UsageError(
+                f"--mask-dilation {text!r} is no size; give pixels such as 4 or 4px, or percent such as 1%"
+            )
+        amount, unit = float(match[1]), "%" if match[2] == "%" else "px"
+        if amount > (100 if unit == "%" else MAX_DILATION_PIXELS):
+            raise UsageError(f"--mask-dilation {text!r} is larger than any frame; give at most 100% or 10000px")
+        return cls(amount, "%" if unit == "%" else "px")
+
+    def pixels(self, height: int) -> int:
+        """Radius in whole pixels for a frame of this height; a percentage above 0 is at least one pixel."""
+        if self.unit == "px":
+            return round(self.amount)
+        return max(round(self.amount / 100 * height), 1) if self.amount > 0 else 0
+
+
+@dataclass(frozen=True)
+class FrameRange:
+    """Frames `start` to `end`, both included; `end` None = to the last."""
+
+    start: int = 0
+    end: int | None = None
+
+    def __contains__(self, index: int) -> bool:
+        return index >= self.start and (self.end is None or index <= self.end)
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in pixels of the frame as displayed: left, top, width, height."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    frames: FrameRange = field(default_factory=FrameRange)
+
+
+@dataclass(frozen=True)
+class Polygon:
+    """Corner points (x, y) in pixels of the frame as displayed, at least three."""
+
+    points: tuple[tuple[float, float], ...]
+    frames: FrameRange = field(default_factory=FrameRange)
+
+
+def _split_range(text: str, option: str) -> tuple[str, FrameRange]:
+    """ "SHAPE@start-end" into the shape's text and the frames; without "@" every frame."""
+    shape, at, span = text.strip().partition("@")
+    if not at:
+        return shape, FrameRange()
+    match = _RANGE.match(span.strip())
+    if match is None or not (match[1] or match[3]):
+        raise UsageError(f"{option} {text!r}: {span!r} is no frame range; write @10, @10-50, @10- or @-50")
+    start = int(match[1] or 0)
+    end = int(match[3]) if match[3] else (None if match[2] else start)
+    if end is not None and end < start:
+        raise UsageError(f"{option} {text!r}: the frame range ends before it starts; write the smaller number first")
+    return shape, FrameRange(start, end)
+
+
+def _numbers(text: str, option: str, whole: str) -> list[float]:
+    parts = [part for part in re.split(r"[\s,;]+", text.strip()) if part]
+    if not all(re.fullmatch(_NUMBER, part) for part in parts):
+        wrong = next(part for part in parts if not re.fullmatch(_NUMBER, part))
+        raise UsageError(f"{option} {whole!r}: {wrong!r} is no number of pixels; use plain numbers")
+    return [float(part) for part in parts]
+
+
+def parse_box(text: str) -> Box:
+    """From "x,y,w,h", "x,y,w,h@start-end", "...@start-" or "...@frame". Raises `UsageError`."""
+    shape, frames = _split_range(text, "--mask-box")
+    numbers = _numbers(shape, "--mask-box", text)
+    if len(numbers) != 4:
+        raise UsageError(
+            f"--mask-box {text!r} has {len(numbers)} numbers; write x,y,width,height, such as 20,30,100,40"
+        )
+    x, y, width, height = numbers
+    if width <= 0 or height <= 0:
+        raise UsageError(f"--mask-box {text!r}: width and height must be above 0")
+    return Box(x, y, width, height, frames)
+
+
+def parse_polygon(text: str) -> Polygon:
+    """From "x,y x,y x,y[@start-end]" (commas, semicolons and spaces all separate). Raises `UsageError`."""
+    shape, frames = _split_range(text, "--mask-polygon")
+    numbers = _numbers(shape, "--mask-polygon", text)
+    if len(numbers) < 6 or len(numbers) % 2:
+        raise UsageError(
+            f"--mask-polygon {text!r} has {len(numbers)} numbers; write at least three points, such as 10,10 60,10 35,50"
+        )
+    return Polygon(tuple(zip(numbers[::2], numbers[1::2], strict=True)), frames)
+
+
+def parse_ids(text: str) -> frozenset[int]:
+    """From "1,3" (0..65535, 0 being the background of most tools). Raises `UsageError`."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdecimal() and int(part) <= 65535 for part in parts):
+        raise UsageError(f"--mask-ids {text!r} is no list of object numbers; write them with commas, such as 1,3")
+    return frozenset(int(part) for part in parts)
+
+
+@dataclass(frozen=True)
+class MaskOptions:
+    """How masks become holes. The order is: ids or threshold, invert, boxes and polygons, union, resize, dilation.
+
+    `threshold` 0..255 (a pixel above it is hole), `feather` pixels outside the hole over which the fill fades out,
+    `union` N = a frame's hole is that of N frames before to N after together, `ids` object numbers of palette or id
+    images (None = threshold, or for coloured palettes every object).
+    """
+
+    threshold: int = 127
+    dilation: Dilation = field(default_factory=Dilation)
+    invert: bool = False
+    feather: float = 0.0
+    union: int = 0
+    ids: frozenset[int] | None = None
+    boxes: tuple[Box, ...] = ()
+    polygons: tuple[Polygon, ...] = ()
+    any_value: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 254:
+            raise UsageError(f"--mask-threshold {self.threshold} leaves nothing; give a level from 0 to 254")
+        if not 0 <= self.feather <= 1000:
+            raise UsageError(f"--mask-feather {self.feather} is out of range; give 0 to 1000 pixels")
+        if not 0 <= self.union <= 1000:
+            raise UsageError(f"--mask-union {self.union} is out of range; give 0 to 1000 frames")
+
+    def shapes_at(self, index: int) -> tuple[Box | Polygon, ...]:
+        """The boxes and polygons that cover frame `index`."""
+        shapes: tuple[Box | Polygon, ...] = (*self.boxes, *self.polygons)
+        return tuple(shape for shape in shapes if index in shape.frames)
+
+    @classmethod
+    def published(cls) -> MaskOptions:
+        """As the published program: any gray value above 0, resized nearest, a 3x3 cross dilated four times."""
+        return cls(threshold=0, dilation=Dilation(4, "px", "cross"), any_value=True)

@@ -1,0 +1,303 @@
+"""Which encoder, container and pixel format an output gets, and every combination that cannot be, said before any work."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import av
+
+from ..errors import UsageError
+from ..types import VideoInfo
+from . import images, native
+
+CONTAINERS = {"mp4": "mp4", "m4v": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm", "avi": "avi"}
+_CODECS_OF = {
+    "mp4": ("h264", "h265", "vp9"),
+    "mov": ("h264", "h265", "prores"),
+    "matroska": ("h264", "h265", "prores", "ffv1", "vp9"),
+    "webm": ("vp9",),
+    "avi": ("h264", "ffv1"),
+}
+CODECS = ("auto", "h264", "h265", "prores", "ffv1", "vp9", "png")
+_ENCODERS = {"h264": "libx264", "h265": "libx265", "prores": "prores_ks", "ffv1": "ffv1", "vp9": "libvpx-vp9"}
+_FROM_SOURCE = {
+    "h264": "h264",
+    "hevc": "h265",
+    "prores": "prores",
+    "ffv1": "ffv1",
+    "vp9": "vp9",
+    "vp8": "vp9",
+    "av1": "vp9",
+}
+_LOSSLESS_SOURCES = frozenset({"rawvideo", "huffyuv", "ffvhuff", "utvideo", "png", "qtrle", "v210", "magicyuv"})
+_DEFAULT_CRF = {"h264": 18, "h265": 20, "vp9": 24}
+_MAX_CRF = {"h264": 51, "h265": 51, "vp9": 63}
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """How the result is written. `codec` one of `CODECS`; `crf` quality (lower is better) where the codec has one;
+    `bitrate` "match" (that of the source) or bits a second; `container` overrides the suffix; `frame_rate` replaces the
+    source's time stamps by a constant rate; `overwrite` allows the target to exist."""
+
+    codec: str = "auto"
+    crf: int | None = None
+    bitrate: Literal["match"] | int | None = None
+    lossless: bool = False
+    container: str | None = None
+    frame_rate: Fraction | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """A decided output: `container` is FFmpeg's name of it, None for an image sequence; `codec` ours, `encoder` FFmpeg's."""
+
+    codec: str
+    container: str | None
+    encoder: str = ""
+    pixel_format: str = ""
+    bit_rate: int | None = None
+    options: tuple[tuple[str, str], ...] = ()
+    lossless: bool = False
+
+
+def is_image_sequence(target: Path, options: OutputOptions) -> bool:
+    """Whether the target is a folder of images: no suffix, an existing folder, or the codec png."""
+    if options.codec == "png":
+        return True
+    return target.is_dir() or (not target.suffix and options.container is None)
+
+
+def choose(target: Path, info: VideoInfo, options: OutputOptions) -> Encoding:
+    """The encoding for a target. Raises `UsageError` for what contradicts itself or cannot be written."""
+    _check_values(options)
+    if is_image_sequence(target, options):
+        _check_image_sequence(target, options)
+        return Encoding("png", None, lossless=True)
+    container = _container(target, options)
+    codec = _codec(container, info, options)
+    if codec not in _CODECS_OF[container]:
+        allowed = ", ".join(_CODECS_OF[container])
+        raise UsageError(f"--codec {codec} does not go into {_suffix_of(container)} files (these take {allowed})")
+    _check_quality(codec, options)
+    encoder, pixel_format = _pixel_format(codec, info, options)
+    return Encoding(
+        codec,
+        container,
+        encoder,
+        pixel_format,
+        _bit_rate(info, options),
+        _encoder_options(codec, encoder, pixel_format, options),
+        options.lossless or codec == "ffv1",
+    )
+
+
+def _check_values(options: OutputOptions) -> None:
+    if options.codec not in CODECS:
+        raise UsageError(f"--codec {options.codec} is unknown; choose {', '.join(CODECS)}")
+    if options.container is not None and options.container not in CONTAINERS:
+        raise UsageError(f"--container {options.container} is unknown; choose {', '.join(CONTAINERS)}")
+    if options.frame_rate is not None and options.frame_rate <= 0:
+        raise UsageError(f"a frame rate of {options.frame_rate} is not possible; give one above 0")
+    if isinstance(options.bitrate, int) and options.bitrate <= 0:
+        raise UsageError(f"--bitrate {options.bitrate} is not possible; give bits a second, such as 5000000, or match")
+    chosen = [
+        name
+        for name, given in (
+            ("--crf", options.crf is not None),
+            ("--bitrate", options.bitrate is not None),
+            ("--lossless", options.lossless),
+        )
+        if given
+    ]
+    if len(chosen) > 1:
+        raise UsageError(f"{' and '.join(chosen)} contradict each other; give one of them")
+
+
+def _check_image_sequence(target: Path, options: OutputOptions) -> None:
+    if target.suffix.lower().lstrip(".") in CONTAINERS and not target.is_dir():
+        raise UsageError(
+            f"--codec png writes a folder of images, and {target} is named like a video; drop {target.suffix}"
+        )
+    if images.is_image_path(target) and not target.is_dir():
+        raise UsageError(f"the output {target} is named like one image; give a folder for frames, or a video name")
+    if options.container is not None:
+        raise UsageError(f"--container {options.container} does not apply to a folder of images; give a video name")
+    if options.codec not in ("auto", "png"):
+        raise UsageError(
+            f"--codec {options.codec} needs a video file, and {target} is a folder; name it {target.name}.mkv"
+        )
+    if options.crf is not None or options.bitrate is not None:
+        raise UsageError("--crf and --bitrate do not apply to PNG frames, which are lossless; leave them out")
+
+
+def _container(target: Path, options: OutputOptions) -> str:
+    suffix = target.suffix.lower().lstrip(".")
+    if options.container is not None:
+        return CONTAINERS[options.container]
+    if suffix not in CONTAINERS:
+        raise UsageError(
+            f"the output {target} ends in {target.suffix!r}, which is no container known here; "
+            f"use {', '.join('.' + name for name in CONTAINERS)}, or a folder for frames"
+        )
+    return CONTAINERS[suffix]
+
+
+def _suffix_of(container: str) -> str:
+    return next("." + suffix for suffix, name in CONTAINERS.items() if name == container)
+
+
+def _codec(container: str, info: VideoInfo, options: OutputOptions) -> str:
+    if options.codec != "auto":
+        return options.codec
+    allowed = _CODECS_OF[container]
+    wished = [_FROM_SOURCE.get(info.codec, "")]
+    if info.codec in _LOSSLESS_SOURCES:
+        wished.append("ffv1")
+    if info.bit_depth > 8 or info.codec == "av1":
+        wished.append("h265")
+    wished += ["h264", *allowed]
+    return next(codec for codec in wished if codec in allowed)
+
+
+def _check_quality(codec: str, options: OutputOptions) -> None:
+    if options.crf is not None and codec not in _MAX_CRF:
+        raise UsageError(f"--crf does not apply to {codec}, which has no such scale; leave it out")
+    if options.crf is not None and not 0 <= options.crf <= _MAX_CRF[codec]:
+        raise UsageError(f"--crf {options.crf} is out of range for {codec}; give 0 to {_MAX_CRF[codec]}")
+    if options.bitrate is not None and codec not in _MAX_CRF:
+        raise UsageError(f"--bitrate does not apply to {codec}; use h264, h265 or vp9")
+    if options.lossless and codec == "prores":
+        raise UsageError("--lossless: ProRes is never lossless; use --codec ffv1 (mkv), h264 or h265")
+
+
+@functools.cache
+def encoder_formats(encoder: str) -> tuple[str, ...]:
+    """Pixel formats an FFmpeg encoder of this PyAV takes; empty if the encoder is not built in."""
+    try:
+        return tuple(video_format.name for video_format in av.codec.Codec(encoder, "w").video_formats or ())
+    except av.codec.codec.UnknownCodecError:
+        return ()
+
+
+def _pixel_format(codec: str, info: VideoInfo, options: OutputOptions) -> tuple[str, str]:
+    """(encoder, pixel format): the source's own where the encoder takes it, else the nearest that loses least."""
+    encoder = _ENCODERS[codec]
+    available = encoder_formats(encoder)
+    if not available:
+        raise UsageError(f"this PyAV has no {encoder} encoder for {codec}; choose another --codec")
+    source = _source_format(info)
+    wished = [source, _without_j(source), *_LOSSLESS_EQUIVALENT.get(source, ())]
+    for name in wished:
+        if name in available:
+            return encoder, name
+    if codec == "h264" and options.lossless and source in _RGB8:
+        return "libx264rgb", "rgb24"
+    if options.lossless or codec == "ffv1":
+        raise UsageError(
+            f"{codec} cannot hold the source's {source} pixels without loss; use --codec ffv1 with an mkv output"
+            if codec != "ffv1"
+            else f"ffv1 cannot hold the source's {source} pixels; use --codec png for frames"
+        )
+    return encoder, _nearest(source, available)
+
+
+_RGB8 = frozenset({"rgb24", "bgr24", "rgb0", "bgr0", "0rgb", "0bgr", "gbrp"})
+# formats into which a source converts without changing a sample, by preference
+_LOSSLESS_EQUIVALENT = {
+    "rgb24": ("gbrp", "bgr0"),
+    "bgr24": ("gbrp", "bgr0"),
+    "rgb0": ("gbrp", "bgr0"),
+    "0rgb": ("gbrp", "bgr0"),
+    "0bgr": ("gbrp", "bgr0"),
+    "bgr0": ("gbrp",),
+    "gbrp": ("bgr0",),
+    "rgba": ("gbrap", "bgra"),
+    "argb": ("gbrap", "bgra"),
+    "abgr": ("gbrap", "bgra"),
+    "bgra": ("gbrap",),
+    "gbrap": ("bgra",),
+    "rgb48le": ("gbrp16le",),
+    "rgba64le": ("gbrap16le",),
+}
+
+
+def _source_format(info: VideoInfo) -> str:
+    """The viewable pixel format the frames of this source have."""
+    if info.is_folder:
+        deep = info.bit_depth > 8
+        if info.pixel_format == "gray":
+            return "gray16le" if deep else "gray"
+        alpha = info.pixel_format == "rgba"
+        return ("rgba64le" if alpha else "rgb48le") if deep else ("rgba" if alpha else "rgb24")
+    return native.viewable_format(av.VideoFormat(info.pixel_format))
+
+
+def _without_j(name: str) -> str:
+    return name.replace("yuvj", "yuv")
+
+
+def _nearest(source: str, available: tuple[str, ...]) -> str:
+    """The encoder's format that keeps most: alpha if it can, then the chroma (4:2:0 for RGB, as players expect), then depth."""
+    layout = native.require_layout(source)
+    sampling = {(1, 1): 444, (1, 2): 422, (2, 2): 420, (2, 1): 420, (1, 4): 422, (4, 4): 420}[layout.subsampling]
+    if layout.kind != "yuv":
+        sampling = 420
+    candidates = [
+        candidate
+        for candidate in map(native.layout_of, available)
+        if candidate is not None and candidate.kind == "yuv" and not candidate.forced_full_range
+    ]
+
+    def loss(candidate: native.PixelLayout) -> tuple[bool, bool, int, int]:
+        kept = int({(1, 1): 444, (1, 2): 422, (2, 2): 420}.get(candidate.subsampling, 400))
+        return (
+            candidate.alpha != layout.alpha,
+            kept < sampling,
+            abs(min(layout.depth, 12 if sampling > 420 else 10) - candidate.depth),
+            kept - sampling,
+        )
+
+    return min(candidates, key=loss).name
+
+
+def _bit_rate(info: VideoInfo, options: OutputOptions) -> int | None:
+    if options.bitrate != "match":
+        return options.bitrate
+    if info.bit_rate is None:
+        raise UsageError(f"--bitrate match: {info.path} has no bit rate to match; give a number or --crf")
+    return info.bit_rate
+
+
+def _encoder_options(
+    codec: str, encoder: str, pixel_format: str, options: OutputOptions
+) -> tuple[tuple[str, str], ...]:
+    """FFmpeg's options for the encoder. Rate control: lossless, a bit rate, or constant quality."""
+    crf = options.crf if options.crf is not None else _DEFAULT_CRF.get(codec, 0)
+    constant_quality = options.bitrate is None and not options.lossless
+    chosen: dict[str, str] = {}
+    if codec == "h264":
+        chosen = {"preset": "medium"}
+        chosen |= {"qp": "0"} if options.lossless else {"crf": str(crf)} if constant_quality else {}
+    elif codec == "h265":
+        chosen = {"preset": "medium", "x265-params": "log-level=error" + (":lossless=1" if options.lossless else "")}
+        chosen |= {"crf": str(crf)} if constant_quality else {}
+    elif codec == "vp9":
+        chosen = {"row-mt": "1", "cpu-used": "4", "deadline": "good"}
+        chosen |= {"lossless": "1"} if options.lossless else {"crf": str(crf), "b": "0"} if constant_quality else {}
+    elif codec == "prores":
+        chosen = {"profile": "4" if "444" in pixel_format else "3", "vendor": "apl0"}
+    elif codec == "ffv1":
+        chosen = {"level": "3", "g": "1", "slicecrc": "1"}
+    assert encoder, codec
+    return tuple(chosen.items())
+
+
+def stream_fits(container: Any, codec_name: str) -> bool:
+    """Whether an open output container of PyAV takes a stream of this codec."""
+    return codec_name in container.supported_codecs

@@ -1,0 +1,86 @@
+"""Finished frames as a folder of images with the source's names: PNG of 8 or 16 bits, EXR where the source was EXR."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import masks
+from ..errors import InputError
+from ..types import Frame, PixelArray, VideoInfo
+from . import images, native, target
+
+
+class FolderWriter:
+    """Context manager; images go to a folder beside the target that takes its name when complete.
+
+    Frames of a video file are numbered from 000000 and turned as a player would show them, since PNG has no such tag.
+    """
+
+    def __init__(self, path: Path, info: VideoInfo) -> None:
+        self.notices: list[str] = []
+        self._path, self._info = path, info
+        self._names: set[str] = set()
+
+    def __enter__(self) -> FolderWriter:
+        self._temporary = target.temporary_beside(self._path)
+        try:
+            self._temporary.mkdir()
+        except OSError as error:
+            raise InputError(f"the output {self._path} cannot be written: {error.strerror or error}") from error
+        return self
+
+    def write(self, frame: Frame, filled: PixelArray | None, alpha: NDArray[np.float32] | None) -> None:
+        """Write one image; outside `alpha` above 0 its samples are the source's (a video's as converted to RGB)."""
+        samples = self._samples(frame, filled, alpha)
+        file = self._temporary / self._name(frame, samples)
+        try:
+            images.write_image(file, samples)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise InputError(
+                    f"no space left for the output {self._path}; free some, or choose another folder"
+                ) from error
+            raise
+
+    def _samples(self, frame: Frame, filled: PixelArray | None, alpha: NDArray[np.float32] | None) -> NDArray[Any]:
+        source = frame.native
+        samples = source.samples if isinstance(source, images.ImageNative) else self._video_samples(frame)
+        if filled is not None and alpha is not None:
+            samples = images.blend(samples, filled, alpha)
+        if self._info.rotation and not isinstance(source, images.ImageNative):
+            samples = masks.turn_to_display(samples, self._info.rotation)
+        return samples
+
+    def _video_samples(self, frame: Frame) -> NDArray[Any]:
+        """RGB, with the alpha plane where the video has one."""
+        if not isinstance(frame.native, av.VideoFrame):
+            return frame.rgb
+        alpha = native.alpha_of(frame.native)
+        return frame.rgb if alpha is None else np.dstack([frame.rgb, alpha])
+
+    def _name(self, frame: Frame, samples: NDArray[Any]) -> str:
+        suffix = ".exr" if samples.dtype == np.float32 else ".png"
+        name = f"{Path(frame.name).stem}{suffix}" if frame.name else f"{frame.index:06d}{suffix}"
+        if name in self._names:  # a.jpg and a.bmp in one folder
+            name = f"{frame.name}{suffix}"
+        self._names.add(name)
+        return name
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            target.discard(self._temporary)
+            return
+        try:
+            target.publish(self._temporary, self._path)
+        except BaseException:
+            target.discard(self._temporary)
+            raise

@@ -1,0 +1,209 @@
+"""What a source is, before the work starts: folder or file, size, rate, tags; and why it cannot be used, in one sentence."""
+
+from __future__ import annotations
+
+import re
+import struct
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+from ..errors import InputError
+from ..types import VideoInfo
+from . import images, native
+
+# demuxers that accept text or lists of other things and would call a README a video
+_NOT_VIDEO_FORMATS = frozenset({"tty", "lrc", "srt", "ass", "webvtt", "concat", "hls", "dash", "ffmetadata", "jacosub"})
+_DURATION_TAG = re.compile(r"^(\d+):(\d\d):(\d\d(?:\.\d+)?)$")
+
+
+def open_container(path: Path) -> Any:
+    """`av.open` for reading a local file, with the reasons it fails as `InputError`."""
+    if not path.exists():
+        raise InputError(f"there is no file or folder {path}; check the path")
+    try:
+        container = av.open(str(path), metadata_errors="replace")
+    except PermissionError as error:
+        raise InputError(f"cannot read {path}: permission denied") from error
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise InputError(
+            f"{path} is no video file, or its header is damaged ({_reason(error)}); give a video or a folder of images"
+        ) from error
+    if set(container.format.name.split(",")) & _NOT_VIDEO_FORMATS:
+        container.close()
+        raise InputError(f"{path} is no video file; give a video or a folder of images")
+    return container
+
+
+def _reason(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error)
+
+
+def main_video_stream(container: Any, path: Path) -> Any:
+    """The first video stream that is no cover picture. Raises `InputError` if there is none."""
+    for stream in container.streams.video:
+        if not is_cover_picture(stream):
+            if stream.codec_context is None:
+                raise InputError(f"{path}: no decoder for its video stream; convert it to H.264 first")
+            return stream
+    kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+    raise InputError(f"{path} has no video stream (it holds {kinds}); give a file with a picture")
+
+
+def is_cover_picture(stream: Any) -> bool:
+    """Whether a video stream is a still attached to the file, such as an album cover."""
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def probe(path: Path) -> VideoInfo:
+    """Read the header and the first picture of a folder, an image or a video file. Raises `InputError`."""
+    if not path.exists():
+        raise InputError(f"there is no file or folder {path}; check the path")
+    if path.is_dir() or images.is_image_path(path):
+        return _probe_images(path)
+    with open_container(path) as container:
+        stream = main_video_stream(container, path)
+        return _video_info(path, container, stream, _first_frame(container, stream, path))
+
+
+def image_list(path: Path) -> list[Path]:
+    """The images of a folder in order, or the one image. Raises `InputError` for an empty folder or mixed sizes."""
+    if not path.is_dir():
+        return [path]
+    found = images.list_images(path)
+    if not found:
+        raise InputError(f"folder {path} holds no images (png, jpg, tiff, webp, bmp, exr); give the folder of frames")
+    first_size: tuple[int, int] | None = None
+    first_path = found[0]
+    for file in found:
+        size = images.quick_size(file)
+        if size is not None and first_size is None:
+            first_size, first_path = size, file
+        elif size is not None and size != first_size:
+            assert first_size is not None
+            raise mixed_sizes(first_path, first_size, file, size)
+    return found
+
+
+def mixed_sizes(first: Path, first_size: tuple[int, int], other: Path, other_size: tuple[int, int]) -> InputError:
+    """The error for two frames of a folder whose sizes (height, width) differ."""
+    return InputError(
+        f"the frames differ in size: {first} is {first_size[1]}x{first_size[0]}, "
+        f"{other} is {other_size[1]}x{other_size[0]}; export them at one size"
+    )
+
+
+def _probe_images(path: Path) -> VideoInfo:
+    files = image_list(path)
+    samples = images.read_image(files[0])
+    deep = samples.dtype.itemsize > 1
+    return VideoInfo(
+        path=path,
+        is_folder=True,
+        height=samples.shape[0],
+        width=samples.shape[1],
+        frame_count=len(files),
+        frame_rate=None,
+        bit_depth=16 if deep else 8,
+        codec=files[0].suffix.lower().lstrip("."),
+        pixel_format="gray" if samples.ndim == 2 else ("rgba" if samples.shape[2] == 4 else "rgb"),
+        has_alpha=samples.ndim == 3 and samples.shape[2] == 4,
+    )
+
+
+def _first_frame(container: Any, stream: Any, path: Path) -> av.VideoFrame:
+    for packet in container.demux(stream):
+        try:
+            for frame in packet.decode():
+                return frame
+        except av.FFmpegError:
+            continue
+    raise InputError(f"no frame of {path} can be decoded; the file is damaged or its codec is not supported")
+
+
+def _video_info(path: Path, container: Any, stream: Any, frame: av.VideoFrame) -> VideoInfo:
+    layout = native.require_layout(native.viewable_format(frame.format))
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    duration = claimed_duration(container, stream)
+    return VideoInfo(
+        path=path,
+        is_folder=False,
+        height=frame.height,
+        width=frame.width,
+        frame_count=claimed_frames(stream, duration),
+        frame_rate=stream_rate(stream),
+        bit_depth=layout.depth,
+        has_audio=bool(container.streams.audio),
+        codec=stream.codec_context.codec.canonical_name,
+        pixel_format=frame.format.name,
+        rotation=frame.rotation % 360,
+        time_base=stream.time_base,
+        duration=duration,
+        bit_rate=_bit_rate(path, container, stream, duration),
+        sample_aspect_ratio=stream.sample_aspect_ratio or None,
+        color=(
+            native.colour.RANGE_FULL if layout.forced_full_range else int(frame.color_range),
+            int(frame.colorspace),
+            int(frame.color_primaries),
+            int(frame.color_trc),
+        ),
+        display_matrix=struct.unpack("<9i", bytes(matrix)) if matrix is not None else None,
+        audio_streams=len(container.streams.audio),
+        subtitle_streams=len(container.streams.subtitles),
+        has_alpha=layout.alpha,
+    )
+
+
+def stream_rate(stream: Any) -> Fraction | None:
+    """Frames a second: the average where the container knows it, else FFmpeg's guess."""
+    return stream.average_rate or stream.guessed_rate or None
+
+
+def claimed_duration(container: Any, stream: Any) -> Fraction | None:
+    """Seconds the video stream should last by the container's own word, or None."""
+    if stream.duration is not None and stream.time_base:
+        return Fraction(stream.duration) * stream.time_base
+    tag = _DURATION_TAG.match(stream.metadata.get("DURATION", ""))
+    if tag:
+        return int(tag[1]) * 3600 + int(tag[2]) * 60 + Fraction(tag[3])
+    if container.duration is not None and len(container.streams) == 1:
+        return Fraction(container.duration, av.time_base)
+    return None
+
+
+def claimed_frames(stream: Any, duration: Fraction | None) -> int | None:
+    """The number of frames the container speaks of; from the duration where it only knows that."""
+    if stream.frames:
+        return int(stream.frames)
+    for key in ("NUMBER_OF_FRAMES", "NUMBER_OF_FRAMES-eng"):
+        if stream.metadata.get(key, "").isdecimal():
+            return int(stream.metadata[key])
+    rate = stream_rate(stream)
+    return round(duration * rate) or None if duration and rate else None
+
+
+def _bit_rate(path: Path, container: Any, stream: Any, duration: Fraction | None) -> int | None:
+    if stream.codec_context.bit_rate:
+        return int(stream.codec_context.bit_rate)
+    seconds = duration or (Fraction(container.duration, av.time_base) if container.duration else None)
+    if not seconds:
+        return None
+    sound = sum(int(other.codec_context.bit_rate or 0) for other in container.streams.audio)
+    return max(int(path.stat().st_size * 8 / seconds) - sound, 1)
+
+
+def count_frames(path: Path) -> int:
+    """Frames of a folder or of a video's packets, counted without decoding (packets an edit list hides are left out)."""
+    if path.is_dir() or images.is_image_path(path):
+        return len(image_list(path))
+    with open_container(path) as container:
+        stream = main_video_stream(container, path)
+        count = 0
+        try:
+            for packet in container.demux(stream):
+                count += packet.size > 0 and not packet.is_discard
+        except av.FFmpegError:
+            return count
+        return count
