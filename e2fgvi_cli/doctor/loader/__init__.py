@@ -1,0 +1,1 @@
+"""How each platform's loader finds libraries and symbols, replayed on files without loading them."""
