@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.checkpoint import Checkpoint, CheckpointError, load_network, read_checkpoint
+from model.checkpoint import Checkpoint, CheckpointError, load_network, read_checkpoint, read_spynet
 from model.deform import BackendUnavailableError, DeformBackend, select_backend
 from model.network import E2FGVIHQ
 
@@ -32,6 +32,14 @@ def read_weights(path: Path) -> Checkpoint:
     """`model.checkpoint.read_checkpoint` with errors that end the program properly (`WeightsError`)."""
     try:
         return read_checkpoint(path)
+    except CheckpointError as error:
+        raise WeightsError(str(error)) from error
+
+
+def read_spynet_weights(path: Path) -> dict[str, Tensor]:
+    """`model.checkpoint.read_spynet` with errors that end the program properly (`WeightsError`)."""
+    try:
+        return read_spynet(path)
     except CheckpointError as error:
         raise WeightsError(str(error)) from error
 

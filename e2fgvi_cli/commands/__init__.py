@@ -1,0 +1,1 @@
+"""One thin file a subcommand: parse, call, report. Heavy imports happen inside the functions."""

@@ -1,0 +1,343 @@
+"""`e2fgvi inpaint`: the main job."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..options import InpaintOptions
+    from ..types import Progress, Summary
+
+INPUT, WHAT, FILL, OUT, PUBLISHED = "Input", "Mask", "Filling", "Output", "Names of the published program"
+
+
+def inpaint(
+    video: Path = typer.Option(
+        ..., "--video", "-v", help="Folder of frames, or any video file.", rich_help_panel=INPUT
+    ),
+    mask: Path = typer.Option(
+        None,
+        "--mask",
+        "-m",
+        help="What to remove, white: a folder, one image for all frames, or a video.",
+        rich_help_panel=INPUT,
+    ),
+    size: str = typer.Option(
+        None, "--size", metavar="WxH", help="Resize the frames first (default: never).", rich_help_panel=INPUT
+    ),
+    reference: Path = typer.Option(
+        None,
+        "--reference",
+        help="The true background, if you have it: prints PSNR and SSIM in the hole.",
+        rich_help_panel=INPUT,
+    ),
+    mask_threshold: int = typer.Option(
+        None, help="Levels above this are hole, 0-254 (default 127).", rich_help_panel=WHAT
+    ),
+    mask_dilation: str = typer.Option(
+        None,
+        metavar="SIZE",
+        help="Grow the hole: pixels (4, 4px) or percent of the height (1%). Default 4px.",
+        rich_help_panel=WHAT,
+    ),
+    mask_feather: float = typer.Option(
+        None, help="Fade the fill out over so many pixels around the hole.", rich_help_panel=WHAT
+    ),
+    mask_invert: bool = typer.Option(False, "--mask-invert", help="Black is the hole.", rich_help_panel=WHAT),
+    mask_union: int = typer.Option(
+        None, help="A hole also covers those of N frames before and after.", rich_help_panel=WHAT
+    ),
+    mask_ids: str = typer.Option(
+        None, metavar="IDS", help="Objects of palette or id images, such as 1,3.", rich_help_panel=WHAT
+    ),
+    mask_box: list[str] = typer.Option(
+        [], metavar="X,Y,W,H[@A-B]", help="A rectangle, for frames A to B; may be repeated.", rich_help_panel=WHAT
+    ),
+    mask_polygon: list[str] = typer.Option(
+        [], metavar='"X,Y X,Y ..[@A-B]"', help="A polygon, for frames A to B; may be repeated.", rich_help_panel=WHAT
+    ),
+    weights: str = typer.Option(
+        "open",
+        "--weights",
+        "--ckpt",
+        "-c",
+        help="A known name (`e2fgvi weights list`) or a file.",
+        rich_help_panel=FILL,
+    ),
+    device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=FILL),
+    deform: str = typer.Option(
+        "auto", help="Deformable convolution: auto, torchvision, mmcv, torch, approximate.", rich_help_panel=FILL
+    ),
+    neighbor_stride: int = typer.Option(
+        5, "--neighbor-stride", "--neighbor_stride", help="Window hop and radius, in frames.", rich_help_panel=FILL
+    ),
+    reference_stride: int = typer.Option(
+        10, "--reference-stride", "--step", help="Distance of reference frames.", rich_help_panel=FILL
+    ),
+    max_references: str = typer.Option(
+        None,
+        "--max-references",
+        "--num_ref",
+        metavar="N|all",
+        help="Reference frames a window (default 6).",
+        rich_help_panel=FILL,
+    ),
+    cuts: bool = typer.Option(True, "--cuts/--no-cuts", help="Detect shots and keep them apart.", rich_help_panel=FILL),
+    compat: str = typer.Option(
+        None,
+        metavar="released",
+        help="Compute exactly as the published program, defects included.",
+        rich_help_panel=FILL,
+    ),
+    output: Path = typer.Option(
+        None,
+        "--output",
+        "-o",
+        help="Video file or folder of frames (default results/NAME_inpainted.mp4).",
+        rich_help_panel=OUT,
+    ),
+    save_frames: Path = typer.Option(
+        None, metavar="DIR", help="Also write every frame as an image.", rich_help_panel=OUT
+    ),
+    codec: str = typer.Option("auto", help="auto, h264, h265, prores, ffv1, vp9 or png.", rich_help_panel=OUT),
+    crf: int = typer.Option(None, help="Quality of h264, h265, vp9: lower is better.", rich_help_panel=OUT),
+    bitrate: str = typer.Option(
+        None, metavar="match|BITS", help="As the source, or bits a second.", rich_help_panel=OUT
+    ),
+    lossless: bool = typer.Option(False, "--lossless", help="Encode without loss.", rich_help_panel=OUT),
+    container: str = typer.Option(None, help="mp4, mov, mkv, webm or avi (default: by suffix).", rich_help_panel=OUT),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace an existing output.", rich_help_panel=OUT),
+    as_json: bool = typer.Option(
+        False, "--json", help="One JSON object on standard output at the end.", rich_help_panel=OUT
+    ),
+    quiet: bool = typer.Option(False, "--quiet", "-q", help="Errors only.", rich_help_panel=OUT),
+    model: str = typer.Option("e2fgvi_hq", "--model", help="e2fgvi_hq.", rich_help_panel=PUBLISHED),
+    savefps: str = typer.Option(
+        None,
+        "--savefps",
+        metavar="FPS",
+        help="Output rate instead of the source's (also 30000/1001).",
+        rich_help_panel=PUBLISHED,
+    ),
+    set_size: bool = typer.Option(False, "--set_size", hidden=True),
+    width: int = typer.Option(None, "--width", hidden=True),
+    height: int = typer.Option(None, "--height", hidden=True),
+) -> None:
+    """Fill the masked part of a clip.
+
+    Keeps size, frame rate, audio and everything outside the mask.
+
+    e2fgvi inpaint --video clip.mp4 --mask masks/ --output clean.mp4
+    """
+    values = {k: v for k, v in locals().items() if k not in ("as_json", "quiet")}
+    if model != "e2fgvi_hq":
+        raise UsageError(_explain_model(model))
+    options = _options(values)
+    from ..pipeline import inpaint as run
+
+    with _Reporter(quiet) as reporter:
+        summary = run(options, on_progress=reporter.progress, on_notice=reporter.notice)
+    if not quiet:
+        _print_summary(summary)
+    if as_json:
+        record = {**asdict(summary), "seconds_per_frame": summary.seconds_per_frame}
+        typer.echo(json.dumps(record))
+
+
+def _explain_model(model: str) -> str:
+    if model == "e2fgvi":
+        return "--model e2fgvi is the network fixed to 432x240; this program runs e2fgvi_hq, which takes any size: drop --model"
+    return f"--model {model!r} is unknown: this program runs e2fgvi_hq"
+
+
+def _options(given: dict[str, Any]) -> InpaintOptions:
+    """Command-line values as one checked `InpaintOptions`."""
+    from ..options import InpaintOptions, default_output
+    from ..streaming import WindowOptions
+    from ..video import OutputOptions
+
+    released = _is_released(given)
+    references = _parse_references(given["max_references"], default=None if released else WindowOptions.max_references)
+    return InpaintOptions(
+        video=given["video"],
+        mask=given["mask"],
+        output=given["output"] or default_output(given["video"]),
+        frames_dir=given["save_frames"],
+        weights=given["weights"],
+        device=given["device"],
+        deform=given["deform"],
+        windows=WindowOptions(given["neighbor_stride"], given["reference_stride"], references, released),
+        masking=_mask_options(given, released),
+        encoding=OutputOptions(
+            codec=given["codec"],
+            crf=given["crf"],
+            bitrate=_parse_bitrate(given["bitrate"]),
+            lossless=given["lossless"],
+            container=given["container"],
+            frame_rate=_parse_rate(given["savefps"]),
+            overwrite=given["overwrite"],
+        ),
+        size=_parse_size(given),
+        detect_cuts=given["cuts"] and not released,
+        reference=given["reference"],
+    )
+
+
+_FIXED_BY_COMPAT = ("mask_threshold", "mask_dilation", "mask_feather", "mask_union", "mask_ids")
+
+
+def _is_released(given: dict[str, Any]) -> bool:
+    if given["compat"] is None:
+        return False
+    if given["compat"] != "released":
+        raise UsageError(f"--compat {given['compat']!r} is unknown: the only one is released")
+    for name in _FIXED_BY_COMPAT:
+        if given[name] is not None:
+            raise UsageError(f"--compat released fixes the masks: drop --{name.replace('_', '-')}")
+    return True
+
+
+def _mask_options(given: dict[str, Any], released: bool) -> Any:
+    from dataclasses import replace
+
+    from ..masks import Dilation, MaskOptions, parse_box, parse_ids, parse_polygon
+
+    shapes = {
+        "invert": given["mask_invert"],
+        "boxes": tuple(parse_box(text) for text in given["mask_box"]),
+        "polygons": tuple(parse_polygon(text) for text in given["mask_polygon"]),
+    }
+    if released:
+        return replace(MaskOptions.published(), **shapes)
+    parsers = {"mask_dilation": Dilation.parse, "mask_ids": parse_ids}
+    chosen = {
+        name.removeprefix("mask_"): parsers.get(name, lambda value: value)(given[name])
+        for name in _FIXED_BY_COMPAT
+        if given[name] is not None
+    }
+    return MaskOptions(**chosen, **shapes)
+
+
+def _parse_references(text: str | None, default: int | None) -> int | None:
+    if text is None:
+        return default
+    if text in ("all", "-1"):  # -1 is the published program's word for it
+        return None
+    if not text.isdecimal():
+        raise UsageError(f"--max-references {text!r} is no number of frames: use 0 or more, or all")
+    return int(text)
+
+
+def _parse_size(given: dict[str, Any]) -> tuple[int, int] | None:
+    """(height, width) from --size WxH, or from the published --set_size --width W --height H."""
+    text = given["size"]
+    if given["set_size"]:
+        if text is not None or not given["width"] or not given["height"]:
+            raise UsageError("--set_size needs --width and --height (and no --size): better write --size WxH")
+        return given["height"], given["width"]
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(p.isascii() and p.isdecimal() for p in parts):
+        raise UsageError(f"--size {text!r} is no size: write width x height, such as 432x240")
+    return int(parts[1]), int(parts[0])
+
+
+def _parse_bitrate(text: str | None) -> Any:
+    if text is None or text == "match":
+        return text
+    if not text.isdecimal():
+        raise UsageError(f"--bitrate {text!r} is no rate: use match, or bits a second such as 5000000")
+    return int(text)
+
+
+def _parse_rate(text: str | None) -> Any:
+    from fractions import Fraction
+
+    if text is None:
+        return None
+    try:
+        return Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise UsageError(f"--savefps {text!r} is no frame rate: use a number such as 25 or 30000/1001") from None
+
+
+class _Reporter:
+    """Progress and notices on standard error: a bar on a terminal, a plain line now and then elsewhere."""
+
+    PLAIN_LINES = 10
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._bar: Any = None
+        self._printed = -1
+
+    def __enter__(self) -> _Reporter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def notice(self, text: str) -> None:
+        if self._quiet:
+            return
+        if self._bar is not None:
+            self._bar.clear()
+        typer.echo(text, err=True)
+
+    def progress(self, progress: Progress) -> None:
+        if self._quiet:
+            return
+        if not sys.stderr.isatty():
+            self._plain(progress)
+            return
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=progress.total, unit="frame", desc="inpaint", dynamic_ncols=True)
+        self._bar.update(progress.done - self._bar.n)
+
+    def _plain(self, progress: Progress) -> None:
+        total = progress.total
+        tenth = progress.done * self.PLAIN_LINES // total if total else progress.done // 100
+        if tenth > self._printed:
+            self._printed = tenth
+            typer.echo(f"{progress.done}{f' of {total}' if total else ''} frames", err=True)
+
+
+def _print_summary(summary: Summary) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    height, width = summary.size
+    rows = {
+        "output": summary.output,
+        "frames": f"{summary.frames} of {width}x{height}, {summary.filled} with a hole",
+        "time": f"{summary.seconds:.1f} s, {summary.seconds_per_frame:.3f} s a frame",
+        "peak memory": f"{summary.peak_memory / 2**30:.2f} GiB ({summary.peak_memory_of})",
+        "device": summary.device,
+        "deformable convolution": summary.deform_backend,
+        "weights": summary.weights,
+    }
+    names = {
+        "hole_psnr": "PSNR in the hole",
+        "hole_ssim": "SSIM in the hole",
+        "composite_psnr": "PSNR of the whole frame",
+    }
+    units = {"hole_psnr": " dB", "composite_psnr": " dB"}
+    for key, name in names.items():
+        if key in summary.scores:
+            rows[name] = f"{summary.scores[key]:.{2 if key in units else 4}f}{units.get(key, '')}"
+    for name, value in rows.items():
+        table.add_row(name, value)
+    Console(stderr=True, soft_wrap=True).print(table)

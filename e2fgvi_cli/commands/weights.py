@@ -1,0 +1,137 @@
+"""`e2fgvi weights`: list, verify, import and fetch checkpoints."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import typer
+
+from ..errors import WeightsError
+
+weights_app = typer.Typer(no_args_is_help=True, help="List, verify, import and fetch the network's weights.")
+
+
+@weights_app.command("list")
+def list_weights(as_json: bool = typer.Option(False, "--json", help="One JSON array on standard output.")) -> None:
+    """The weights this program knows, and where they are on this machine."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..weights import DEFAULT, KNOWN, find
+
+    rows = [(w, find(w)) for w in KNOWN.values()]
+    if as_json:
+        entries = [
+            {
+                "name": w.name,
+                "file": w.filename,
+                "path": str(p) if p else None,
+                "sha256": w.sha256,
+                "licence": w.licence,
+            }
+            for w, p in rows
+        ]
+        typer.echo(json.dumps(entries, indent=2))
+        return
+    table = Table("name", "what", "licence", "on this machine")
+    for w, p in rows:
+        name = f"{w.name} (default)" if w.name == DEFAULT else w.name
+        table.add_row(name, w.what, w.licence, str(p) if p else f"no: e2fgvi weights fetch {w.name}")
+    Console().print(table)
+
+
+@weights_app.command()
+def verify(
+    file: str = typer.Argument("open", help="A known name or a file."),
+    as_json: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
+) -> None:
+    """Check a file: its hash, then that it loads as E2FGVI-HQ, and say what it states about itself."""
+    from ..engine import read_weights
+    from ..weights import KNOWN, identify, resolve, sha256
+
+    path = resolve(file)
+    digest = sha256(path)
+    known = identify(digest)
+    expected = next((w for w in KNOWN.values() if w.filename == path.name), None)
+    if known is not None and known.name == "spynet":
+        facts = {"path": str(path), "sha256": digest, "known_as": known.name, "licence": known.licence}
+    else:
+        checkpoint = read_weights(path)
+        facts = {
+            "path": str(path),
+            "sha256": digest,
+            "known_as": known.name if known else None,
+            "storage": checkpoint.storage,
+            "backward_flow_order": checkpoint.config.backward_flow_order,
+            "licence": known.licence if known else checkpoint.licence,
+            "training": checkpoint.metadata.get("training"),
+        }
+    if expected is not None and known is None:
+        raise WeightsError(
+            f"{path} is not the known file of that name: its SHA-256 is {digest}, expected {expected.sha256}; "
+            f"run `e2fgvi weights fetch {expected.name}` or rename it"
+        )
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    for name, value in facts.items():
+        if value is not None:
+            typer.echo(f"{name.replace('_', ' ')}: {value}")
+
+
+@weights_app.command("import")
+def import_weights(
+    file: Path = typer.Argument(..., help="A checkpoint: .pth or safetensors."),
+    name: str = typer.Option(None, "--name", help="File name to store it under (default: its own)."),
+) -> None:
+    """Check a file and copy it into this user's weights folder, where its name is enough for --weights."""
+    from ..engine import read_spynet_weights, read_weights
+    from ..weights import identify, sha256, user_folder
+
+    if not file.is_file():
+        raise WeightsError(f"weights file {file} does not exist: give the path of a .pth or .safetensors file")
+    known = identify(sha256(file))
+    if known is not None and known.name == "spynet":
+        read_spynet_weights(file)
+    else:
+        read_weights(file)
+    target = user_folder() / (name or (known.filename if known else file.name))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(target.name + ".part")
+        shutil.copyfile(file, partial)
+        partial.replace(target)
+    except OSError as error:
+        raise WeightsError(
+            f"cannot write {target}: {error.strerror or error}; set E2FGVI_WEIGHTS_DIR to another folder"
+        ) from error
+    typer.echo(f"{target}" + (f" (known as {known.name!r}, {known.licence})" if known else ""))
+
+
+@weights_app.command()
+def fetch(
+    name: str = typer.Argument("published", help="A known name, see `e2fgvi weights list`."),
+    quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress."),
+) -> None:
+    """Download known weights, continuing an earlier attempt, and check their hash."""
+    from tqdm import tqdm
+
+    from ..download import fetch as download
+    from ..weights import by_name, find
+
+    known = by_name(name)
+    present = find(known)
+    if present is not None:
+        typer.echo(str(present))
+        return
+    typer.echo(f"{known.filename}: licence {known.licence}", err=True)
+    with tqdm(unit="B", unit_scale=True, unit_divisor=1024, disable=quiet, desc=known.filename) as bar:
+
+        def show(done: int, total: int | None) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        path = download(known, on_progress=show)
+    typer.echo(str(path))

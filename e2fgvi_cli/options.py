@@ -1,0 +1,57 @@
+"""Everything `inpaint` can be asked, as one frozen value. Cheap to import: neither torch nor PyAV."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .errors import UsageError
+from .masks import MaskOptions
+from .streaming import WindowOptions
+from .video.codecs import OutputOptions
+
+
+@dataclass(frozen=True)
+class InpaintOptions:
+    """One job. Cross-field rules are checked here, once, before anything is opened.
+
+    video: folder of frames or video file. mask: folder, single image or video; None only if `masking` draws boxes or polygons.
+    output: video file or, without a suffix, a folder of frames. frames_dir: also write every frame there as an image.
+    weights: a known name or a path. device: auto, cpu, cuda, cuda:N, mps. deform: auto or a backend's name.
+    size: (height, width) to resize the frames to; None keeps the source's. detect_cuts: windows never cross a shot's end.
+    reference: clip of the true background to score the fill against. verify: re-read the output and compare.
+    """
+
+    video: Path
+    mask: Path | None
+    output: Path
+    frames_dir: Path | None = None
+    weights: str = "open"
+    device: str = "auto"
+    deform: str = "auto"
+    windows: WindowOptions = field(default_factory=WindowOptions)
+    masking: MaskOptions = field(default_factory=MaskOptions)
+    encoding: OutputOptions = field(default_factory=OutputOptions)
+    size: tuple[int, int] | None = None
+    detect_cuts: bool = True
+    reference: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.windows.neighbor_stride < 1:
+            raise UsageError(f"--neighbor-stride {self.windows.neighbor_stride} is too small: use 1 or more")
+        if self.windows.reference_stride < 1:
+            raise UsageError(f"--reference-stride {self.windows.reference_stride} is too small: use 1 or more")
+        if self.windows.max_references is not None and self.windows.max_references < 0:
+            raise UsageError(f"--max-references {self.windows.max_references} is too small: use 0 or more, or all")
+        if self.size is not None and min(self.size) < 1:
+            raise UsageError(f"--size {self.size[1]}x{self.size[0]} is too small: use at least 1x1")
+        if self.frames_dir is not None and self.frames_dir == self.output:
+            raise UsageError(f"--output and --save-frames are both {self.output}: give two names, or only one of them")
+
+
+def default_output(video: Path) -> Path:
+    """results/NAME_inpainted.mp4, where NAME is the clip's (the parent's for a folder called "frames" or "images")."""
+    name = video.name if video.is_dir() else video.stem
+    if video.is_dir() and name.lower() in ("frames", "images", "rgb") and video.resolve().parent.name:
+        name = video.resolve().parent.name
+    return Path("results") / f"{name}_inpainted.mp4"
