@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import av
 
@@ -296,8 +296,3 @@ def _encoder_options(
         chosen = {"level": "3", "g": "1", "slicecrc": "1"}
     assert encoder, codec
     return tuple(chosen.items())
-
-
-def stream_fits(container: Any, codec_name: str) -> bool:
-    """Whether an open output container of PyAV takes a stream of this codec."""
-    return codec_name in container.supported_codecs

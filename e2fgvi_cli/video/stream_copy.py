@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import io
 from fractions import Fraction
 from typing import Any
@@ -16,6 +16,8 @@ from .codecs import CONTAINERS, Encoding, OutputOptions
 
 # what a muxer writes about itself, or what another field already carries
 _NOT_METADATA = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder", "rotate", "duration"})
+# what mkvmerge notes about a stream, no longer true of the new one
+_STATISTICS = ("_statistics", "number_of_", "bps")
 # keys that the mp4 and mov muxers keep by themselves; others need their key-value table
 _PLAIN_MP4_KEYS = frozenset(
     {"title", "artist", "album", "album_artist", "comment", "genre", "composer", "date", "copyright", "description"}
@@ -23,11 +25,18 @@ _PLAIN_MP4_KEYS = frozenset(
 )
 
 
-@functools.cache
-def supported_codecs(container: str) -> frozenset[str]:
-    """Names of the codecs an FFmpeg muxer takes."""
-    with av.open(io.BytesIO(), "w", format=container) as probe_container:
-        return frozenset(probe_container.supported_codecs)
+def fits(stream: Any, container: str) -> bool:
+    """Whether FFmpeg's muxer `container` takes a copy of this stream, found by writing a header with it alone."""
+    scratch = av.open(io.BytesIO(), "w", format=container)
+    try:
+        scratch.add_stream_from_template(stream, opaque=True)
+        scratch.start_encoding()
+    except (ValueError, av.FFmpegError):
+        return False
+    finally:
+        with contextlib.suppress(ValueError, av.FFmpegError):
+            scratch.close()
+    return True
 
 
 def check_streams_fit(info: VideoInfo, encoding: Encoding, options: OutputOptions) -> None:
@@ -36,17 +45,17 @@ def check_streams_fit(info: VideoInfo, encoding: Encoding, options: OutputOption
         return
     with probe.open_container(info.path) as container:
         for stream in container.streams.audio:
-            name = stream.codec_context.codec.canonical_name
-            if stream.codec_context.codec.name not in supported_codecs(encoding.container):
-                homes = [suffix for suffix, other in CONTAINERS.items() if _takes(other, stream)]
+            if not fits(stream, encoding.container):
+                homes = [f".{suffix}" for suffix, other in CONTAINERS.items() if fits(stream, other)]
                 raise UsageError(
-                    f"the source's sound ({name}) does not fit into {encoding.container}; "
-                    f"write {' or '.join('.' + suffix for suffix in homes) or 'frames'} instead"
+                    f"the source's sound ({stream_name(stream)}) does not fit into {encoding.container}; "
+                    f"write {' or '.join(homes) or 'frames'} instead"
                 )
 
 
-def _takes(container: str, stream: Any) -> bool:
-    return stream.codec_context.codec.name in supported_codecs(container)
+def stream_name(stream: Any) -> str:
+    """The codec's common name, or the kind of stream where it has none."""
+    return str(stream.codec_context.codec.canonical_name if stream.codec_context is not None else stream.type)
 
 
 def _is_retimed(info: VideoInfo, options: OutputOptions) -> bool:
@@ -77,15 +86,16 @@ class StreamCopy:
             self._packets = iter(())
 
     def _add(self, stream: Any, container: str) -> None:
-        name = stream.codec_context.codec.name if stream.codec_context is not None else stream.type
+        name = stream_name(stream)
+        if stream.type == "data" and (self._source.chapters() or "timecode" in self._main.metadata):
+            return  # mp4's chapter and time code tracks, which the muxer makes anew from what is copied below
         if not self._wants_sound and stream.type in ("audio", "subtitle"):
             self.notices.append(f"{stream.type} stream {stream.index} ({name}) is left out: the frame rate was changed")
             return
-        try:
-            target = self._output.add_stream_from_template(stream, opaque=True)
-        except (ValueError, av.FFmpegError):
+        if not fits(stream, container):
             self.notices.append(f"{stream.type} stream {stream.index} ({name}) does not fit into {container}: left out")
             return
+        target = self._output.add_stream_from_template(stream, opaque=True)
         copy_stream_properties(stream, target)
         if stream.type != "attachment":
             self._targets[stream.index] = target
@@ -126,7 +136,7 @@ class StreamCopy:
                 self.notices.append("the source breaks off: sound and subtitles are copied as far as they go")
                 self._packets = iter(())
                 return None
-            if packet is None or packet.size > 0:
+            if packet is None or (packet.size > 0 and not _is_filler(packet)):
                 return packet
 
     def _write(self, packet: Any) -> None:
@@ -136,6 +146,11 @@ class StreamCopy:
         self._output.mux(packet)
 
 
+def _is_filler(packet: Any) -> bool:
+    """An empty mp4 text sample, which only fills a gap; the muxer puts its own."""
+    return packet.size == 2 and packet.stream.type == "subtitle" and bytes(packet) == b"\x00\x00"
+
+
 def _seconds(packet: Any) -> Fraction:
     ticks = packet.dts if packet.dts is not None else packet.pts
     return Fraction(ticks or 0) * packet.time_base
@@ -143,7 +158,13 @@ def _seconds(packet: Any) -> Fraction:
 
 def copy_stream_properties(source: Any, target: Any) -> None:
     """Language, title and other metadata, and the disposition (default, forced, ...)."""
-    target.metadata.update({key: value for key, value in source.metadata.items() if key.lower() not in _NOT_METADATA})
+    target.metadata.update(
+        {
+            key: value
+            for key, value in source.metadata.items()
+            if key.lower() not in _NOT_METADATA and not key.lower().startswith(_STATISTICS)
+        }
+    )
     target.disposition = source.disposition
 
 
