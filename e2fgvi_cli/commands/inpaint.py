@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -140,6 +142,8 @@ def inpaint(
     values = {k: v for k, v in locals().items() if k not in ("as_json", "quiet")}
     if model != "e2fgvi_hq":
         raise UsageError(_explain_model(model))
+    if compat == "released":
+        _pin_cpu_arithmetic()
     options = _options(values)
     from ..pipeline import inpaint as run
 
@@ -156,6 +160,17 @@ def _explain_model(model: str) -> str:
     if model == "e2fgvi":
         return "--model e2fgvi is the network fixed to 432x240; this program runs e2fgvi_hq, which takes any size: drop --model"
     return f"--model {model!r} is unknown: this program runs e2fgvi_hq"
+
+
+def _pin_cpu_arithmetic() -> None:
+    """Use AVX2 kernels on every x86 CPU, as the reference figures did. Only works before torch is imported.
+
+    Recurrent propagation amplifies float32 rounding (1.8x a frame with random weights), so results of wider vector units
+    differ by whole levels after ten frames: docs/decisions/0003-parity-and-rounding.md.
+    """
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        os.environ.setdefault("ATEN_CPU_CAPABILITY", "avx2")
+        os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
 
 
 def _options(given: dict[str, Any]) -> InpaintOptions:
