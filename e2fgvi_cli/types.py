@@ -27,7 +27,8 @@ class VideoInfo:
     where it varies. `rotation` is counter-clockwise degrees to turn for display (0, 90, 180, 270, or another whole
     number). `time_base` is the unit of the source's time stamps in seconds, `duration` the container's claim in seconds.
     `display_matrix` holds the nine integers of FFmpeg's display matrix; `color` is (range, matrix, primaries, transfer)
-    in the code points of ITU-T H.273 (2 = unspecified; range 0 unspecified, 1 limited, 2 full).
+    in the code points of ITU-T H.273 (2 = unspecified; range 0 unspecified, 1 limited, 2 full). `hdr_static` is the
+    mastering display and the content light level in x265's notation ("" = none).
     """
 
     path: Path
@@ -51,6 +52,7 @@ class VideoInfo:
     audio_streams: int = 0
     subtitle_streams: int = 0
     has_alpha: bool = False
+    hdr_static: tuple[str, str] = ("", "")
 
     @property
     def display_size(self) -> tuple[int, int]:

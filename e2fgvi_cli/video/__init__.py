@@ -1,10 +1,22 @@
-"""Clips in and out: readers, writers and hole readers as context managers. Imports PyAV and OpenCV; import it late."""
+"""Clips in and out: readers, writers and hole readers as context managers.
 
-from .codecs import OutputOptions
-from .holes import HoleReader, open_holes
-from .reader import DEFAULT_FOLDER_RATE, FrameReader, open_reader
-from .target import check_output
-from .writer import FrameWriter, open_writer
+Names are resolved on first use, so that importing the package costs neither PyAV nor OpenCV (`options` needs none).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .options import OutputOptions
+
+if TYPE_CHECKING:
+    from .holes import HoleReader, open_holes
+    from .random_access import RandomAccess, open_random_access
+    from .reader import DEFAULT_FOLDER_RATE, FrameReader, open_reader
+    from .target import check_output
+    from .verification import Verification, verify
+    from .writer import FrameWriter, open_writer
 
 __all__ = [
     "DEFAULT_FOLDER_RATE",
@@ -12,8 +24,28 @@ __all__ = [
     "FrameWriter",
     "HoleReader",
     "OutputOptions",
+    "RandomAccess",
+    "Verification",
     "check_output",
     "open_holes",
+    "open_random_access",
     "open_reader",
     "open_writer",
+    "verify",
 ]
+
+_HOMES = {
+    "holes": ("HoleReader", "open_holes"),
+    "random_access": ("RandomAccess", "open_random_access"),
+    "reader": ("DEFAULT_FOLDER_RATE", "FrameReader", "open_reader"),
+    "target": ("check_output",),
+    "verification": ("Verification", "verify"),
+    "writer": ("FrameWriter", "open_writer"),
+}
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_MODULE_OF[name]}", __name__), name)

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import Literal
 
 import av
 
 from ..errors import UsageError
 from ..types import VideoInfo
 from . import images, native
+from .options import CODECS, OutputOptions
 
 CONTAINERS = {"mp4": "mp4", "m4v": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm", "avi": "avi"}
 _CODECS_OF = {
-    "mp4": ("h264", "h265", "vp9"),
+    "mp4": ("h264", "h265", "vp9", "av1"),
     "mov": ("h264", "h265", "prores"),
-    "matroska": ("h264", "h265", "prores", "ffv1", "vp9"),
-    "webm": ("vp9",),
+    "matroska": ("h264", "h265", "prores", "ffv1", "vp9", "av1"),
+    "webm": ("vp9", "av1"),
     "avi": ("h264", "ffv1"),
 }
-CODECS = ("auto", "h264", "h265", "prores", "ffv1", "vp9", "png")
-_ENCODERS = {"h264": "libx264", "h265": "libx265", "prores": "prores_ks", "ffv1": "ffv1", "vp9": "libvpx-vp9"}
+_ENCODERS = {
+    "h264": "libx264",
+    "h265": "libx265",
+    "prores": "prores_ks",
+    "ffv1": "ffv1",
+    "vp9": "libvpx-vp9",
+    "av1": "libsvtav1",
+}
 _FROM_SOURCE = {
     "h264": "h264",
     "hevc": "h265",
@@ -31,26 +37,11 @@ _FROM_SOURCE = {
     "ffv1": "ffv1",
     "vp9": "vp9",
     "vp8": "vp9",
-    "av1": "vp9",
+    "av1": "av1",
 }
 _LOSSLESS_SOURCES = frozenset({"rawvideo", "huffyuv", "ffvhuff", "utvideo", "png", "qtrle", "v210", "magicyuv"})
-_DEFAULT_CRF = {"h264": 18, "h265": 20, "vp9": 24}
-_MAX_CRF = {"h264": 51, "h265": 51, "vp9": 63}
-
-
-@dataclass(frozen=True)
-class OutputOptions:
-    """How the result is written. `codec` one of `CODECS`; `crf` quality (lower is better) where the codec has one;
-    `bitrate` "match" (that of the source) or bits a second; `container` overrides the suffix; `frame_rate` replaces the
-    source's time stamps by a constant rate; `overwrite` allows the target to exist."""
-
-    codec: str = "auto"
-    crf: int | None = None
-    bitrate: Literal["match"] | int | None = None
-    lossless: bool = False
-    container: str | None = None
-    frame_rate: Fraction | None = None
-    overwrite: bool = False
+_DEFAULT_CRF = {"h264": 18, "h265": 20, "vp9": 24, "av1": 25}
+_MAX_CRF = {"h264": 51, "h265": 51, "vp9": 63, "av1": 63}
 
 
 @dataclass(frozen=True)
@@ -64,6 +55,7 @@ class Encoding:
     bit_rate: int | None = None
     options: tuple[tuple[str, str], ...] = ()
     lossless: bool = False
+    notices: tuple[str, ...] = ()
 
 
 def is_image_sequence(target: Path, options: OutputOptions) -> bool:
@@ -92,8 +84,9 @@ def choose(target: Path, info: VideoInfo, options: OutputOptions) -> Encoding:
         encoder,
         pixel_format,
         _bit_rate(info, options),
-        _encoder_options(codec, encoder, pixel_format, options),
+        _encoder_options(codec, pixel_format, info, options),
         options.lossless or codec == "ffv1",
+        tuple(_losses(codec, pixel_format, container, info)),
     )
 
 
@@ -159,8 +152,8 @@ def _codec(container: str, info: VideoInfo, options: OutputOptions) -> str:
     wished = [_FROM_SOURCE.get(info.codec, "")]
     if info.codec in _LOSSLESS_SOURCES:
         wished.append("ffv1")
-    if info.bit_depth > 8 or info.codec == "av1":
-        wished.append("h265")
+    if info.bit_depth > 8:
+        wished += ["h265", "av1"]  # the VP9 encoder that comes with PyAV is 8-bit
     wished += ["h264", *allowed]
     return next(codec for codec in wished if codec in allowed)
 
@@ -172,8 +165,8 @@ def _check_quality(codec: str, options: OutputOptions) -> None:
         raise UsageError(f"--crf {options.crf} is out of range for {codec}; give 0 to {_MAX_CRF[codec]}")
     if options.bitrate is not None and codec not in _MAX_CRF:
         raise UsageError(f"--bitrate does not apply to {codec}; use h264, h265 or vp9")
-    if options.lossless and codec == "prores":
-        raise UsageError("--lossless: ProRes is never lossless; use --codec ffv1 (mkv), h264 or h265")
+    if options.lossless and codec in ("prores", "av1"):
+        raise UsageError(f"--lossless does not apply to {codec} here; use --codec ffv1 (mkv), h264, h265 or vp9")
 
 
 @functools.cache
@@ -185,12 +178,34 @@ def encoder_formats(encoder: str) -> tuple[str, ...]:
         return ()
 
 
+_SMALLEST = {"libx265": 16, "libsvtav1": 64}
+_WHOLE_CHROMA = frozenset({"libx264", "libx265"})
+
+
+def formats_for_size(encoder: str, height: int, width: int) -> tuple[str, ...]:
+    """Pixel formats an encoder takes for frames of this size: x264 and x265 want no half chroma samples."""
+    if min(height, width) < _SMALLEST.get(encoder, 1):
+        return ()
+
+    def divides(name: str) -> bool:
+        layout = native.layout_of(name)
+        vertical, horizontal = layout.subsampling if layout is not None else (2, 2)
+        return height % vertical == 0 and width % horizontal == 0
+
+    formats = encoder_formats(encoder)
+    if encoder == "libvpx-vp9":  # its alpha is a second stream that FFmpeg's own VP9 decoder does not read
+        formats = tuple(name for name in formats if not name.startswith(("yuva", "gbra")))
+    return tuple(name for name in formats if encoder not in _WHOLE_CHROMA or divides(name))
+
+
 def _pixel_format(codec: str, info: VideoInfo, options: OutputOptions) -> tuple[str, str]:
     """(encoder, pixel format): the source's own where the encoder takes it, else the nearest that loses least."""
     encoder = _ENCODERS[codec]
-    available = encoder_formats(encoder)
-    if not available:
+    if not encoder_formats(encoder):
         raise UsageError(f"this PyAV has no {encoder} encoder for {codec}; choose another --codec")
+    available = formats_for_size(encoder, info.height, info.width)
+    if not available:
+        raise UsageError(f"{codec} cannot encode frames of {info.width}x{info.height}; choose another --codec")
     source = _source_format(info)
     wished = [source, _without_j(source), *_LOSSLESS_EQUIVALENT.get(source, ())]
     for name in wished:
@@ -266,6 +281,21 @@ def _nearest(source: str, available: tuple[str, ...]) -> str:
     return min(candidates, key=loss).name
 
 
+def _losses(codec: str, pixel_format: str, container: str, info: VideoInfo) -> Iterator[str]:
+    """What this output cannot hold of the source, in sentences."""
+    source, result = native.require_layout(_source_format(info)), native.require_layout(pixel_format)
+    if result.depth < source.depth:
+        yield f"the source's {source.depth} bits a channel are written as {result.depth} bits, the most {codec} takes here"
+    if source.alpha and not result.alpha:
+        yield f"the source's transparency is left out: {codec} in {container} has none; use ffv1 (mkv) or prores (mov)"
+    if source.subsampling != result.subsampling and source.kind == result.kind == "yuv":
+        yield f"chroma is written as {pixel_format} instead of {source.name}, which {codec} does not take at this size"
+    if any(info.hdr_static) and codec != "h265":
+        yield "the HDR mastering data is left out: only --codec h265 carries it; the colour tags stay"
+    if info.sample_aspect_ratio not in (None, 1) and codec in ("vp9", "av1"):
+        yield f"the pixel aspect {info.sample_aspect_ratio} is left out: it cannot be written with {codec}"
+
+
 def _bit_rate(info: VideoInfo, options: OutputOptions) -> int | None:
     if options.bitrate != "match":
         return options.bitrate
@@ -275,7 +305,7 @@ def _bit_rate(info: VideoInfo, options: OutputOptions) -> int | None:
 
 
 def _encoder_options(
-    codec: str, encoder: str, pixel_format: str, options: OutputOptions
+    codec: str, pixel_format: str, info: VideoInfo, options: OutputOptions
 ) -> tuple[tuple[str, str], ...]:
     """FFmpeg's options for the encoder. Rate control: lossless, a bit rate, or constant quality."""
     crf = options.crf if options.crf is not None else _DEFAULT_CRF.get(codec, 0)
@@ -285,7 +315,15 @@ def _encoder_options(
         chosen = {"preset": "medium"}
         chosen |= {"qp": "0"} if options.lossless else {"crf": str(crf)} if constant_quality else {}
     elif codec == "h265":
-        chosen = {"preset": "medium", "x265-params": "log-level=error" + (":lossless=1" if options.lossless else "")}
+        mastering, light = info.hdr_static
+        params = ["log-level=error", *(["lossless=1"] if options.lossless else [])]
+        params += [f"master-display={mastering}"] if mastering else []
+        params += [f"max-cll={light}"] if light else []
+        if info.frame_count is not None and info.frame_count < 3:
+            params.append(
+                "bframes=0"
+            )  # x265 4.2 gives one or two frames with B-frames on a decode time that is garbage
+        chosen = {"preset": "medium", "x265-params": ":".join(params)}
         chosen |= {"crf": str(crf)} if constant_quality else {}
     elif codec == "vp9":
         chosen = {"row-mt": "1", "cpu-used": "4", "deadline": "good"}
@@ -293,6 +331,7 @@ def _encoder_options(
     elif codec == "prores":
         chosen = {"profile": "4" if "444" in pixel_format else "3", "vendor": "apl0"}
     elif codec == "ffv1":
-        chosen = {"level": "3", "g": "1", "slicecrc": "1"}
-    assert encoder, codec
+        chosen = {"level": "3", "g": "1", "slicecrc": "1", "slices": "4" if min(info.height, info.width) >= 64 else "1"}
+    elif codec == "av1":
+        chosen = {"preset": "8"} | ({"crf": str(crf)} if constant_quality else {})
     return tuple(chosen.items())

@@ -301,6 +301,16 @@ def _box_mean(values: NDArray[np.float32], block: tuple[int, int]) -> NDArray[np
     return cast(NDArray[np.float32], total / (tall[:, None] * wide[None, :]).astype(np.float32))
 
 
+def any_in_block(covered: NDArray[np.bool_], block: tuple[int, int]) -> NDArray[np.bool_]:
+    """For each block of pixels (one chroma sample) whether any of them is set."""
+    if block == (1, 1):
+        return covered
+    rows, columns = (np.arange(0, size, step) for size, step in zip(covered.shape, block, strict=True))
+    return cast(
+        NDArray[np.bool_], np.logical_or.reduceat(np.logical_or.reduceat(covered, rows, axis=0), columns, axis=1)
+    )
+
+
 def _mix(samples: NDArray[Any], value: NDArray[Any], weight: NDArray[np.float32], depth: int) -> None:
     """Write `value` over `samples` in place by `weight`, rounded once; samples of weight 0 are not written at all."""
     mixed = samples + weight * (value - samples)

@@ -153,7 +153,31 @@ def _video_info(path: Path, container: Any, stream: Any, frame: av.VideoFrame) -
         audio_streams=len(container.streams.audio),
         subtitle_streams=len(container.streams.subtitles),
         has_alpha=layout.alpha,
+        hdr_static=_hdr_static(frame),
     )
+
+
+def _hdr_static(frame: av.VideoFrame) -> tuple[str, str]:
+    """Mastering display (SMPTE ST 2086) and content light level (CTA-861.3) in the notation of x265's options."""
+    mastering: Any = frame.side_data.get("MASTERING_DISPLAY_METADATA")
+    light: Any = frame.side_data.get("CONTENT_LIGHT_LEVEL")
+    return (
+        _mastering_text(bytes(mastering)) if mastering is not None else "",
+        "{},{}".format(*struct.unpack_from("<2I", bytes(light))) if light is not None else "",
+    )
+
+
+def _mastering_text(data: bytes) -> str:
+    """From FFmpeg's AVMasteringDisplayMetadata: ten fractions (R, G, B, white as x, y; luminance low, high), two flags."""
+    values = struct.unpack_from("<22i", data)
+    if not (values[20] and values[21]) or not all(values[1:20:2]):
+        return ""
+    fractions = [Fraction(values[2 * n], values[2 * n + 1]) for n in range(10)]
+    red, green, blue, white = ([round(value * 50_000) for value in fractions[2 * n : 2 * n + 2]] for n in range(4))
+    points = "".join(
+        f"{name}({x},{y})" for name, (x, y) in zip(("G", "B", "R", "WP"), (green, blue, red, white), strict=True)
+    )
+    return f"{points}L({round(fractions[9] * 10_000)},{round(fractions[8] * 10_000)})"
 
 
 def stream_rate(stream: Any) -> Fraction | None:

@@ -41,11 +41,16 @@ def open_reader(path: Path, *, size: tuple[int, int] | None = None) -> FrameRead
     Raises `InputError` for whatever cannot be read; a video that ends early or has damaged frames is read as far as it
     goes and says so in `notices`.
     """
-    path = Path(path)
+    info = source_info(Path(path), size)
+    return FolderReader(info) if info.is_folder else VideoReader(info)
+
+
+def source_info(path: Path, size: tuple[int, int] | None) -> VideoInfo:
+    """`probe`, with the size (height, width) the frames will have if another one is asked for."""
     info = probe.probe(path)
     if size is not None and size != (info.height, info.width):
         info = _resized_info(info, size)
-    return FolderReader(info) if info.is_folder else VideoReader(info)
+    return info
 
 
 def _resized_info(info: VideoInfo, size: tuple[int, int]) -> VideoInfo:

@@ -12,7 +12,8 @@ import av
 from ..errors import UsageError
 from ..types import VideoInfo
 from . import probe
-from .codecs import CONTAINERS, Encoding, OutputOptions
+from .codecs import CONTAINERS, Encoding
+from .options import OutputOptions
 
 # what a muxer writes about itself, or what another field already carries
 _NOT_METADATA = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder", "rotate", "duration"})

@@ -10,7 +10,8 @@ from pathlib import Path
 from ..errors import InputError
 from ..types import VideoInfo
 from . import images
-from .codecs import Encoding, OutputOptions, choose
+from .codecs import Encoding, choose
+from .options import OutputOptions
 from .stream_copy import check_streams_fit
 
 _SAFETY_BYTES = 16 << 20
@@ -94,7 +95,7 @@ def _megabytes(count: int) -> str:
 
 
 # bytes a pixel of the kinds of output, found on camera clips; only for asking whether the disk is far too small
-_BYTES_A_PIXEL = {"h264": 0.04, "h265": 0.03, "vp9": 0.03, "prores": 0.6, "ffv1": 1.0, "png": 1.6}
+_BYTES_A_PIXEL = {"h264": 0.04, "h265": 0.03, "vp9": 0.03, "av1": 0.03, "prores": 0.6, "ffv1": 1.0, "png": 1.6}
 
 
 def estimate_bytes(info: VideoInfo, encoding: Encoding) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -18,8 +19,9 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..types import Frame, PixelArray, VideoInfo
 from . import colour, images, native, stream_copy, target
-from .codecs import Encoding, OutputOptions, choose
+from .codecs import Encoding, choose
 from .folder_writer import FolderWriter
+from .options import OutputOptions
 from .reader import DEFAULT_FOLDER_RATE
 
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -71,7 +73,7 @@ class VideoWriter:
     """Encodes frames, copies the other streams beside them, and renames the file when all of it is written."""
 
     def __init__(self, path: Path, info: VideoInfo, options: OutputOptions, encoding: Encoding) -> None:
-        self.notices: list[str] = []
+        self.notices: list[str] = list(encoding.notices)
         self._path, self._info, self._options, self._encoding = path, info, options, encoding
         self._rate = options.frame_rate or info.frame_rate or DEFAULT_FOLDER_RATE
         keeps_times = not info.is_folder and options.frame_rate is None and info.time_base is not None
@@ -91,6 +93,7 @@ class VideoWriter:
         return self
 
     def _open(self) -> None:
+        os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder talks to standard error otherwise; 1 = errors
         self._container = av.open(
             str(self._temporary),
             "w",
@@ -100,6 +103,7 @@ class VideoWriter:
         self._stream = self._add_video_stream()
         if not self._info.is_folder:
             self._copy = stream_copy.StreamCopy(self._info, self._container, self._encoding, self._options)
+            self._copy.notices[:0] = self.notices
             self.notices = self._copy.notices
             self._copy.copy_descriptions(self._stream)
 

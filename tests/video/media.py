@@ -56,6 +56,9 @@ def make_clip(path: Path, recipe: Recipe = Recipe()) -> Path:
         context.height, context.width = recipe.size
         context.pix_fmt = recipe.pixel_format
         context.time_base = recipe.time_base or 1 / recipe.rate
+        if video.codec_context.name == "libx265":  # quiet, and without the B-frames that break clips of two frames
+            params = recipe.options.get("x265-params", "log-level=error")
+            video.options = {**recipe.options, "x265-params": params + (":bframes=0" if recipe.frames < 3 else "")}
         if recipe.aspect:
             context.sample_aspect_ratio = recipe.aspect
         if recipe.color:

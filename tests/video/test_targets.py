@@ -131,17 +131,21 @@ def test_disk_full_while_writing(case: Case, tmp_path: Path) -> None:
 
 
 COMBINATIONS = [
-    ("out.webm", OutputOptions(codec="h264"), "--codec h264 does not go into .webm files (these take vp9)"),
-    ("out.mp4", OutputOptions(codec="ffv1"), "--codec ffv1 does not go into .mp4 files (these take h264, h265, vp9)"),
+    ("out.webm", OutputOptions(codec="h264"), "--codec h264 does not go into .webm files (these take vp9, av1)"),
+    (
+        "out.mp4",
+        OutputOptions(codec="ffv1"),
+        "--codec ffv1 does not go into .mp4 files (these take h264, h265, vp9, av1)",
+    ),
     (
         "out.mp4",
         OutputOptions(codec="prores"),
-        "--codec prores does not go into .mp4 files (these take h264, h265, vp9)",
+        "--codec prores does not go into .mp4 files (these take h264, h265, vp9, av1)",
     ),
     (
         "out.mp4",
         OutputOptions(codec="mpeg2"),
-        "--codec mpeg2 is unknown; choose auto, h264, h265, prores, ffv1, vp9, png",
+        "--codec mpeg2 is unknown; choose auto, h264, h265, prores, ffv1, vp9, av1, png",
     ),
     ("out.mp4", OutputOptions(container="ogg"), "--container ogg is unknown; choose mp4, m4v, mov, mkv, webm, avi"),
     ("out.mp4", OutputOptions(crf=60), "--crf 60 is out of range for h264; give 0 to 51"),
@@ -153,7 +157,7 @@ COMBINATIONS = [
     (
         "out.mov",
         OutputOptions(codec="prores", lossless=True),
-        "--lossless: ProRes is never lossless; use --codec ffv1 (mkv), h264 or h265",
+        "--lossless does not apply to prores here; use --codec ffv1 (mkv), h264, h265 or vp9",
     ),
     (
         "out.mkv",

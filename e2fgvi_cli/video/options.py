@@ -1,0 +1,24 @@
+"""How a result is to be written. Standard library only, so that a command line may build it without PyAV."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+CODECS = ("auto", "h264", "h265", "prores", "ffv1", "vp9", "av1", "png")
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """`codec` one of `CODECS`; `crf` quality (lower is better) where the codec has one; `bitrate` "match" (that of the
+    source) or bits a second; `lossless` every sample as given to the encoder; `container` overrides the suffix;
+    `frame_rate` replaces the source's time stamps by a constant rate; `overwrite` allows the target to exist."""
+
+    codec: str = "auto"
+    crf: int | None = None
+    bitrate: Literal["match"] | int | None = None
+    lossless: bool = False
+    container: str | None = None
+    frame_rate: Fraction | None = None
+    overwrite: bool = False
