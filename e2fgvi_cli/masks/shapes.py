@@ -14,7 +14,7 @@ def draw_shapes(
     """(H, W) hole of the boxes and polygons that cover frame `index`.
 
     `drawn_on` (height, width) is the picture their coordinates speak of; `target` the size wanted, if another. A pixel
-    belongs to a shape if its centre lies inside, or on its edge.
+    belongs to a box if its centre lies inside, and to a polygon also if its outline touches it.
     """
     import cv2
 
