@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import functools
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +79,11 @@ def tag_capabilities(tag: str, torch_version: str) -> list[float] | None:
 def covers(capabilities: list[float], gpu: tuple[int, int]) -> bool:
     """True if machine code for X.z with z <= y is among them for a GPU of capability X.y."""
     return any(int(value) == gpu[0] and round(value * 10) % 10 <= gpu[1] for value in capabilities)
+
+
+def owner_of(library: str) -> str:
+    """Who ships a library: `cuda`, `torch`, `gui`, ... of facts.json; "" if unknown."""
+    lower = library.rsplit("/", 1)[-1].lower()
+    return next(
+        (owner for pattern, owner in load_facts()["owners"] if re.search(f"(?:^|[^a-z])(?:{pattern})", lower)), ""
+    )

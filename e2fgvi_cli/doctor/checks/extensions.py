@@ -1,0 +1,325 @@
+"""Compiled parts of each package: first replayed from their files, then really imported in a throw-away process."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from .. import remedies
+from ..diagnosis import OS_OF_PLATFORM, built_line, diagnose
+from ..facts import version_tuple
+from ..host import Host
+from ..loader.built_for import built_for, python_tag
+from ..loader.explain import Explanation, explain
+from ..loader.model import Flaw
+from ..model import Check, Outcome, Remedy, Severity, Status, Text, say, skipped
+from ..packages import is_extension
+from ..probe import ProbeResult
+
+PACKAGES = ("torch", "torchvision", "numpy", "cv2", "av", "mmcv")
+PATTERNS = {
+    "torch": ("_C.*",),
+    "torchvision": ("_C*",),
+    "numpy": ("_core/_multiarray_umath.*", "core/_multiarray_umath.*"),
+    "cv2": ("cv2.*", "python-*/cv2.*"),
+    "av": ("_core.*", "codec/codec.*", "video/frame.*"),
+    "mmcv": ("_ext.*",),
+}
+USES_TORCH = ("torchvision", "mmcv")
+WINDOWS_ERRORS = {
+    126: "ext.lib.win",
+    127: "ext.symbol.win",
+    182: "ext.other.win",
+    193: "ext.image.win",
+    1114: "ext.init.win",
+    1455: "ext.other.win",
+}
+MESSAGES: tuple[tuple[str, str], ...] = (
+    (r"undefined symbol|symbol not found|Symbol not found|procedure could not be found|找不到指定的程序", "ext.symbol"),
+    (r"libGL\.so|libgthread|libglib", "cv2.libgl"),
+    (r"version `[^']+' not found", "ext.version.linux"),
+    (r"cannot open shared object|Library not loaded|module could not be found|找不到指定的模块|image not found", "ext.lib"),
+    (r"file too short|invalid ELF header|not a valid Win32|不是有效的 Win32|incompatible architecture", "ext.file"),
+    (r"operator torchvision::nms does not exist|Couldn't load custom C\+\+ ops", "tv.mismatch"),
+    (r"Numpy is not available|numpy\.dtype size changed|compiled using NumPy 1|_ARRAY_API not found|numpy\.core\.multiarray failed", "numpy.abi"),
+    (r"partially initialized module 'cv2'|has no attribute 'gapi_wip", "cv2.conflict"),
+    (r"ImpImporter|pkg_resources", "py.unsupported"),
+    (r"paging file|页面文件", "ext.other.win"),
+    (r"initialization routine|初始化例程", "ext.init.win"),
+)  # fmt: skip
+NUMPY_WARNING = re.compile(r"compiled using NumPy 1\.x|Failed to initialize NumPy|numpy\.dtype size changed")
+
+
+def extension_files(host: Host, package: str) -> list[Path]:
+    """Files of a package that importing it loads, the first pattern that matches; [] if it has none."""
+    folder = host.package(package)
+    if folder is None:
+        return []
+    for pattern in PATTERNS[package]:
+        found = sorted(path for path in folder.glob(pattern) if is_extension(path))
+        if found:
+            return found
+    return []
+
+
+def preload_for(host: Host, package: str) -> list[Path]:
+    """Libraries that are in the process before an extension of `package` is loaded: torch's, for those that import torch."""
+    folder = host.package("torch")
+    if folder is None:
+        return []
+    if host.platform == "win32":
+        return sorted((folder / "lib").glob("*.dll"))  # torch/__init__.py loads all of them
+    first = [folder / "lib" / "libtorch_global_deps.so"] if host.platform == "linux" else []
+    return [*first, *extension_files(host, "torch")] if package in USES_TORCH else []
+
+
+def explain_package(host: Host, package: str) -> list[Explanation]:
+    """One explanation for each file this Python would load; on Windows torch's own DLLs as well."""
+    files = [path for path in extension_files(host, package) if _fits(host, path)]
+    if package == "torch" and host.platform == "win32":
+        files += preload_for(host, package)
+    setting = host.setting([] if package == "torch" else preload_for(host, package))
+    return [explain(path, setting, host.library) for path in files]
+
+
+def _fits(host: Host, path: Path) -> bool:
+    """True if the interpreter would consider a file of this name."""
+    return not host.suffixes or any(path.name.endswith(suffix) for suffix in host.suffixes) or not python_tag(path)
+
+
+def check_static(host: Host, package: str) -> Outcome:  # noqa: PLR0911 (one exit for each finding)
+    """Missing libraries, symbols, versions of a package's extension, without importing it."""
+    folder = host.package(package)
+    if folder is None:
+        if package == "mmcv":
+            return skipped("ext.static.no_mmcv")
+        fix = [
+            Remedy(
+                say("remedy.install"),
+                f"{remedies.python_command(host)} install {remedies.DISTRIBUTION.get(package, package)}",
+            )
+        ]
+        return Outcome(Status.FAIL, say("ext.static.absent", package=package), {}, "ext.absent", [], fix)
+    files = extension_files(host, package)
+    usable = [path for path in files if _fits(host, path)]
+    if not usable:
+        return _no_extension(host, package, files)
+    explanations = explain_package(host, package)
+    for explanation in explanations:
+        diagnosis = diagnose(explanation, host, package)
+        if diagnosis is not None:
+            return _broken(host, package, explanation, diagnosis)
+    facts = built_for(host.library.get(usable[0], host.machine))
+    delayed = [fault for explanation in explanations for fault in explanation.faults if fault.delayed]
+    evidence = {"files": [str(path) for path in usable], "libraries": sum(len(entry.closure) for entry in explanations)}
+    if package == "mmcv" and facts.cpu_only and host.wants_gpu:
+        summary = say("ext.static.nogpu", package=package, file=usable[0].name)
+        return Outcome(Status.WARN, summary, evidence, "ext.nogpu", [built_line(facts)], remedies.drop_mmcv(host))
+    if delayed:
+        summary = say("ext.static.delayed", package=package, library=delayed[0].name)
+        return Outcome(Status.WARN, summary, evidence, "ext.lib.win", [built_line(facts)])
+    summary = say("ext.static.ok", package=package, version=_version(host, package), libraries=evidence["libraries"])
+    return Outcome(Status.PASS, summary, evidence, "", [])
+
+
+def _version(host: Host, package: str) -> str:
+    if package == "torch" and host.torch:
+        return host.torch.version
+    names = (
+        [entry.name for entry in host.distributions if entry.name.startswith("opencv")]
+        if package == "cv2"
+        else [package]
+    )
+    return host.version(package, names[0] if names else package)
+
+
+def _no_extension(host: Host, package: str, files: list[Path]) -> Outcome:
+    """The package is there, its compiled part is not (or is for another Python: the same ModuleNotFoundError)."""
+    fix = (
+        remedies.drop_mmcv(host)
+        if package == "mmcv"
+        else [
+            Remedy(
+                say("remedy.reinstall", package=package),
+                remedies.reinstall(host, package, tag=remedies.torch_tag(host)),
+            )
+        ]
+    )
+    mine = ".".join(str(part) for part in host.python[:2])
+    if files:
+        summary = say("ext.static.other_python", file=str(files[0]), built=python_tag(files[0]), python=mine)
+        return Outcome(Status.FAIL, summary, {"files": [str(path) for path in files]}, "ext.absent", [], fix)
+    if package == "mmcv":
+        major = version_tuple(host.version("mmcv"))[:1]
+        key = "ext.static.mmcv_lite" if major >= (2,) or not host.distribution("mmcv-full") else "ext.static.no_file"
+        return Outcome(Status.FAIL, say(key, package=package, version=host.version("mmcv")), {}, "ext.absent", [], fix)
+    return Outcome(
+        Status.FAIL,
+        say("ext.static.no_file", package=package, version=_version(host, package)),
+        {},
+        "ext.absent",
+        [],
+        fix,
+    )
+
+
+def _broken(host: Host, package: str, explanation: Explanation, diagnosis: Any) -> Outcome:
+    details = [say("ext.static.file", file=str(explanation.path)), *diagnosis.details]
+    if explanation.binary is not None and not explanation.binary.truncated:
+        details.append(built_line(built_for(explanation.binary)))
+        details.append(_have_line(host))
+    evidence = {
+        "file": str(explanation.path),
+        "faults": [
+            {
+                "flaw": fault.flaw.value,
+                "name": fault.name,
+                "readable": fault.readable,
+                "wanted_by": str(fault.consumer),
+                "provider": str(fault.provider) if fault.provider else None,
+                "searched": [str(folder) for folder in fault.searched],
+                "instead": list(fault.instead),
+                "delayed": fault.delayed,
+            }
+            for fault in explanation.faults
+        ],
+    }
+    return Outcome(Status.FAIL, diagnosis.summary, evidence, diagnosis.cause, details, diagnosis.remedies)
+
+
+def _have_line(host: Host) -> Text:
+    python = ".".join(str(part) for part in host.python[:2])
+    return say("built.have", python=python, torch=host.torch.version if host.torch else "-", machine=host.machine)
+
+
+def check_load(host: Host, package: str) -> Outcome:
+    """Import in a process of its own and one call into the compiled part."""
+    if host.package(package) is None:
+        return skipped("skip.not_installed", package=package)
+    result = host.probe("load_package", package)
+    if result.answer.get("ok") and not result.died:
+        return _loaded(host, package, result)
+    error = result.answer.get("error")
+    if error is None:
+        return _died(host, package, result)
+    cause = classify(error, host.platform)
+    message = str(error["message"]).strip().splitlines()
+    line = message[-1] if cause == "numpy.abi" else (message or [""])[0]
+    details = [say("ext.load.file", file=error["path"])] if error.get("path") else []
+    if error.get("winerror"):
+        details.append(say("ext.load.winerror", number=error["winerror"]))
+    fix = _load_remedies(host, package, cause)
+    summary = say("ext.load.error", package=package, type=error["type"], message=line)
+    return Outcome(Status.FAIL, summary, {"error": error, "seconds": round(result.seconds, 1)}, cause, details, fix)
+
+
+def _loaded(host: Host, package: str, result: ProbeResult) -> Outcome:
+    spoken = [*result.answer.get("warnings", []), result.output]
+    hit = next((text for text in spoken if NUMPY_WARNING.search(text)), None)
+    evidence = {"seconds": round(result.seconds, 1), "warnings": result.answer.get("warnings", [])}
+    if hit:
+        summary = say("ext.load.numpy_warning", package=package)
+        fix = [
+            Remedy(
+                say("remedy.numpy_rebuild", package=package),
+                remedies.reinstall(host, package, tag=remedies.torch_tag(host)),
+            )
+        ]
+        return Outcome(Status.WARN, summary, evidence, "numpy.abi", [], fix)
+    return Outcome(Status.PASS, say("ext.load.ok", package=package, seconds=round(result.seconds, 1)), evidence)
+
+
+def _died(host: Host, package: str, result: ProbeResult) -> Outcome:
+    """No answer: a signal, an abort, or the time limit."""
+    cause = "ext.timeout" if result.timed_out else "ext.crash"
+    if "OMP: Error #15" in result.output:
+        cause = "omp.dup"
+    elif "cudnn" in result.output.lower() and not result.timed_out:
+        cause = "cudnn"
+    details = [say("ext.load.output", text=result.last_lines())] if result.output.strip() else []
+    summary = say("ext.load.died", package=package, reason=result.reason())
+    evidence = {"returncode": result.returncode, "seconds": round(result.seconds, 1), "output": result.output[-2000:]}
+    return Outcome(Status.FAIL, summary, evidence, cause, details, _load_remedies(host, package, cause))
+
+
+def _load_remedies(host: Host, package: str, cause: str) -> list[Remedy]:
+    if package == "mmcv":
+        return remedies.drop_mmcv(host)
+    if cause == "ext.timeout":
+        return [Remedy(say("remedy.timeout"), "e2fgvi check-env --timeout 180")]
+    if cause == "cv2.libgl":
+        return remedies.headless_opencv(host)
+    if cause in ("tv.mismatch",) or package == "torchvision":
+        return [Remedy(say("remedy.pair_torchvision"), remedies.pair_line(host))]
+    name = "opencv-python" if package == "cv2" else package
+    return [
+        Remedy(say("remedy.reinstall", package=name), remedies.reinstall(host, package, tag=remedies.torch_tag(host)))
+    ]
+
+
+def classify(error: dict[str, Any], platform: str) -> str:
+    """The failure class of an exception: by its number where it has one (it speaks no language), else by its text."""
+    number = error.get("winerror")
+    if number in WINDOWS_ERRORS:
+        return WINDOWS_ERRORS[number]
+    text = str(error.get("message", ""))
+    for pattern, cause in MESSAGES:
+        if re.search(pattern, text):
+            suffix = OS_OF_PLATFORM.get(platform, "linux")
+            if cause in ("ext.symbol", "ext.lib"):
+                return "ext.macos" if suffix == "macos" else f"{cause}.{suffix}"
+            return cause
+    return "ext.absent" if error.get("type") == "ModuleNotFoundError" else "ext.import"
+
+
+def _static(package: str) -> Check:
+    severity = Severity.OPTIONAL if package == "mmcv" else Severity.REQUIRED
+    reasons = [f"pkg.record:{package}", "pkg.versions"]
+    if package == "torchvision":
+        reasons = ["tv.pair", *reasons, "ext.static:torch"]
+    elif package == "cv2":
+        reasons = ["cv2.one", *reasons]
+    elif package == "mmcv":
+        reasons = ["ext.static:torch"]
+    run = lambda host: check_static(host, package)  # noqa: E731
+    return Check(f"ext.static:{package}", "extensions", severity, run, explained_by=tuple(reasons))
+
+
+def _load(package: str) -> Check:
+    severity = Severity.OPTIONAL if package == "mmcv" else Severity.REQUIRED
+    needs = [f"ext.static:{package}", *([] if package in ("numpy", "torch") else ["ext.load:numpy"])]
+    if package in USES_TORCH:
+        needs.append("ext.load:torch")
+    reasons = [
+        "sys.shadow",
+        "tv.pair",
+        "numpy.abi",
+        "cv2.one",
+        "sys.msvc",
+        "pkg.versions",
+        f"pkg.record:{package}",
+        "cudnn.pin",
+    ]
+    return Check(
+        f"ext.load:{package}",
+        "extensions",
+        severity,
+        lambda host: check_load(host, package),
+        needs=tuple(needs),
+        explained_by=tuple(reasons),
+        probe=True,
+    )
+
+
+CHECKS = [*(_static(package) for package in PACKAGES), *(_load(package) for package in PACKAGES)]
+__all__ = [
+    "CHECKS",
+    "Flaw",
+    "check_load",
+    "check_static",
+    "classify",
+    "explain_package",
+    "extension_files",
+    "preload_for",
+]
