@@ -1,0 +1,93 @@
+"""`check-env --explain FILE`: what is wrong with one extension file of any platform, and what it was built for."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from .binary import Binary, Malformed
+from .checks.extensions import preload_for
+from .diagnosis import built_line, details_of, diagnose
+from .host import Host
+from .loader.built_for import built_for, python_tag
+from .loader.explain import Explanation, explain
+from .loader.graph import PLATFORM_OF
+from .loader.model import Setting
+from .model import Text, say
+
+LIBRARY_ENDINGS = (".dll", ".dylib", ".so")
+
+
+def setting_for(binary: Binary, host: Host, search: list[Path]) -> Setting:
+    """The process to replay the loading in: this one for files of this machine, else only `search` and the file's folder.
+
+    Libraries of `search` folders count as loaded before, as torch's are when an extension of torch is imported.
+    """
+    platform = PLATFORM_OF[binary.format]
+    if platform == host.platform and binary.machine == host.machine:
+        preload = [] if search else preload_for(host, _package_of(binary.path))
+        setting = host.setting(preload)
+        setting.user_dirs = [*search, *setting.user_dirs]
+    else:
+        setting = Setting(platform, binary.machine, native=False, user_dirs=list(search))
+    if platform == "win32":
+        setting.preload += [path for folder in search for path in sorted(folder.glob("*.dll"))]
+    elif platform == "linux":
+        setting.preload += [path for folder in search for path in sorted(folder.glob("libc10*.so"))]
+        setting.preload += [path for folder in search for path in sorted(folder.glob("libtorch*.so"))]
+    return setting
+
+
+def _examined(host: Host, binary: Binary, search: list[Path]) -> Host:
+    """The host that remedies are for: this one, or for another platform's file the one its libraries come from."""
+    platform = PLATFORM_OF[binary.format]
+    if platform == host.platform and binary.machine == host.machine and not search:
+        return host
+    tag = python_tag(binary.path).rstrip("t").split(".")
+    python = (int(tag[0]), int(tag[1]), 0) if len(tag) == 2 else host.python
+    sites = [str(folder.parent.parent) for folder in search if folder.name == "lib"]  # site-packages/torch/lib
+    mine = platform == host.platform
+    return replace(
+        host,
+        platform=platform,
+        machine=binary.machine,
+        os_name=host.os_name if mine else {"win32": "Windows", "darwin": "macOS"}.get(platform, "Linux"),
+        python=host.python if mine else python,
+        path=sites or [str(folder) for folder in search],
+        executable=host.executable if mine else Path("python"),
+    )
+
+
+def _package_of(path: Path) -> str:
+    """Extensions that are not numpy's, OpenCV's or PyAV's are treated as those of torch, which is imported first."""
+    known = {"numpy", "cv2", "av", "torch"}
+    return next((part for part in reversed(path.parts) if part in known), "mmcv")
+
+
+def explain_file(path: Path, search: list[Path], host: Host) -> tuple[list[Text], list[tuple[Text, str]], bool]:
+    """(lines, remedies with their commands, sound) for one file. Raises OSError if it cannot be opened."""
+    with open(path, "rb"):
+        pass
+    try:
+        binary = host.library.get(path, host.machine)
+    except Malformed as error:
+        return [say("fault.unreadable", file=str(path), why=str(error))], [], False
+    found: Explanation = explain(path, setting_for(binary, host, search), host.library)
+    diagnosis = diagnose(found, _examined(host, binary, search), _distribution_of(path))
+    lines = [diagnosis.summary] if diagnosis else [say("explain.ok", file=path.name, count=len(found.closure))]
+    lines += details_of(found)
+    lines.append(built_line(built_for(binary)))
+    tag, mine = python_tag(path), ".".join(str(part) for part in host.python[:2])
+    if tag not in ("", "abi3", mine) and binary.format == {v: k for k, v in PLATFORM_OF.items()}.get(sys.platform):
+        lines.append(say("explain.suffix", python=mine))
+    if found.assumed:
+        lines.append(say("explain.assumed", names=found.assumed))
+    remedies = [(remedy.why, remedy.command) for remedy in diagnosis.remedies] if diagnosis else []
+    return lines, remedies, diagnosis is None
+
+
+def _distribution_of(path: Path) -> str:
+    """The package a file belongs to, by its folder's name; "" if it says nothing."""
+    parts = set(path.parts)
+    return next((name for name in ("mmcv", "torchvision", "torch", "cv2", "av", "numpy") if name in parts), "")
