@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 
 from e2fgvi_cli.bench.baselines import median_clip, telea_clip
 from e2fgvi_cli.bench.metrics import ClipSummary, score_clip
+from e2fgvi_cli.masks import Dilation, dilate
 
 HOLE_THRESHOLD = 127
-DILATION = 4  # pixels, the default of e2fgvi inpaint: every fill is scored on the hole that the network was given
+DILATION = "4px"  # the default of e2fgvi inpaint: every fill is scored on the hole that the network was given
 
 
 def read_video(path: Path) -> NDArray[np.uint8]:
@@ -36,10 +37,9 @@ def read_video(path: Path) -> NDArray[np.uint8]:
 
 def read_holes(folder: Path) -> NDArray[np.uint8]:
     """Masks in the order of their names, grown: (t, H, W) uint8, 1 = hole."""
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * DILATION + 1, 2 * DILATION + 1))
+    growth = Dilation.parse(DILATION)
     masks = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in sorted(folder.glob("*.png"))]
-    grown = [cv2.dilate((mask > HOLE_THRESHOLD).astype(np.uint8), kernel) for mask in masks if mask is not None]
-    return np.stack([np.asarray(hole, np.uint8) for hole in grown])
+    return np.stack([dilate((np.asarray(mask) > HOLE_THRESHOLD).astype(np.uint8), growth) for mask in masks])
 
 
 def run_inpaint(clip: Path, output: Path, options: list[str]) -> dict[str, object]:
@@ -49,7 +49,7 @@ def run_inpaint(clip: Path, output: Path, options: list[str]) -> dict[str, objec
         "--mask",
         str(clip / "masks"),
         "--mask-dilation",
-        f"{DILATION}px",
+        DILATION,
         "--output",
         str(output),
         "--lossless",
