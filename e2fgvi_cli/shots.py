@@ -61,7 +61,7 @@ def signature(rgb: PixelArray) -> _Signature:
     smooth = cv2.GaussianBlur(luma, (0, 0), 1.0)
     centred = smooth - smooth.mean()
     layout = centred / max(float(np.sqrt((centred**2).mean())), 0.02)
-    return _Signature(layout.astype(np.float32), counts)
+    return _Signature(layout.astype(np.float32), counts.astype(np.float32))
 
 
 def change(old: _Signature, new: _Signature) -> float:

@@ -129,7 +129,7 @@ class VideoWriter:
         layout = native.require_layout(self._encoding.pixel_format)
         was_rgb = self._info.is_folder or self._info.color[1] == colour.MATRIX_RGB
         if layout.kind == "yuv" and was_rgb:
-            return _RGB_TAGS
+            return _RGB_TAGS if self._info.is_folder else (*_RGB_TAGS[:2], *self._info.color[2:])
         if layout.kind in ("gbr", "packed"):
             return (colour.RANGE_FULL, colour.MATRIX_RGB, *self._info.color[2:])
         if layout.kind == "gray" and self._info.is_folder:
