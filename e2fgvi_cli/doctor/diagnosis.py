@@ -15,7 +15,7 @@ from .model import Remedy, Text, say
 
 OS_OF_FORMAT = {"pe": "win", "elf": "linux", "macho": "macos"}
 OS_OF_PLATFORM = {"win32": "win", "linux": "linux", "darwin": "macos"}
-MOST_NAMES = 6
+MOST_NAMES = 5
 
 
 @dataclass(frozen=True)

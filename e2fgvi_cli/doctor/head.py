@@ -28,7 +28,7 @@ def head_table(host: Host, report: Report) -> list[Row]:
         _gpu(host, report),
         _cuda(host, report),
         _driver(host, report),
-        _python(report),
+        _python(host, report),
         _torch(host, report),
         _mmcv(host, report),
     ]
@@ -82,10 +82,9 @@ def _driver(host: Host, report: Report) -> Row:
     return Row(item, host.gpu.driver, required, *_verdict(report, "gpu.driver"))
 
 
-def _python(report: Report) -> Row:
+def _python(host: Host, report: Report) -> Row:
     facts = load_facts()["python"]
-    result = report.get("sys.python")
-    version = str(result.outcome.evidence.get("version", "?")) if result else "?"
+    version = ".".join(str(part) for part in host.python)
     required = say("head.python_need", minimum=facts["minimum"], maximum=facts["maximum"])
     return Row(say("head.python"), version, required, *_verdict(report, "sys.python"))
 

@@ -68,7 +68,6 @@ class Outcome:
     cause: str = ""
     details: list[Text] = field(default_factory=list)
     remedies: list[Remedy] = field(default_factory=list)
-    refs: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,7 @@ class Renderer:
                 }
                 for remedy in outcome.remedies
             ],
-            "refs": outcome.refs,
+            "refs": load_facts()["refs"].get(outcome.cause, []),
             "ms": result.milliseconds,
         }
 

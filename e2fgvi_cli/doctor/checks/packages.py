@@ -19,7 +19,7 @@ REQUIRED = {
 RECORDED = ("torch", "torchvision", "numpy", "cv2", "av")
 OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 MARKER = re.compile(r"python_version\s*(<=|>=|<|>|==)\s*['\"]([\d.]+)['\"]")
-HASHED_SUFFIXES = (".so", ".pyd", ".dll", ".dylib", ".py")
+CODE_SUFFIXES = (".so", ".pyd", ".dll", ".dylib", ".py")
 
 
 def opencv_name(host: Host) -> str:
@@ -92,18 +92,21 @@ def _compare(distribution: Distribution, deep: bool) -> tuple[list[str], list[tu
     wrong: list[tuple[str, int, int]] = []
     root = str(distribution.root)
     for name, digest, size in distribution.record():
-        if size is None or name.endswith(".pyc"):
-            continue
+        if size is None or name.startswith("..") or not _is_code(name):
+            continue  # scripts, licences and data that a distribution may strip do not break an import
         path = f"{root}/{name}"
         try:
             have = os.stat(path).st_size
         except OSError:
             missing.append(path)
             continue
-        hashed = deep and digest and name.endswith(HASHED_SUFFIXES)
-        if have != size or (hashed and record_digest(Path(path)) != digest):
+        if have != size or (deep and digest and record_digest(Path(path)) != digest):
             wrong.append((path, have, size))
     return missing, wrong
+
+
+def _is_code(name: str) -> bool:
+    return name.endswith(CODE_SUFFIXES) or ".so." in name
 
 
 def _pip_name(package: str, host: Host) -> str:
