@@ -1,0 +1,37 @@
+"""What a training step minimises (E2FGVI, section 3.4), each term a mean in float32.
+
+Shape legend: b batch, l local frames, H W pixels, h w = H/4 W/4.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def masked_l1(prediction: Tensor, truth: Tensor, where: Tensor) -> Tensor:
+    """Mean absolute error over the pixels that `where` marks, 0 if it marks none.
+
+    prediction, truth: (b, l, 3, H, W) in [-1, 1]; where: (b, l, 1, H, W) in {0, 1}. Divided by the marked part, so that the
+    size of a hole does not weigh.
+    """
+    error = (prediction.float() - truth.float()).abs() * where
+    return error.sum() / (where.sum() * prediction.shape[2]).clamp_min(1.0)
+
+
+def flow_l1(completed: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) -> Tensor:
+    """Flow completion: the flow found on frames with holes against the teacher's on whole ones, both directions.
+
+    Each flow is (b, l-1, 2, h, w) in pixels.
+    """
+    return sum((F.l1_loss(c.float(), t.float()) for c, t in zip(completed, teacher, strict=True)), completed[0].new_zeros(()))
+
+
+def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """Hinge loss of the discriminator over all its patch values: real above 1, fake below -1."""
+    return (F.relu(1 - real.float()).mean() + F.relu(1 + fake.float()).mean()) / 2
+
+
+def hinge_generator(fake: Tensor) -> Tensor:
+    """Hinge loss of the generator: what it filled should be taken for real."""
+    return -fake.float().mean()

@@ -1,0 +1,192 @@
+"""The chosen material, decoded once into 8-bit tensors, and the outlines of objects found in it.
+
+Clips are decoded with OpenCV, whose wheels carry FFmpeg: training needs neither time stamps nor audio, and a rented GPU machine
+often lacks PyAV. Shape legend: N frames of all clips, H W the stored size, P photographs, S = shapes.FIELD.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import InputError
+from .config import DataConfig, TrainingConfig
+from .manifest import Item, Selection, find_pictures
+from .shapes import FIELD
+
+MIN_FRAMES = 10
+"""Clips shorter than this hold no window worth learning from."""
+FIXED_CAMERA_STEP = 15
+"""Outlines are looked for in every so many frames of a clip from a fixed camera."""
+
+Notify = Callable[[str], None]
+Frames = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything batches are made of.
+
+    frames: (N, 3, H, W) uint8, the clips one after the other; first, length: (clips,) int64 where each begins and how long
+    it is; clip_weight: (clips,). photos: (P, 3, Hp, Wp) uint8. silhouettes: (k, 1, S, S) uint8. All but `frames` lie
+    on `device`; `frames` lies there too unless it is too large.
+    """
+
+    frames: Tensor
+    first: Tensor
+    length: Tensor
+    clip_weight: Tensor
+    photos: Tensor
+    silhouettes: Tensor
+    device: torch.device
+    validation: tuple[tuple[str, Frames], ...] = ()
+    """Held-out clips: name and frames (t, H, W, 3) RGB."""
+
+    def summary(self) -> str:
+        """One sentence for the log."""
+        size = (self.frames.numel() + self.photos.numel()) / 2**30
+        return (
+            f"{len(self.first)} clips ({len(self.frames)} frames), {len(self.photos)} photographs, "
+            f"{len(self.silhouettes)} outlines, {len(self.validation)} held-out clips; {size:.2f} GiB, frames on {self.frames.device}"
+        )
+
+
+def load_material(
+    selection: Selection, config: TrainingConfig, device: torch.device, notify: Notify = lambda _: None
+) -> Material:
+    """Decode everything `selection` names. Raises InputError for a file that cannot be read."""
+    data, validation = config.data, config.validation
+    with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
+        clips = list(pool.map(lambda i: read_clip(i.path, data.clip_size, data.max_frames), selection.clips))
+        photos = list(pool.map(lambda i: fit(read_picture(i.path), data.photo_size), selection.photos))
+        held_out = list(
+            pool.map(lambda i: read_clip(i.path, validation.size, validation.frames), selection.validation)
+        )
+    kept = [(i, c) for i, c in zip(selection.clips, clips, strict=True) if len(c) >= MIN_FRAMES]
+    if len(kept) < len(clips):
+        notify(f"{len(clips) - len(kept)} clips have fewer than {MIN_FRAMES} frames and are left out")
+    if not kept and not photos:
+        raise InputError(f"no clip has {MIN_FRAMES} frames or more and there are no photographs: nothing to train on")
+    outlines = [o for i, c in kept if i.fixed_camera for o in moving_outlines(c)]
+    outlines += [o for value in data.silhouettes for p in find_pictures(config.path(value)) for o in _mask_outlines(p)]
+    lengths = torch.tensor([len(c) for _, c in kept], dtype=torch.int64)
+    return Material(
+        frames=_store([c for _, c in kept], data, device),
+        first=(lengths.cumsum(0) - lengths).to(device),
+        length=lengths.to(device),
+        # A long clip holds more to see, but not in proportion: its frames resemble each other.
+        clip_weight=torch.tensor([i.weight * len(c) ** 0.5 for i, c in kept]).to(device),
+        photos=_stack(photos, data.photo_size).to(device),
+        silhouettes=torch.from_numpy(np.stack(outlines))[:, None].to(device)
+        if outlines
+        else torch.zeros(0, 1, FIELD, FIELD, dtype=torch.uint8, device=device),
+        device=device,
+        validation=tuple((i.name, c) for i, c in zip(selection.validation, held_out, strict=True) if len(c) >= 2),
+    )
+
+
+def _store(clips: Sequence[Frames], data: DataConfig, device: torch.device) -> Tensor:
+    """All frames as (N, 3, H, W) uint8, on the device or, if they are too large for it, in pinned host memory."""
+    total = sum(len(c) for c in clips)
+    frames = torch.empty(total, 3, *data.clip_size, dtype=torch.uint8)
+    at = 0
+    for clip in clips:
+        frames[at : at + len(clip)] = torch.from_numpy(clip).permute(0, 3, 1, 2)
+        at += len(clip)
+    if device.type != "cuda":
+        return frames.to(device)
+    fits = frames.numel() < torch.cuda.mem_get_info(device)[0] / 2
+    if data.storage == "device" or (data.storage == "auto" and fits):
+        return frames.to(device)
+    return frames.pin_memory()
+
+
+def _stack(pictures: Sequence[Frames], size: tuple[int, int]) -> Tensor:
+    if not pictures:
+        return torch.zeros(0, 3, *size, dtype=torch.uint8)
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
+
+
+def read_clip(path: Path, size: tuple[int, int], max_frames: int) -> Frames:
+    """The first `max_frames` frames of a video file or folder of frames: (t, H, W, 3) RGB, cropped to `size`'s shape."""
+    if path.is_dir():
+        return np.stack([fit(read_picture(p), size) for p in find_pictures(path)[:max_frames]])
+    capture = cv2.VideoCapture(str(path))
+    frames = []
+    try:
+        while len(frames) < max_frames:
+            read, bgr = capture.read()
+            if not read:
+                break
+            frames.append(fit(np.asarray(bgr[..., ::-1], np.uint8), size))
+    finally:
+        capture.release()
+    if not frames:
+        raise InputError(f"training clip {path} cannot be decoded: remove it, or convert it to H.264")
+    return np.stack(frames)
+
+
+def read_picture(path: Path) -> Frames:
+    """(H, W, 3) RGB. Raises InputError if the file is no picture."""
+    # Through numpy, because imread cannot open every Unicode path on Windows.
+    data = np.fromfile(path, np.uint8)
+    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if bgr is None:
+        raise InputError(f"{path} is not a picture that can be read: replace or remove it")
+    return np.asarray(bgr[..., ::-1], np.uint8)
+
+
+def fit(picture: Frames, size: tuple[int, int]) -> Frames:
+    """`picture` scaled to cover `size` (height, width), the overhang cut off evenly."""
+    height, width = picture.shape[:2]
+    if (height, width) == size:
+        return np.ascontiguousarray(picture)
+    factor = max(size[0] / height, size[1] / width)
+    scaled = max(size[0], round(height * factor)), max(size[1], round(width * factor))
+    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    resized = cv2.resize(np.ascontiguousarray(picture), (scaled[1], scaled[0]), interpolation=way)
+    top, left = (scaled[0] - size[0]) // 2, (scaled[1] - size[1]) // 2
+    return np.ascontiguousarray(resized[top : top + size[0], left : left + size[1]])
+
+
+def moving_outlines(clip: Frames) -> list[NDArray[np.uint8]]:
+    """Outlines (S, S), 255 inside, of what moves in front of a fixed camera: differences from the clip's median picture."""
+    plate = np.median(clip[:: max(1, len(clip) // 25)], axis=0)
+    outlines = []
+    for frame in clip[::FIXED_CAMERA_STEP]:
+        difference = cv2.GaussianBlur(np.abs(frame - plate).max(axis=2).astype(np.float32), (5, 5), 0)
+        moved = (difference > 28).astype(np.uint8)
+        moved = cv2.morphologyEx(moved, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
+        moved = cv2.morphologyEx(moved, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+        outlines += _components(np.asarray(moved, np.uint8))
+    return outlines
+
+
+def _mask_outlines(path: Path) -> list[NDArray[np.uint8]]:
+    return _components((read_picture(path).max(axis=2) > 127).astype(np.uint8))
+
+
+def _components(mask: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """The connected parts of a mask (H, W) in {0, 1} that are neither specks nor scenery, each filling a field (S, S)."""
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    found = []
+    for contour in contours:
+        left, top, width, height = cv2.boundingRect(contour)
+        area = cv2.contourArea(contour)
+        if not 0.004 < area / mask.size < 0.3 or min(width, height) < 12 or area < 0.3 * width * height:
+            continue
+        side = max(width, height)  # the field keeps the outline's proportions
+        canvas = np.zeros((side, side), np.uint8)
+        offset = ((side - width) // 2 - left, (side - height) // 2 - top)
+        cv2.drawContours(canvas, [contour], -1, 255, cv2.FILLED, offset=offset)
+        found.append(np.asarray(cv2.resize(canvas, (FIELD, FIELD), interpolation=cv2.INTER_AREA), np.uint8))
+    return found
