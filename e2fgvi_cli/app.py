@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from . import __version__
+from .commands.check_env import check_env
 from .commands.inpaint import inpaint
 from .commands.weights import weights_app
 from .errors import EXIT_DEVICE, EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, UserError
@@ -46,6 +47,11 @@ def _describe(error: BaseException) -> tuple[int, str]:
             EXIT_INPUT,
             f"no space left on the device for {error.filename or 'the output'}: free some or choose another folder",
         )
+    from .doctor.__init__ import startup_diagnosis
+
+    diagnosis = startup_diagnosis(error)
+    if diagnosis is not None:
+        return EXIT_FAILED, diagnosis
     reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return EXIT_FAILED, f"unexpected failure, please report it: {reason} (set {DEBUG_VARIABLE}=1 for the traceback)"
 
@@ -108,6 +114,7 @@ def _root(
 
 
 app.command("inpaint")(inpaint)
+app.command("check-env")(check_env)
 app.add_typer(weights_app, name="weights")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -87,7 +88,9 @@ def describe_device(device: torch.device) -> str:
 def choose_deform(name: str, device: torch.device) -> DeformBackend:
     """The deformable convolution's backend. Raises `UsageError` (unknown) or `DeviceError` (does not work here)."""
     try:
-        return select_backend(name, device)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # `exact` says the same, and the caller reports it
+            return select_backend(name, device)
     except ValueError as error:
         raise UsageError(str(error)) from error
     except BackendUnavailableError as error:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import UsageError
 from .masks import MaskOptions
 from .streaming import WindowOptions
-from .video.codecs import OutputOptions
+from .video.options import OutputOptions
+
+if TYPE_CHECKING:
+    from .comparison import ComparisonOptions
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,8 @@ class InpaintOptions:
     output: video file or, without a suffix, a folder of frames. frames_dir: also write every frame there as an image.
     weights: a known name or a path. device: auto, cpu, cuda, cuda:N, mps. deform: auto or a backend's name.
     size: (height, width) to resize the frames to; None keeps the source's. detect_cuts: windows never cross a shot's end.
-    reference: clip of the true background to score the fill against. verify: re-read the output and compare.
+    reference: clip of the true background to score the fill against. comparison: before/after film, sheet, GIF.
+    verify: re-read the output and compare it with the source.
     """
 
     video: Path
@@ -35,6 +40,8 @@ class InpaintOptions:
     size: tuple[int, int] | None = None
     detect_cuts: bool = True
     reference: Path | None = None
+    comparison: ComparisonOptions | None = None
+    verify: bool = False
 
     def __post_init__(self) -> None:
         if self.windows.neighbor_stride < 1:

@@ -1,23 +1,23 @@
 """The main job: files in, files out. Orchestration only; no Typer, no printing.
 
-`inpaint` runs a whole job; `finished_frames` is the generator inside it, for whoever wants the frames themselves.
+`Inpainting` is one run, an iterator of finished frames that writes the output as it is iterated; `inpaint` runs one to its end.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict
-from pathlib import Path
+from threading import Event
 from types import TracebackType
 
 from . import masks, video
-from .bench.metrics import ClipScore
-from .engine import Engine, build_engine, choose_deform, describe_device, peak_memory, read_weights, select_device
-from .errors import InputError
+from .engine import build_engine, choose_deform, describe_device, peak_memory, read_weights, select_device
+from .errors import EXIT_INTERRUPTED, UserError
 from .options import InpaintOptions
-from .streaming import FinishedFrame, HoledFrame, fill_shot
+from .outputs import ClipOutput
+from .shots import split_shots
+from .streaming import FinishedFrame, HoledFrame, WindowEngine, fill_shot
 from .types import Frame, HoleArray, Progress, Summary
 from .weights import resolve
 
@@ -25,134 +25,144 @@ OnProgress = Callable[[Progress], None]
 OnNotice = Callable[[str], None]
 
 
-def _ignore(_: object) -> None:
-    pass
+class CancelledError(UserError):
+    """The caller's `cancel` event was set; nothing was left under the output's name."""
+
+    exit_code = EXIT_INTERRUPTED
 
 
-def inpaint(options: InpaintOptions, *, on_progress: OnProgress = _ignore, on_notice: OnNotice = _ignore) -> Summary:
+def inpaint(
+    options: InpaintOptions, *, on_progress: OnProgress | None = None, on_notice: OnNotice | None = None
+) -> Summary:
     """Fill the holes of a clip and write the result. Everything cheap to check is checked before the network is built.
 
     `on_notice` receives sentences as they become true (device, weights, what was assumed of the input). Raises the
     errors of `errors.py`; whatever is raised, nothing unfinished is left under the output's name.
     """
-    started = time.perf_counter()
-    notices: list[str] = []
-
-    def notice(text: str) -> None:
-        if text not in notices:
-            notices.append(text)
-            on_notice(text)
-
-    weights_path = resolve(options.weights)
-    device = select_device(options.device)
-    with ExitStack() as stack:
-        reader = stack.enter_context(video.open_reader(options.video, size=options.size))
-        for target, encoding in _targets(options):
-            video.check_output(target, reader.info, encoding)
-        holes = stack.enter_context(video.open_holes(options.mask, reader.info, options.masking))
-        reference = stack.enter_context(_Reference(options.reference, options.size)) if options.reference else None
-        deform = choose_deform(options.deform, device)
-        engine = build_engine(read_weights(weights_path), device, deform)
-        if device.type == "cpu" and options.device == "auto":
-            notice(
-                "no GPU that torch can use was found: running on the CPU, which takes seconds a frame (see `e2fgvi check-env`)"
-            )
-        if deform.name != "torchvision":
-            notice(f"deformable convolution: {deform.name} backend ({deform.reason})")
-        on_notice(
-            f"weights: {weights_path.name} (SPyNet inside); device: {describe_device(device)}; deformable convolution: {deform.name}"
-        )
-        for sentence in (*reader.notices, *holes.notices):
-            notice(sentence)
-        writers = [
-            stack.enter_context(video.open_writer(target, reader.info, encoding))
-            for target, encoding in _targets(options)
-        ]
-        done = filled = 0
-        size = (reader.info.height, reader.info.width)
-        for finished in finished_frames(reader, holes.hole_at, engine, options):
-            source = finished.source
-            for writer in writers:
-                writer.write(source.frame, finished.filled, source.alpha if finished.filled is not None else None)
-            if reference is not None:
-                reference.add(finished)
-            done += 1
-            filled += finished.filled is not None
-            on_progress(Progress(done, reader.info.frame_count))
-        for sentence in (*reader.notices, *holes.notices):
-            notice(sentence)
-        if not done:
-            raise InputError(f"{options.video} has no frame that can be decoded: check the file with a player")
-    if not filled:
-        notice(
-            "no frame has a hole: the clip passed through unchanged (is the mask inverted, or its threshold too high?)"
-        )
-    return Summary(
-        output=str(options.output),
-        frames=done,
-        filled=filled,
-        seconds=time.perf_counter() - started,
-        peak_memory=peak_memory(device),
-        peak_memory_of="GPU" if device.type == "cuda" else "process",
-        device=describe_device(device),
-        deform_backend=deform.name,
-        weights=str(weights_path),
-        size=size,
-        notices=tuple(notices),
-        scores=reference.summary() if reference is not None else {},
-    )
+    return Inpainting(options, on_progress=on_progress, on_notice=on_notice).finish()
 
 
-def finished_frames(
-    frames: Iterator[Frame] | video.FrameReader,
-    hole_at: Callable[[Frame], HoleArray],
-    engine: Engine,
-    options: InpaintOptions,
-) -> Iterator[FinishedFrame]:
-    """Finished frames in order, shot by shot, as soon as no later window can change them."""
-    feather = options.masking.feather
+class Inpainting:
+    """One run. Iterating yields each `FinishedFrame` once; the output is published when the last one has been taken.
 
-    def with_hole(frame: Frame) -> HoledFrame:
-        hole = hole_at(frame)
-        return HoledFrame.of(frame, hole, masks.feather_alpha(hole, feather))
+    Stopping earlier (break, an exception, `close`) leaves nothing behind. Raises the errors of `e2fgvi_cli.errors`.
+    write: False only yields the frames. on_progress is called after every frame, on_notice with sentences, both in the
+    thread that iterates. cancel: once set (from any thread), the next frame raises `CancelledError`.
+    """
 
-    stream = map(with_hole, frames)
-    yield from fill_shot(stream, engine, options.windows)
+    def __init__(
+        self,
+        options: InpaintOptions,
+        *,
+        write: bool = True,
+        on_progress: OnProgress | None = None,
+        on_notice: OnNotice | None = None,
+        cancel: Event | None = None,
+    ) -> None:
+        self.options = options
+        self._write, self._cancel = write, cancel
+        self._on_progress, self._on_notice = on_progress, on_notice
+        self._notices: list[str] = []
+        self._summary: Summary | None = None
+        self._frames = self._run()
 
+    def __iter__(self) -> Iterator[FinishedFrame]:
+        return self._frames
 
-def _targets(options: InpaintOptions) -> list[tuple[Path, video.OutputOptions]]:
-    targets = [(options.output, options.encoding)]
-    if options.frames_dir is not None:
-        targets.append((options.frames_dir, video.OutputOptions(codec="png", overwrite=options.encoding.overwrite)))
-    return targets
-
-
-class _Reference:
-    """The true background, read in step with the result and scored inside the hole."""
-
-    def __init__(self, path: Path, size: tuple[int, int] | None) -> None:
-        self._path = path
-        self._reader = video.open_reader(path, size=size)
-        self._score = ClipScore()
-
-    def __enter__(self) -> _Reference:
-        self._frames = iter(self._reader.__enter__())
+    def __enter__(self) -> Inpainting:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._reader.__exit__(kind, error, trace)
+        self.close()
 
-    def add(self, finished: FinishedFrame) -> None:
-        frame = finished.source.frame
-        truth = next(self._frames, None)
-        if truth is None:
-            raise InputError(
-                f"the reference {self._path} ends before frame {frame.index}: it needs a frame for each of the clip's"
+    def close(self) -> None:
+        """Give up what is not finished. Does nothing after the last frame."""
+        self._frames.close()
+
+    def finish(self) -> Summary:
+        """Take all frames that are left, publish the output, and return what was done."""
+        for _ in self._frames:
+            pass
+        return self.summary
+
+    @property
+    def summary(self) -> Summary:
+        """What was done. Raises `RuntimeError` before the last frame has been taken."""
+        if self._summary is None:
+            raise RuntimeError("the run is not finished: take all its frames first, or call finish()")
+        return self._summary
+
+    def _notice(self, *sentences: str) -> None:
+        """Pass on each sentence once, and keep it for the summary."""
+        for sentence in sentences:
+            if sentence not in self._notices:
+                self._notices.append(sentence)
+                if self._on_notice is not None:
+                    self._on_notice(sentence)
+
+    def _run(self) -> Generator[FinishedFrame, None, None]:
+        started = time.perf_counter()
+        options = self.options
+        weights = resolve(options.weights)
+        device = select_device(options.device)
+        with ExitStack() as stack:
+            reader = stack.enter_context(video.open_reader(options.video, size=options.size))
+            output = ClipOutput(options, reader.info, write=self._write)
+            holes = stack.enter_context(video.open_holes(options.mask, reader.info, options.masking))
+            deform = choose_deform(options.deform, device)
+            engine = build_engine(read_weights(weights), device, deform)
+            described = describe_device(device)
+            if device.type == "cpu" and options.device == "auto":
+                self._notice(
+                    "no GPU that torch can use was found: running on the CPU, seconds a frame (see `e2fgvi check-env`)"
+                )
+            self._notice(
+                f"weights: {weights.name} (SPyNet inside); device: {described}; deformable convolution: {deform.name}"
             )
-        self._score.add(finished.rgb, truth.rgb, finished.source.hole)
+            if deform.name != "torchvision":
+                self._notice(f"deformable convolution: {deform.name} backend ({deform.reason})")
+            if not deform.exact:
+                self._notice(
+                    "warning: the approximate deformable convolution ignores all offsets, the result is not that of the network"
+                )
+            self._notice(*reader.notices, *holes.notices)
+            stack.enter_context(output)
+            for finished in finished_frames(reader, holes.hole_at, engine, options):
+                if self._cancel is not None and self._cancel.is_set():
+                    raise CancelledError(
+                        f"cancelled after {output.frames} frames: nothing was left as {options.output}"
+                    )
+                output.write(finished)
+                if self._on_progress is not None:
+                    self._on_progress(Progress(output.frames, reader.info.frame_count))
+                yield finished
+            output.require_frames()
+        self._notice(*reader.notices, *holes.notices, *output.notices)
+        if options.verify and self._write:
+            self._notice(*output.verify())
+        self._summary = output.summary(
+            seconds=time.perf_counter() - started,
+            peak_memory=peak_memory(device),
+            peak_memory_of="GPU" if device.type == "cuda" else "process",
+            device=described,
+            deform_backend=deform.name,
+            weights=str(weights),
+            notices=tuple(self._notices),
+        )
 
-    def summary(self) -> dict[str, float]:
-        """The measures that exist: none of them without a hole."""
-        return {k: float(v) for k, v in asdict(self._score.summary()).items() if v is not None}
+
+def finished_frames(
+    frames: Iterable[Frame], hole_at: Callable[[Frame], HoleArray], engine: WindowEngine, options: InpaintOptions
+) -> Iterator[FinishedFrame]:
+    """Finished frames in order, shot by shot, as soon as no later window can change them."""
+
+    def with_hole(frame: Frame) -> HoledFrame:
+        hole = hole_at(frame)
+        return HoledFrame.of(frame, hole, masks.feather_alpha(hole, options.masking.feather))
+
+    stream = map(with_hole, frames)
+    shots = split_shots(stream, lambda item: item.frame.rgb) if options.detect_cuts else [stream]
+    for shot in shots:
+        yield from fill_shot(shot, engine, options.windows)

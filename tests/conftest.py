@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -27,20 +28,50 @@ def shared(*parts: str) -> Path:
     return path
 
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+@dataclass(frozen=True)
+class Done:
+    """What a finished command left: exit code and both streams."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Done]
 
 
 @pytest.fixture
-def e2fgvi(tmp_path: Path) -> Run:
+def e2fgvi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line in this process (torch is imported once), in an empty folder, with its real entry point."""
+
+    def run(*arguments: object, env: dict[str, str] | None = None) -> Done:
+        from e2fgvi_cli import app
+
+        with monkeypatch.context() as patch:
+            patch.chdir(tmp_path)
+            for name, value in {"NO_COLOR": "1", "COLUMNS": "200", **(env or {})}.items():
+                patch.setenv(name, value)
+            patch.setattr("sys.argv", ["e2fgvi", *map(str, arguments)])
+            capfd.readouterr()
+            with pytest.raises(SystemExit) as ended:
+                app.main()
+        captured = capfd.readouterr()
+        code = ended.value.code
+        return Done(code if isinstance(code, int) else 0 if code is None else 1, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def e2fgvi_process(tmp_path: Path) -> Run:
     """Run the command line as a user would: a process of its own, in an empty folder."""
 
-    def run(
-        *arguments: object, env: dict[str, str] | None = None, cwd: Path | None = None
-    ) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: object, env: dict[str, str] | None = None) -> Done:
         command = [sys.executable, "-m", "e2fgvi_cli", *map(str, arguments)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "200", **(env or {})}
-        return subprocess.run(
-            command, capture_output=True, text=True, env=environment, cwd=cwd or tmp_path, timeout=280, check=False
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=280, check=False
         )
+        return Done(done.returncode, done.stdout, done.stderr)
 
     return run

@@ -116,6 +116,19 @@ def inpaint(
     ),
     lossless: bool = typer.Option(False, "--lossless", help="Encode without loss.", rich_help_panel=OUT),
     container: str = typer.Option(None, help="mp4, mov, mkv, webm or avi (default: by suffix).", rich_help_panel=OUT),
+    compare: str = typer.Option(
+        None,
+        metavar="side|split|wipe",
+        help="Also write a before/after video, OUTPUT_compare.mp4.",
+        rich_help_panel=OUT,
+    ),
+    sheet: Path = typer.Option(
+        None, metavar="PNG", help="A picture of some frames: source, mask, result.", rich_help_panel=OUT
+    ),
+    gif: Path = typer.Option(None, metavar="GIF", help="A small before/after loop.", rich_help_panel=OUT),
+    verify: bool = typer.Option(
+        False, "--verify", help="Re-read the output and compare it outside the hole.", rich_help_panel=OUT
+    ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace an existing output.", rich_help_panel=OUT),
     as_json: bool = typer.Option(
         False, "--json", help="One JSON object on standard output at the end.", rich_help_panel=OUT
@@ -180,11 +193,12 @@ def _options(given: dict[str, Any]) -> InpaintOptions:
     from ..video import OutputOptions
 
     released = _is_released(given)
+    output = given["output"] or default_output(given["video"])
     references = _parse_references(given["max_references"], default=None if released else WindowOptions.max_references)
     return InpaintOptions(
         video=given["video"],
         mask=given["mask"],
-        output=given["output"] or default_output(given["video"]),
+        output=output,
         frames_dir=given["save_frames"],
         weights=given["weights"],
         device=given["device"],
@@ -203,6 +217,23 @@ def _options(given: dict[str, Any]) -> InpaintOptions:
         size=_parse_size(given),
         detect_cuts=given["cuts"] and not released,
         reference=given["reference"],
+        comparison=_comparison(given, output),
+        verify=given["verify"],
+    )
+
+
+def _comparison(given: dict[str, Any], output: Path) -> Any:
+    from ..comparison import ComparisonOptions
+
+    if not (given["compare"] or given["sheet"] or given["gif"]):
+        return None
+    film = output.with_name(f"{output.stem}_compare.mp4") if given["compare"] else None
+    return ComparisonOptions(
+        video=film,
+        mode=given["compare"] or "side",
+        sheet=given["sheet"],
+        gif=given["gif"],
+        overwrite=given["overwrite"],
     )
 
 

@@ -1,0 +1,178 @@
+"""Where finished frames go: the clip itself, a folder of frames, before/after pictures, the score against a reference."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+
+from . import masks, video
+from .compose import AlphaArray
+from .errors import InputError
+from .options import InpaintOptions
+from .streaming import FinishedFrame
+from .types import Frame, Summary, VideoInfo
+from .video.codecs import choose
+
+
+class ClipOutput:
+    """Everything one run writes. Context manager.
+
+    Making one checks the targets (see `video.check_output`), entering it opens them, leaving it cleanly publishes them;
+    leaving it with an exception leaves nothing behind. `write=False` only scores.
+    """
+
+    def __init__(self, options: InpaintOptions, info: VideoInfo, *, write: bool = True) -> None:
+        self.frames = 0
+        self.filled = 0
+        self._options, self._info = options, info
+        self._targets = _targets(options) if write else []
+        self._stack = ExitStack()
+        self._writers: list[video.FrameWriter] = []
+        self._comparing = write and options.comparison is not None
+        for target, encoding in self._targets:
+            video.check_output(target, info, encoding)
+        if self._comparing:
+            from .comparison import check_comparison
+
+            assert options.comparison is not None
+            check_comparison(options.comparison, info)
+
+    def __enter__(self) -> ClipOutput:
+        from .comparison import ComparisonWriter
+
+        options = self._options
+        with ExitStack() as opening:
+            self._reference = (
+                opening.enter_context(_Reference(options.reference, options.size)) if options.reference else None
+            )
+            self._comparison = (
+                opening.enter_context(ComparisonWriter(options.comparison, self._info))
+                if self._comparing and options.comparison
+                else None
+            )
+            self._writers = [
+                opening.enter_context(video.open_writer(target, self._info, encoding))
+                for target, encoding in self._targets
+            ]
+            self._stack = opening.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def write(self, finished: FinishedFrame) -> None:
+        """Append one frame; they come in order."""
+        source = finished.source
+        for writer in self._writers:
+            writer.write(source.frame, finished.filled, source.alpha if finished.filled is not None else None)
+        if self._comparison is not None:
+            self._comparison.write(source.frame, source.hole, finished.rgb)
+        if self._reference is not None:
+            self._reference.add(finished)
+        self.frames += 1
+        self.filled += finished.filled is not None
+
+    def require_frames(self) -> None:
+        """Raise `InputError` if nothing was written; to be called inside the context, so that nothing is published."""
+        if not self.frames:
+            raise InputError(f"{self._options.video} has no frame that can be decoded: check the file with a player")
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the writers left out, and that there was nothing to fill."""
+        said = tuple(sentence for writer in self._writers for sentence in writer.notices)
+        if self.filled or not self.frames:
+            return said
+        nothing = (
+            "no frame has a hole: the clip passed through unchanged (is the mask inverted, or its threshold too high?)"
+        )
+        return (*said, nothing)
+
+    def verify(self) -> tuple[str, ...]:
+        """Re-read the published output and say how it compares with the source outside the holes, in sentences."""
+        options = self._options
+        with video.open_holes(options.mask, self._info, options.masking) as holes:
+
+            def alpha_at(frame: Frame) -> AlphaArray:
+                return masks.feather_alpha(holes.hole_at(frame), options.masking.feather)
+
+            found = video.verify(options.output, self._info, alpha_at)
+        lossless = choose(options.output, self._info, options.encoding).lossless
+        facts = (
+            f"verified: {found.output_frames} frames, {float(found.output_seconds):.2f} s; "
+            f"largest difference outside the hole: {found.largest_difference} ({found.units})"
+        )
+        problems = found.problems(lossless=lossless)
+        return (facts, *(f"warning: {problem}" for problem in problems))
+
+    def summary(
+        self,
+        *,
+        seconds: float,
+        peak_memory: int,
+        peak_memory_of: str,
+        device: str,
+        deform_backend: str,
+        weights: str,
+        notices: tuple[str, ...],
+    ) -> Summary:
+        """What was written, with what the caller knows of how."""
+        return Summary(
+            output=str(self._options.output),
+            frames=self.frames,
+            filled=self.filled,
+            seconds=seconds,
+            peak_memory=peak_memory,
+            peak_memory_of=peak_memory_of,
+            device=device,
+            deform_backend=deform_backend,
+            weights=weights,
+            size=(self._info.height, self._info.width),
+            notices=notices,
+            scores=self._reference.summary() if self._reference is not None else {},
+        )
+
+
+def _targets(options: InpaintOptions) -> list[tuple[Path, video.OutputOptions]]:
+    targets = [(options.output, options.encoding)]
+    if options.frames_dir is not None:
+        targets.append((options.frames_dir, video.OutputOptions(codec="png", overwrite=options.encoding.overwrite)))
+    return targets
+
+
+class _Reference:
+    """The true background, read in step with the result and scored inside the hole."""
+
+    def __init__(self, path: Path, size: tuple[int, int] | None) -> None:
+        from .bench.metrics import ClipScore
+
+        self._path = path
+        self._reader = video.open_reader(path, size=size)
+        self._score = ClipScore()
+
+    def __enter__(self) -> _Reference:
+        self._frames = iter(self._reader.__enter__())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._reader.__exit__(kind, error, trace)
+
+    def add(self, finished: FinishedFrame) -> None:
+        """Score one frame. Raises `InputError` if the reference is shorter than the clip."""
+        frame = finished.source.frame
+        truth = next(self._frames, None)
+        if truth is None:
+            raise InputError(
+                f"the reference {self._path} ends before frame {frame.index}: it needs a frame for each of the clip's"
+            )
+        self._score.add(finished.rgb, truth.rgb, finished.source.hole)
+
+    def summary(self) -> dict[str, float]:
+        """The measures that exist: none of them without a hole."""
+        return {k: float(v) for k, v in asdict(self._score.summary()).items() if v is not None}
