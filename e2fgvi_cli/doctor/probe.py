@@ -62,9 +62,10 @@ class ProbeResult:
         return decode_exit(self.returncode or 0)
 
     def last_lines(self, count: int = 3) -> str:
-        """The last non-empty lines of what it printed (faulthandler's traceback included)."""
+        """What it printed last; of faulthandler's report the line that names the error, not the interpreter's own frames."""
         lines = [line.strip() for line in self.output.splitlines() if line.strip()]
-        return " | ".join(lines[-count:])
+        fatal = [line for line in lines if line.startswith(("Fatal Python error", "Windows fatal exception"))]
+        return " | ".join(fatal[:1] or lines[-count:])
 
 
 def decode_exit(code: int, platform: str = sys.platform) -> Text:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import concurrent.futures
+import errno
 import os
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -29,8 +31,10 @@ class Report:
 
     @property
     def roots(self) -> list[Result]:
-        """Failures of required checks that are not the consequence of another one."""
-        return [entry for entry in self.results if _counts(entry) and entry.status in (Status.FAIL, Status.CRASH)]
+        """Failures of required checks (or ones that required checks wait for) that no other failure explains."""
+        awaited = {entry.blocked_by for entry in self.results if _counts(entry) and entry.status is Status.BLOCKED}
+        failed = [entry for entry in self.results if entry.status in (Status.FAIL, Status.CRASH)]
+        return [entry for entry in failed if _counts(entry) or entry.id in awaited]
 
     @property
     def warnings(self) -> list[Result]:
@@ -119,6 +123,9 @@ def _guarded(check: Check, host: Host, done: dict[str, Result]) -> Result:
     try:
         outcome = check.run(host)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            outcome = Outcome(Status.BLOCKED, say("blocked.disk", folder=tempfile.gettempdir()), cause="sys.disk")
+            return Result(check.id, check.group, check.severity, outcome, "sys.disk")
         trace = traceback.format_exc()
         outcome = Outcome(
             Status.CRASH, say("crash", error=f"{type(error).__name__}: {error}"), {"traceback": trace}, "crash"

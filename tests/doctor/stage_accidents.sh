@@ -50,7 +50,7 @@ for name in $names; do
     lfs) mkdir -p "$work/w"; printf 'version https://git-lfs.github.com/spec/v1\noid sha256:%064d\nsize 41591628\n' 0 > "$work/w/e2fgvi-hq-open.safetensors"
          (cd "$work"; E2FGVI_WEIGHTS_DIR=$work/w PYTHONPATH=$repo "$python" -m e2fgvi_cli.doctor --only weights; echo "exit code $?");;
     shadow) mkdir -p "$work/shadowed"; echo 'print("mine")' > "$work/shadowed/torch.py"; doctor "$work/shadowed" --only system --only ext.load:numpy;;
-    disk) mkdir -p "$work/full"; mount -t tmpfs -o size=256k tmpfs "$work/full"; head -c 250000 /dev/zero > "$work/full/fill"
-          (cd "$work/full"; TMPDIR=$work/full PYTHONPATH=$repo "$python" -m e2fgvi_cli.doctor; echo "exit code $?"); umount "$work/full";;
+    disk) mkdir -p "$work/full"; mount -t tmpfs -o size=256k tmpfs "$work/full"; cat /dev/zero > "$work/full/fill" 2> /dev/null
+          (cd "$work/full"; TMPDIR=$work/full PYTHONPATH=$repo "$python" -m e2fgvi_cli.doctor --only system --only exercise; echo "exit code $?"); umount "$work/full";;
   esac
 done

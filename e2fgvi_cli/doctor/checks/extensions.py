@@ -84,8 +84,8 @@ def explain_package(host: Host, package: str) -> list[Explanation]:
 
 
 def _fits(host: Host, path: Path) -> bool:
-    """True if the interpreter would consider a file of this name."""
-    return not host.suffixes or any(path.name.endswith(suffix) for suffix in host.suffixes) or not python_tag(path)
+    """True if the interpreter would consider a file of this name: `.so` counts, `.cpython-38-x86_64-linux-gnu.so` may not."""
+    return not host.suffixes or "." + path.name.partition(".")[2] in host.suffixes
 
 
 def check_static(host: Host, package: str) -> Outcome:  # noqa: PLR0911 (one exit for each finding)
@@ -237,8 +237,9 @@ def _died(host: Host, package: str, result: ProbeResult) -> Outcome:
         cause = "omp.dup"
     elif "cudnn" in result.output.lower() and not result.timed_out:
         cause = "cudnn"
+    step = result.answer.get("step", f"import {package}")
     details = [say("ext.load.output", text=result.last_lines())] if result.output.strip() else []
-    summary = say("ext.load.died", package=package, reason=result.reason())
+    summary = say("ext.load.died", step=step, reason=result.reason())
     evidence = {"returncode": result.returncode, "seconds": round(result.seconds, 1), "output": result.output[-2000:]}
     return Outcome(Status.FAIL, summary, evidence, cause, details, _load_remedies(host, package, cause))
 

@@ -236,7 +236,9 @@ def check_cudnn(host: Host) -> Outcome:
 
 
 def _record(package: str) -> Check:
-    return Check(f"pkg.record:{package}", "packages", Severity.REQUIRED, lambda host: check_record(host, package))
+    run = lambda host: check_record(host, package)  # noqa: E731
+    reasons = ("cv2.one",) if package == "cv2" else ()
+    return Check(f"pkg.record:{package}", "packages", Severity.REQUIRED, run, explained_by=reasons)
 
 
 CHECKS = [

@@ -99,7 +99,8 @@ def check_weights(host: Host, name: str) -> Outcome:
         "expected_size": known.size,
         "expected_sha256": known.sha256,
     }
-    fix = [Remedy(say("remedy.delete", file=str(path)), fetch.command)]
+    own = default and path.parent == weights.user_folder()  # hides the file that came with the program
+    fix = [Remedy(say("remedy.delete_own" if own else "remedy.delete", file=str(path)), "" if own else fetch.command)]
     if wrong is None and known.size is not None and size != known.size and not default:
         wrong = ("weights.truncated", {"have": size, "want": known.size})
     if wrong:

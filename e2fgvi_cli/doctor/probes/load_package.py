@@ -28,8 +28,6 @@ def use(name: str, module: Any) -> None:
         module.dilate(numpy.zeros((4, 4), dtype="uint8"), numpy.ones((3, 3), dtype="uint8"))
     elif name == "av":
         module.codec.Codec("rawvideo", "w")
-    elif name == "mmcv":
-        importlib.import_module("mmcv._ext")
 
 
 def windows_error(path: str) -> int:
@@ -59,6 +57,12 @@ def describe(error: BaseException) -> dict[str, Any]:
     }
 
 
+def note(target: str, answer: dict[str, Any]) -> None:
+    """Write the answer so far: a crash leaves the step it happened in."""
+    with open(target, "w", encoding="utf-8") as handle:
+        json.dump(answer, handle)
+
+
 def main() -> None:
     """Write what happened; an exception is an answer, not a failure of the probe."""
     name, target = sys.argv[1], sys.argv[2]
@@ -66,16 +70,20 @@ def main() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
+            note(target, {"step": f"import {name}"})
             module = importlib.import_module(name)
             answer["file"] = str(getattr(module, "__file__", ""))
             answer["version"] = str(getattr(module, "__version__", ""))
+            if name == "mmcv":  # mmcv itself is plain Python; its operators are in _ext
+                note(target, {"step": "import mmcv._ext"})
+                importlib.import_module("mmcv._ext")
+            note(target, {"step": f"a first call into {name}"})
             use(name, module)
             answer["ok"] = True
         except BaseException as error:
             answer["error"] = describe(error)
     answer["warnings"] = [f"{item.category.__name__}: {item.message}"[:500] for item in caught][:10]
-    with open(target, "w", encoding="utf-8") as handle:
-        json.dump(answer, handle)
+    note(target, answer)
 
 
 main()
