@@ -47,7 +47,7 @@ def _describe(error: BaseException) -> tuple[int, str]:
             EXIT_INPUT,
             f"no space left on the device for {error.filename or 'the output'}: free some or choose another folder",
         )
-    from .doctor.__init__ import startup_diagnosis
+    from .doctor import startup_diagnosis
 
     diagnosis = startup_diagnosis(error)
     if diagnosis is not None:
