@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from e2fgvi_cli.doctor.loader.model import Flaw, Library, Setting
 from e2fgvi_cli.doctor.loader.search_elf import read_cache
 
 from .factory import TO_SCALAR_TYPE, ElfFactory
+from .test_readers import damage
 
 MACHINE = {"x86_64": "x86_64", "aarch64": "arm64"}.get(os.uname().machine if hasattr(os, "uname") else "", "x86_64")
 
@@ -235,3 +237,28 @@ def test_base_names() -> None:
     assert base_name("libcudart.so.11.0") == base_name("libcudart.so.12") == "libcudart"
     assert base_name("cudart64_110.dll") == base_name("cudart64_12.dll")
     assert base_name("readme.txt") == ""
+
+
+@pytest.mark.parametrize("kind", ["elf", "pe", "macho"])
+def test_damaged_providers_are_faults_not_errors(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """Whatever is wrong with the library an extension needs, the explanation comes, and blames a file."""
+    fixture = request.getfixturevalue(kind)
+    source = fixture.missing_version() if kind == "elf" else fixture["procedure" if kind == "pe" else "good"]
+    name = {"elf": "libc10_fake.so", "pe": "c10.dll", "macho": "libc10.dylib"}[kind]
+    path, provider = Path(shutil.copy(source, tmp_path)), tmp_path / name
+    whole = source.with_name(name).read_bytes()
+    setting = {
+        "elf": linux(),
+        "pe": Setting("win32", "x86_64", native=False),
+        "macho": Setting("darwin", "arm64", native=False),
+    }[kind]
+    rng, seen = random.Random(7), set()
+    for _ in range(150):
+        provider.write_bytes(damage(whole, rng))
+        with Library() as library:
+            found = explain(path, setting, library)
+            seen |= {fault.flaw for fault in found.faults}
+            for fault in found.faults:
+                blamed = fault.provider or fault.consumer
+                assert blamed.name in (name, path.name) or fault.flaw is Flaw.MISSING_VERSION
+    assert seen & {Flaw.TRUNCATED, Flaw.UNREADABLE}

@@ -6,6 +6,7 @@ two-level library ordinal; exports from LC_SYMTAB and, where symbols were stripp
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -54,7 +55,11 @@ class MachoBinary(Binary):
         if not self._from_trie:
             self._from_trie = True
             if self._view is not None and self._trie[1]:
-                self._defined.update(dict.fromkeys(_trie_names(self._view, *self._trie), 1))
+                with contextlib.suppress(
+                    Malformed
+                ):  # what was read of the trie so far, and the symbol table, still count
+                    for name in _trie_names(self._view, *self._trie):
+                        self._defined[name] = 1
         return self._defined
 
     def defines(self, name: str, ordinal: int | None = None) -> bool:

@@ -274,9 +274,14 @@ def classify(error: dict[str, Any], platform: str) -> str:
     return "ext.absent" if error.get("type") == "ModuleNotFoundError" else "ext.import"
 
 
+def _record_of(package: str) -> list[str]:
+    """The check of a package's files; mmcv has none, since nobody needs to repair it."""
+    return [] if package == "mmcv" else [f"pkg.record:{package}"]
+
+
 def _static(package: str) -> Check:
     severity = Severity.OPTIONAL if package == "mmcv" else Severity.REQUIRED
-    reasons = [f"pkg.record:{package}", "pkg.versions"]
+    reasons = [*_record_of(package), "pkg.versions"]
     if package == "torchvision":
         reasons = ["tv.pair", *reasons, "ext.static:torch"]
     elif package == "cv2":
@@ -299,7 +304,7 @@ def _load(package: str) -> Check:
         "cv2.one",
         "sys.msvc",
         "pkg.versions",
-        f"pkg.record:{package}",
+        *_record_of(package),
         "cudnn.pin",
     ]
     return Check(

@@ -116,6 +116,8 @@ class Walker:
             return None
         try:
             binary = self.library.get(found.path, self.setting.machine)
+            if binary.format == "pe" and not binary.truncated:
+                binary.export_names()  # read here, so that a damaged table is this file's fault and nobody else's
         except (OSError, Malformed) as error:
             graph.faults.append(Fault(Flaw.UNREADABLE, consumer.path, str(found.path), found.path, detail=str(error)))
             return None
