@@ -115,6 +115,15 @@ def test_visual_cpp_runtime(tmp_path: Path) -> None:
         (system32 / name).write_bytes(fake_dll((14, 42)))
     host = machine(tmp_path, platform="win32", environ=host.environ)
     expect(system.check_msvc(host), Status.PASS, "", "14.42")
+    library = Path(host.path[0]) / "torch" / "lib" / "c10.dll"  # linked with 14.38
+    library.parent.mkdir()
+    library.write_bytes(fake_dll((1, 0)))
+    for minor, status in ((35, Status.PASS), (29, Status.WARN)):
+        torch(host, "2.8.0")
+        for name in system.MSVC_NAMES:
+            (system32 / name).write_bytes(fake_dll((14, minor)))
+        host = machine(tmp_path, platform="win32", environ=host.environ)
+        assert system.check_msvc(host).status is status
 
 
 @pytest.mark.parametrize(("amount", "status"), [(16, Status.PASS), (4, Status.WARN), (1, Status.FAIL)])

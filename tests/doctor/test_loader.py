@@ -253,7 +253,7 @@ def test_damaged_providers_are_faults_not_errors(kind: str, request: pytest.Fixt
         "macho": Setting("darwin", "arm64", native=False),
     }[kind]
     rng, seen = random.Random(7), set()
-    for _ in range(150):
+    for _ in range(80):
         provider.write_bytes(damage(whole, rng))
         with Library() as library:
             found = explain(path, setting, library)

@@ -209,7 +209,7 @@ def test_damaged_files_never_crash_or_hang(kind: str, request: pytest.FixtureReq
     rng = random.Random(5)
     path, outcomes, slowest = tmp_path / "hurt", {"parsed": 0, "malformed": 0}, 0.0
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for _ in range(1500):
+    for _ in range(800):
         path.write_bytes(damage(rng.choice(seeds), rng))
         start = time.perf_counter()
         try:
@@ -223,7 +223,7 @@ def test_damaged_files_never_crash_or_hang(kind: str, request: pytest.FixtureReq
         except Malformed:
             outcomes["malformed"] += 1
         slowest = max(slowest, time.perf_counter() - start)
-    assert min(outcomes.values()) > 50, outcomes  # the damage reaches both outcomes
+    assert min(outcomes.values()) > 25, outcomes  # the damage reaches both outcomes
     assert slowest < 2.0
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
 

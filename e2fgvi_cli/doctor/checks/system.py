@@ -170,7 +170,23 @@ def check_msvc(host: Host) -> Outcome:
             [],
             fix,
         )
+    linker = _linker_of_torch(host)
+    behind = [path for path, version in versions.items() if version and linker and version[1] // 10 < linker[1] // 10]
+    if behind:
+        have, want = ".".join(map(str, versions[behind[0]] or ())), ".".join(map(str, linker))
+        summary = say("sys.msvc.linker", file=behind[0], version=have, linker=want)
+        return Outcome(Status.WARN, summary, {"linker": want}, "ext.init.win", [], fix[:1])
     return passed("sys.msvc.ok", versions=[".".join(map(str, version)) for version in versions.values() if version])
+
+
+def _linker_of_torch(host: Host) -> tuple[int, ...]:
+    """(14, 38): the MSVC linker of torch's c10.dll, () if unknown. A runtime is too old when its tens digit is lower."""
+    folder = host.package("torch")
+    try:
+        binary = host.library.get(folder / "lib" / "c10.dll") if folder else None
+    except (OSError, Malformed):
+        return ()
+    return version_tuple(binary.notes.get("linker", "")) if binary else ()
 
 
 def _dll_version(host: Host, path: Path) -> tuple[int, ...] | None:
