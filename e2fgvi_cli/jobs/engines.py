@@ -1,0 +1,73 @@
+"""The engine as workers see it: two functions, `arithmetic` and `build`, found by the module's name in `BatchSettings`.
+
+That name is the seam for tests: a module with the same two functions and a make-believe engine. This module is the real one.
+torch is imported inside, so that the driver never pays for it.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..options import InpaintOptions
+from ..streaming import WindowEngine
+
+
+@dataclass(frozen=True)
+class BuiltEngine:
+    """An engine and what to report of it. `peak_memory` in bytes, asked at the end of a part."""
+
+    engine: WindowEngine
+    device: str
+    deform: str
+    weights: str
+    peak_memory: Callable[[], int]
+    peak_memory_of: str
+
+
+def arithmetic(device: str, threads: int | None) -> str:
+    """Everything that decides the last bits of a result besides the job: device model, threads, vector width, torch.
+
+    Two workers with the same text compute the same clip bit for bit. Sets torch's CPU threads.
+    """
+    import torch
+
+    from ..engine import select_device
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    chosen = select_device(device)
+    if chosen.type == "cuda":
+        return f"cuda {torch.cuda.get_device_name(chosen)}, torch {torch.__version__}"
+    if chosen.type == "mps":
+        return f"mps {platform.machine()}, torch {torch.__version__}"
+    width = torch.backends.cpu.get_cpu_capability()
+    return f"cpu {platform.machine()} {width}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def build(options: InpaintOptions, device: str) -> BuiltEngine:
+    """The network on `device` ("auto": the best here). Raises `WeightsError`, `DeviceError`, `UsageError`."""
+    from ..engine import build_engine, choose_deform, describe_device, peak_memory, read_weights, select_device
+    from ..weights import resolve
+
+    weights = resolve(options.weights)
+    chosen = select_device(device)
+    deform = choose_deform(options.deform, chosen)
+    return BuiltEngine(
+        engine=build_engine(read_weights(weights), chosen, deform),
+        device=describe_device(chosen),
+        deform=deform.name,
+        weights=str(weights),
+        peak_memory=lambda: peak_memory(chosen),
+        peak_memory_of="GPU" if chosen.type == "cuda" else "process",
+    )
+
+
+def devices_here() -> tuple[str, ...]:
+    """Names for `--devices auto`: every CUDA device, else mps, else cpu. Imports torch: call it in a process of its own."""
+    import torch
+
+    if torch.cuda.is_available():
+        return tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
+    return ("mps",) if torch.backends.mps.is_available() else ("cpu",)

@@ -1,0 +1,134 @@
+"""What a job is made of: content hashes of its inputs and weights, its settings, and cheap snapshots to see a change."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..options import InpaintOptions
+from ..weights import resolve
+
+_CHUNK = 1 << 20
+# Where a job reads and writes and on which device it runs are no part of what it computes.
+_NOT_SETTINGS = frozenset({"video", "mask", "reference", "output", "frames_dir", "weights", "device"})
+
+
+def files_of(path: Path) -> list[Path]:
+    """The file, or every file of a folder (not of its subfolders), by name. Raises `InputError` if there is none."""
+    if path.is_dir():
+        return sorted(entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
+    if not path.exists():
+        raise InputError(f"there is no file or folder {path}; check the path")
+    return [path]
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, or of the names and bytes of a folder's files."""
+    digest = hashlib.sha256()
+    for file in files_of(path):
+        one = hashlib.sha256()
+        try:
+            with file.open("rb") as stream:
+                while block := stream.read(_CHUNK):
+                    one.update(block)
+        except OSError as error:
+            raise InputError(f"cannot read {file}: {error.strerror or error}") from error
+        digest.update(f"{file.name if path.is_dir() else ''}\0{one.hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _inputs(options: InpaintOptions) -> dict[str, Path]:
+    named = {"video": options.video, "mask": options.mask, "reference": options.reference}
+    return {name: path for name, path in named.items() if path is not None} | {"weights": resolve(options.weights)}
+
+
+def snapshot(options: InpaintOptions) -> str:
+    """Sizes and modification times of all inputs and the settings, as one hash: if it is the same, so is the job.
+
+    Reads no content. Raises `InputError` or `WeightsError` for what is missing.
+    """
+    digest = hashlib.sha256(_settings_text(options).encode())
+    for name, path in _inputs(options).items():
+        for file in files_of(path):
+            status = _stat(file)
+            digest.update(f"{name}\0{file}\0{status[0]}\0{status[1]}\n".encode())
+    return digest.hexdigest()
+
+
+def _stat(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    return status.st_size, status.st_mtime_ns
+
+
+def job_key(options: InpaintOptions) -> str:
+    """Content hash of everything that decides the result: inputs, settings, weights, and the version of this program."""
+    digest = hashlib.sha256(_settings_text(options).encode())
+    for name, path in _inputs(options).items():
+        digest.update(f"{name}\0{content_hash(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _settings_text(options: InpaintOptions) -> str:
+    # Permission to replace the output is no part of what it becomes.
+    options = allow_overwrite(options, False)
+    settings = {f.name: _plain(getattr(options, f.name)) for f in fields(options) if f.name not in _NOT_SETTINGS}
+    settings["video is a folder"] = options.video.is_dir()
+    settings["suffix"] = options.output.suffix
+    return json.dumps({"e2fgvi": _version("e2fgvi-cli"), **settings}, sort_keys=True)
+
+
+def _plain(value: Any) -> Any:
+    """Options as JSON: whatever they hold, equal options give equal text."""
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(_plain, value), key=str)
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "source"
+
+
+def output_stamp(paths: Iterable[Path]) -> str:
+    """What the outputs look like on disk (names, sizes, times), or "" if one is missing: a later look tells if they are intact."""
+    digest = hashlib.sha256()
+    for path in paths:
+        if not path.exists():
+            return ""
+        for file in files_of(path):
+            size, modified = _stat(file)
+            digest.update(f"{file.name}\0{size}\0{modified}\n".encode())
+    return digest.hexdigest()
+
+
+def outputs_of(options: InpaintOptions) -> tuple[Path, ...]:
+    """The files or folders a job writes."""
+    named = [options.output, options.frames_dir]
+    if options.comparison is not None:
+        named += [options.comparison.video, options.comparison.sheet, options.comparison.gif]
+    return tuple(path for path in named if path is not None)
+
+
+def allow_overwrite(options: InpaintOptions, allowed: bool = True) -> InpaintOptions:
+    """The same job, with or without permission to replace what is there."""
+    comparison = options.comparison
+    if comparison is not None:
+        comparison = replace(comparison, overwrite=allowed)
+    return replace(options, encoding=replace(options.encoding, overwrite=allowed), comparison=comparison)

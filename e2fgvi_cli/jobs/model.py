@@ -1,0 +1,243 @@
+"""Plain data of a batch, shared by the driver and its workers; everything here can be pickled. Standard library only."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import UsageError
+from ..options import InpaintOptions
+
+ENGINE_MODULE = "e2fgvi_cli.jobs.engines"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One clip of a batch. `environment` must be set before torch is imported in the process that fills it."""
+
+    name: str
+    options: InpaintOptions
+    environment: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def output(self) -> str:
+        """The resolved output path: what a job is known by in the journal, since two jobs may not write the same file."""
+        return str(self.options.output.resolve())
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """How a batch runs, whatever its jobs are.
+
+    state: folder of the journal and the segments. workers: processes (or Ray tasks) at a time; None = one a device.
+    devices: names for the workers in turn, such as ("cuda:0", "cuda:1"); ("auto",) = every GPU of the machine, else the CPU.
+    threads: CPU threads a worker; None = the cores shared out. The last bits of a CPU result depend on it.
+    split: "auto" (several workers share a clip when there are fewer clips than workers), "off", or frames a part.
+    segment_frames: frames a stored segment, rounded up to the window hop. lease: seconds after which a silent driver's job is
+    free for another. engine_module: where workers find `arithmetic` and `build` (see `engines.py`; tests put a light one there).
+    """
+
+    state: Path
+    workers: int | None = None
+    devices: tuple[str, ...] = ("auto",)
+    threads: int | None = None
+    split: Literal["auto", "off"] | int = "auto"
+    segment_frames: int = 50
+    max_retries: int = 2
+    fail_fast: bool = False
+    lease: float = 60.0
+    shard: tuple[int, int] = (1, 1)
+    engine_module: str = ENGINE_MODULE
+    start_method: Literal["spawn", "fork", "forkserver"] = "spawn"
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise UsageError(f"--jobs {self.workers} is too small: use 1 or more")
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"--threads {self.threads} is too small: use 1 or more")
+        if self.max_retries < 0:
+            raise UsageError(f"--max-retries {self.max_retries} is too small: use 0 or more")
+        if self.segment_frames < 1:
+            raise UsageError(f"--segment-frames {self.segment_frames} is too small: use 1 or more")
+        if isinstance(self.split, int) and self.split < 1:
+            raise UsageError(f"--split {self.split} is too small: use 1 or more frames, auto or off")
+        index, count = self.shard
+        if not 1 <= index <= count:
+            raise UsageError(f"--shard {index}/{count} is no part of the whole: use 1/{max(count, 1)} and up")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Frames start..stop-1 of the clip, inside the shot that begins at frame `shot`."""
+
+    start: int
+    stop: int
+    shot: int
+
+
+@dataclass(frozen=True)
+class ClipPlan:
+    """What a first pass over a clip found. Frames are numbered from 0 over the whole clip.
+
+    shots: (first, last) of each, last included. holed: runs (first, last) of frames that have a hole.
+    seekable: single frames can be decoded out of order and are the same.
+    """
+
+    frames: int
+    size: tuple[int, int]
+    shots: tuple[tuple[int, int], ...]
+    holed: tuple[tuple[int, int], ...]
+    seekable: bool
+    notices: tuple[str, ...] = ()
+
+    def has_hole(self, start: int, stop: int) -> bool:
+        """Whether any of the frames start..stop-1 has one."""
+        return any(first < stop and last >= start for first, last in self.holed)
+
+    @property
+    def filled(self) -> int:
+        """Number of frames with a hole."""
+        return sum(last - first + 1 for first, last in self.holed)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Outcome of a job's first task: its content key, what it was made of, and the plan."""
+
+    key: str
+    snapshot: str
+    plan: ClipPlan
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Filled:
+    """Outcome of a part: where and how it was computed. `computed` frames were filled now, the others were there."""
+
+    device: str
+    deform: str
+    weights: str
+    arithmetic: str
+    peak_memory: int
+    peak_memory_of: str
+    seconds: float
+    computed: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """Work for one worker. kind "prepare" looks at the inputs, "fill" computes `segments`, "join" writes the output.
+
+    folder: the job's segments. arithmetic: if set, only a worker computing that way may fill. filled: what "join" reports.
+    """
+
+    id: int
+    kind: Literal["prepare", "fill", "join"]
+    job: Job
+    folder: Path
+    segments: tuple[Segment, ...] = ()
+    plan: ClipPlan | None = None
+    arithmetic: str | None = None
+    filled: tuple[Filled, ...] = ()
+    seconds: float = 0.0
+    leftovers: tuple[int, ...] = ()
+    snapshot: str = ""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a task failed. `final`: trying again cannot help (a missing file, a wrong option)."""
+
+    message: str
+    exit_code: int
+    final: bool
+
+
+@dataclass(frozen=True)
+class Message:
+    """From a worker to the driver. kind: ready, progress (frames done of the task), segment, done or failed."""
+
+    kind: Literal["ready", "progress", "segment", "done", "failed"]
+    task: int = -1
+    value: Any = None
+    worker: str = ""
+    pid: int = 0
+
+
+State = Literal["pending", "running", "joining", "done", "failed"]
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """What is known of a job at the end. outcome: done, skipped (was done before), failed or cancelled."""
+
+    name: str
+    output: str
+    outcome: Literal["done", "skipped", "failed", "cancelled"]
+    frames: int = 0
+    filled: int = 0
+    seconds: float = 0.0
+    attempts: int = 0
+    resumed: int = 0
+    device: str = ""
+    message: str = ""
+    exit_code: int = 0
+    notices: tuple[str, ...] = ()
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+def record_of(job: Job, figures: dict[str, Any], outcome: Literal["done", "skipped"], attempts: int) -> JobRecord:
+    """The record of a job that has its output, from the figures kept in the journal."""
+    return JobRecord(
+        job.name,
+        job.output,
+        outcome,
+        frames=figures.get("frames", 0),
+        filled=figures.get("filled", 0),
+        seconds=figures.get("seconds", 0.0),
+        attempts=attempts,
+        resumed=figures.get("resumed", 0),
+        device=figures.get("device", ""),
+        notices=tuple(figures.get("notices", ())),
+        scores=figures.get("scores", {}),
+    )
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """All jobs of a run, in the manifest's order. `seconds` wall clock."""
+
+    records: tuple[JobRecord, ...]
+    seconds: float
+    workers: int
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of jobs by outcome."""
+        return {o: sum(r.outcome == o for r in self.records) for o in ("done", "skipped", "failed", "cancelled")}
+
+    @property
+    def failed(self) -> tuple[JobRecord, ...]:
+        """The jobs that have no output now."""
+        return tuple(r for r in self.records if r.outcome in ("failed", "cancelled"))
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened: `--json` prints one object a line with these fields and those of `values`."""
+
+    kind: str
+    job: str = ""
+    values: dict[str, Any] = field(default_factory=dict)
+    time: float = field(default_factory=time.time)
+
+    def record(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return {
+            "event": self.kind,
+            "time": round(self.time, 3),
+            **({"job": self.job} if self.job else {}),
+            **self.values,
+        }
