@@ -1,6 +1,25 @@
 """e2fgvi: video inpainting with the E2FGVI-HQ network.
 
-Importing this package is cheap: torch, PyAV and OpenCV are imported by the functions that need them.
+    from e2fgvi_cli import InpaintOptions, inpaint
+
+Importing this package is cheap: what it offers is imported on first use, torch, PyAV and OpenCV only when a run begins.
+The doctor (`python -m e2fgvi_cli.doctor`) relies on that.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .api import InpaintOptions, inpaint
+
 __version__ = "0.1.0"
+__all__ = ["InpaintOptions", "__version__", "inpaint"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from . import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

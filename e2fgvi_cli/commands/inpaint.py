@@ -256,7 +256,7 @@ def _mask_options(given: dict[str, Any], released: bool) -> Any:
 
     from ..masks import Dilation, MaskOptions, parse_box, parse_ids, parse_polygon
 
-    shapes = {
+    shapes: dict[str, Any] = {
         "invert": given["mask_invert"],
         "boxes": tuple(parse_box(text) for text in given["mask_box"]),
         "polygons": tuple(parse_polygon(text) for text in given["mask_polygon"]),
@@ -264,7 +264,7 @@ def _mask_options(given: dict[str, Any], released: bool) -> Any:
     if released:
         return replace(MaskOptions.published(), **shapes)
     parsers = {"mask_dilation": Dilation.parse, "mask_ids": parse_ids}
-    chosen = {
+    chosen: dict[str, Any] = {
         name.removeprefix("mask_"): parsers.get(name, lambda value: value)(given[name])
         for name in _FIXED_BY_COMPAT
         if given[name] is not None

@@ -177,8 +177,8 @@ BAD = [
 @pytest.fixture
 def bad_scene(scene: Path) -> Path:
     write_folder(scene / "five", holes(5, *SIZE))
-    for path in sorted((scene / "five").iterdir()):  # names that match no frame: only the order could pair them
-        path.rename(path.with_name(f"mask_{path.stem}x.png"))
+    for path, letter in zip(sorted((scene / "five").iterdir()), "abcde", strict=True):
+        path.rename(path.with_name(f"{letter}.png"))  # names without numbers: only the order could pair them
     write_folder(scene / "three", clip(3, *SIZE))
     (scene / "empty").mkdir()
     shutil.copytree(scene / "frames", scene / "mixed")
