@@ -339,3 +339,22 @@ def test_module_and_usage_errors() -> None:
     assert listing.stdout.splitlines()[0].split() == ["sys.python", "system", "required"]
     assert run("--only", "nothing").returncode == 2
     assert run("--lang", "fr").returncode == 2
+
+
+def test_old_interpreters_get_a_sentence() -> None:
+    """Python 3.7 to 3.9 (the published program wants 3.7) cannot run the checks, and are told so."""
+    old = next(
+        (
+            path
+            for version in ("3.7", "3.8", "3.9")
+            for path in Path.home().glob(f".pyenv/versions/{version}*/bin/python")
+        ),
+        None,
+    )
+    if old is None:
+        pytest.skip("no Python older than 3.10 here")
+    done = subprocess.run(
+        [old, "-m", "e2fgvi_cli.doctor"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("[FAIL] sys.python: Python 3.10 or newer is needed")
