@@ -16,21 +16,22 @@ from .mask_files import MaskDecoder
 from .mask_sources import FolderMasks, MaskSource, NoMask, RawHole, StillMask, iterate_holes, match_folder, video_masks
 
 
-def open_holes(mask: Path | None, info: VideoInfo, options: MaskOptions) -> HoleReader:
+def open_holes(mask: Path | None, info: VideoInfo, options: MaskOptions, *, inspect: bool = False) -> HoleReader:
     """Masks for the clip `info`: a folder, one image for all frames, a video, or None with boxes or polygons.
 
-    Raises `InputError` for masks that cannot be read or whose number cannot be explained, `UsageError` for no mask.
+    `inspect` also looks for compression noise in the masks, of which `notices` then speaks. Raises `InputError` for masks
+    that cannot be read or whose number cannot be explained, `UsageError` for no mask.
     """
-    return HoleReader(None if mask is None else Path(mask), info, options)
+    return HoleReader(None if mask is None else Path(mask), info, options, inspect=inspect)
 
 
 class HoleReader:
     """Context manager; `hole_at` is called with frames in increasing order. `notices` says what was assumed."""
 
-    def __init__(self, mask: Path | None, info: VideoInfo, options: MaskOptions) -> None:
+    def __init__(self, mask: Path | None, info: VideoInfo, options: MaskOptions, *, inspect: bool = False) -> None:
         self.notices: list[str] = []
         self._info, self._options = info, options
-        self._decoder = MaskDecoder(options, self.notices)
+        self._decoder = MaskDecoder(options, self.notices, inspect=inspect)
         self._source = self._open_source(mask)
         self._cached: tuple[tuple[object, ...], HoleArray] | None = None
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .. import masks
 from ..errors import InputError
 from ..masks import MaskOptions
+from ..masks.inspection import looks_compressed
 from ..types import HoleArray
 from . import images
 
@@ -21,7 +22,8 @@ _PNG_PALETTE = 3
 class MaskDecoder:
     """Turns mask pictures into holes by one set of options, and collects in `notices` (each said once) what it assumed."""
 
-    def __init__(self, options: MaskOptions, notices: list[str]) -> None:
+    def __init__(self, options: MaskOptions, notices: list[str], *, inspect: bool = False) -> None:
+        self._inspect = inspect
         self.options = options
         self.notices = notices
         self._said: set[str] = set()
@@ -44,6 +46,12 @@ class MaskDecoder:
         options = self.options
         if options.ids is not None:
             return self._invert(masks.select_ids(_object_numbers(picture, name), options.ids))
+        if self._inspect and looks_compressed(picture):
+            self.say_once(
+                "compressed",
+                f"mask {name} has noisy edges that look like lossy compression (JPEG, H.264): save masks as PNG, and keep "
+                "--mask-threshold near 127",
+            )
         levels = masks.as_levels(picture, luma=options.any_value)
         if masks.has_mask_alpha(picture):
             self.say_once("alpha", f"mask {name} has transparency: its alpha channel is the mask, its colours are not")

@@ -1,0 +1,126 @@
+"""`e2fgvi mask`: look at masks before a run, or make some by following an object."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from ..mask_jobs import Preview
+    from ..mask_tracking import FlowBetween
+
+mask_app = typer.Typer(no_args_is_help=True, help="Look at masks before a run, or make some by following an object.")
+
+
+@mask_app.command()
+def preview(
+    video: Path = typer.Option(..., "--video", help="Video file or folder of frames."),
+    mask: Path | None = typer.Option(None, "--mask", help="Folder, image or video of masks."),
+    output: Path = typer.Option(Path("mask_preview.png"), "--output", "-o", help="The contact sheet (PNG)."),
+    frames: int = typer.Option(12, "--frames", min=1, max=200, help="Frames on the sheet."),
+    mask_threshold: int = typer.Option(127, "--mask-threshold", help="Levels above it (0..254) are hole."),
+    mask_dilation: str = typer.Option("4", "--mask-dilation", help="Growth: 4, 4px or 1% of the height."),
+    mask_invert: bool = typer.Option(False, "--mask-invert", help="Dark is hole."),
+    mask_union: int = typer.Option(0, "--mask-union", help="Join the masks of N frames before and after."),
+    mask_ids: str | None = typer.Option(None, "--mask-ids", help="Object numbers, such as 1,3."),
+    mask_box: list[str] = typer.Option([], "--mask-box", help="x,y,w,h[@start-end], repeatable."),
+    mask_polygon: list[str] = typer.Option([], "--mask-polygon", help="'x,y x,y x,y[@start-end]', repeatable."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the sheet if it exists."),
+    as_json: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
+) -> None:
+    """A contact sheet with the hole painted over, the hole's share of each frame, and what looks wrong."""
+    from ..mask_jobs import preview as run
+    from ..masks import Dilation, MaskOptions, parse_box, parse_ids, parse_polygon
+
+    options = MaskOptions(
+        threshold=mask_threshold,
+        dilation=Dilation.parse(mask_dilation),
+        invert=mask_invert,
+        union=mask_union,
+        ids=parse_ids(mask_ids) if mask_ids is not None else None,
+        boxes=tuple(parse_box(text) for text in mask_box),
+        polygons=tuple(parse_polygon(text) for text in mask_polygon),
+    )
+    report = run(video, mask, options, output, count=frames, overwrite=overwrite)
+    if as_json:
+        _print_json(report)
+    else:
+        _print_table(report)
+
+
+def _print_json(report: Preview) -> None:
+    typer.echo(
+        json.dumps(
+            {
+                "frames": len(report.frames),
+                "coverage": [round(frame.share, 6) for frame in report.frames],
+                "notices": report.notices,
+                "warnings": report.warnings,
+                "sheet": str(report.sheet) if report.sheet else None,
+            }
+        )
+    )
+
+
+def _print_table(report: Preview) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table("frame", "hole")
+    step = max(1, len(report.frames) // 24)
+    for frame in report.frames[::step]:
+        table.add_row(str(frame.index), f"{frame.share:.2%} " + "█" * round(frame.share * 40))
+    console.print(table)
+    for sentence in report.notices:
+        console.print(f"note: {sentence}", markup=False, soft_wrap=True)
+    for sentence in report.warnings:
+        console.print(f"warning: {sentence}", markup=False, soft_wrap=True, style="yellow")
+    if report.sheet is not None:
+        console.print(f"sheet: {report.sheet}", markup=False, soft_wrap=True)
+
+
+@mask_app.command()
+def track(
+    video: Path = typer.Option(..., "--video", help="Video file or folder of frames."),
+    output: Path = typer.Option(..., "--output", "-o", help="Folder for one mask a frame."),
+    box: list[str] = typer.Option([], "--box", help="x,y,w,h@frame around the object, repeatable."),
+    keyframe: list[str] = typer.Option([], "--keyframe", help="N=mask.png: the mask of frame N is this, repeatable."),
+    weights: str = typer.Option("open", "--weights", help="Whose SPyNet estimates the flow: a name or a file."),
+    device: str = typer.Option("auto", "--device", help="auto, cpu, cuda[:n] or mps."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the folder if it exists."),
+    as_json: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
+) -> None:
+    """Follow one object from a box or a mask. Look at the result (`e2fgvi mask preview`), correct a frame, run it again
+    with --keyframe: it loses objects that are fast, thin or hidden for a while."""
+    from ..mask_jobs import track_to_folder
+    from ..mask_tracking import parse_keyframe, parse_start
+    from ..masks.inspection import ranges
+
+    starts = [parse_start(text) for text in box]
+    keyframes = [(frame, Path(file)) for frame, file in map(parse_keyframe, keyframe)]
+    done = track_to_folder(
+        video, output, starts, keyframes, _flow(weights, device), overwrite=overwrite, on_progress=_progress
+    )
+    if as_json:
+        typer.echo(json.dumps({"output": str(output), "frames": done.frames, "lost": done.lost}))
+        return
+    typer.echo(f"{done.frames} masks in {output}")
+    if done.lost:
+        typer.echo(
+            f"the object was lost in {len(done.lost)} frames ({ranges(done.lost)}): add a --keyframe there", err=True
+        )
+
+
+def _flow(weights: str, device: str) -> FlowBetween:
+    from ..flow_estimation import flow_estimator
+
+    return flow_estimator(weights, device)
+
+
+def _progress(done: int, total: int) -> None:
+    if done % max(1, total // 10) == 0 or done == total:
+        typer.echo(f"frame {done} of {total}", err=True)

@@ -1,0 +1,141 @@
+"""`e2fgvi mask preview` and `track` on files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from e2fgvi_cli import mask_jobs
+from e2fgvi_cli.commands.mask import mask_app
+from e2fgvi_cli.errors import InputError
+from e2fgvi_cli.mask_tracking import overlap
+from e2fgvi_cli.masks import MaskOptions
+from e2fgvi_cli.masks.inspection import FrameCoverage, coverage_warnings, looks_compressed, ranges
+from e2fgvi_cli.video import images, open_holes, open_reader
+
+from ..unit.test_mask_tracking import dis_flow, frame, truth
+from .hole_helpers import mask_folder
+from .media import PORTRAIT_PHONE, Recipe, make_clip
+
+FLAT = np.zeros((64, 96), np.uint8)
+FLAT[20:40, 30:70] = 255
+
+
+@pytest.mark.parametrize(
+    ("picture", "expected"),
+    [
+        (FLAT, False),
+        (cv2.GaussianBlur(FLAT, (0, 0), 0.6), False),
+        (cv2.GaussianBlur(FLAT, (0, 0), 4), False),
+        (cv2.imdecode(cv2.imencode(".jpg", FLAT, [cv2.IMWRITE_JPEG_QUALITY, 75])[1], 0), True),
+        (cv2.imdecode(cv2.imencode(".jpg", FLAT, [cv2.IMWRITE_JPEG_QUALITY, 30])[1], 0), True),
+        (np.zeros((9, 9), np.uint8), False),
+    ],
+    ids=["clean", "anti-aliased", "feathered", "jpeg-75", "jpeg-30", "empty"],
+)
+def test_compression_noise_is_told_from_soft_edges(picture: np.ndarray, expected: bool) -> None:
+    assert looks_compressed(picture) is expected
+
+
+def warnings_of(*shares: float) -> list[str]:
+    return coverage_warnings([FrameCoverage(index, share) for index, share in enumerate(shares)])
+
+
+def test_warnings() -> None:
+    assert warnings_of(0.1, 0.11, 0.12) == []
+    assert warnings_of(0, 0) == ["no frame has a hole: is the mask inverted, or --mask-threshold too high?"]
+    assert warnings_of(0.1, 0, 0, 0.1) == ["2 of 4 frames have no hole (1-2)"]
+    assert warnings_of(0.1, 1, 0.1)[0] == "1 of 3 frames are all hole (1): is the mask inverted?"
+    assert warnings_of(0.1, 0.01, 0.1) == ["the hole's area jumps in 1 frames (1): a wrong mask among good ones?"]
+    assert ranges([0, 1, 2, 5, 7, 8]) == "0-2, 5, 7-8"
+    assert ranges(list(range(0, 20, 2))).endswith(", ...")
+
+
+def test_preview_draws_a_sheet_and_counts(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", Recipe())
+    masks = mask_folder(tmp_path / "m", [f"{n}.png" for n in range(12)])
+    (tmp_path / "m" / "3.png").write_bytes(cv2.imencode(".png", np.zeros((48, 64), np.uint8))[1].tobytes())
+    arguments = [
+        "preview",
+        "--video",
+        str(clip),
+        "--mask",
+        str(masks),
+        "-o",
+        str(tmp_path / "s.png"),
+        "--mask-dilation",
+        "0",
+    ]
+    result = CliRunner().invoke(mask_app, [*arguments, "--json", "--frames", "4"])
+    assert result.exit_code == 0
+    report = json.loads(result.stdout)
+    assert report["coverage"][:4] == [pytest.approx(1 / 64, abs=1e-5)] * 3 + [0]
+    assert report["warnings"] == ["1 of 12 frames have no hole (3)"]
+    sheet = images.read_image(tmp_path / "s.png")
+    assert sheet.shape == (2 * (48 + 18), 3 * (64 + 4), 3)
+    again = CliRunner().invoke(mask_app, arguments)
+    assert isinstance(again.exception, InputError)
+    table = CliRunner().invoke(mask_app, [*arguments, "--overwrite"])
+    assert "warning: 1 of 12 frames have no hole (3)" in table.stdout
+
+
+def test_preview_speaks_of_compressed_masks(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", Recipe(size=(64, 96)))
+    cv2.imwrite(str(tmp_path / "m.jpg"), FLAT, [cv2.IMWRITE_JPEG_QUALITY, 60])
+    report = mask_jobs.preview(clip, tmp_path / "m.jpg", MaskOptions(), None)
+    assert any("lossy compression" in notice for notice in report.notices)
+    assert report.sheet is None
+
+
+def clip_of_the_disc(folder: Path, count: int = 8) -> Path:
+    folder.mkdir()
+    for index in range(count):
+        images.write_image(folder / f"shot{index + 1}.png", frame(index))
+    return folder
+
+
+def test_track_writes_a_mask_folder_that_fits_the_clip(tmp_path: Path) -> None:
+    clip = clip_of_the_disc(tmp_path / "frames")
+    done = mask_jobs.track_to_folder(clip, tmp_path / "out", [(2, (19.0, 25.0, 32.0, 32.0))], [], dis_flow)
+    assert (done.frames, done.lost) == (8, [])
+    with open_reader(clip) as reader, open_holes(tmp_path / "out", reader.info, MaskOptions()) as holes:
+        assert holes.notices == []
+    for index in range(8):
+        mask = images.read_image(tmp_path / "out" / f"shot{index + 1}.png") // 255
+        assert overlap(mask, truth(index)) > 0.75
+
+
+def test_keyframe_restarts_it(tmp_path: Path) -> None:
+    clip = clip_of_the_disc(tmp_path / "frames")
+    images.write_image(tmp_path / "key.png", truth(6) * 255)
+    start = [(0, (60.0, 60.0, 20.0, 20.0))]  # not the object
+    mask_jobs.track_to_folder(clip, tmp_path / "out", start, [(6, tmp_path / "key.png")], dis_flow)
+    assert overlap(images.read_image(tmp_path / "out" / "shot8.png") // 255, truth(7)) > 0.85
+    assert overlap(images.read_image(tmp_path / "out" / "shot1.png") // 255, truth(0)) < 0.3
+
+
+def test_failed_tracking_leaves_nothing(tmp_path: Path) -> None:
+    clip = clip_of_the_disc(tmp_path / "frames")
+
+    def broken(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        mask_jobs.track_to_folder(clip, tmp_path / "out", [(0, (15.0, 24.0, 31.0, 32.0))], [], broken)
+    with pytest.raises(InputError, match=r"there is no mask .*none\.png"):
+        mask_jobs.track_to_folder(clip, tmp_path / "out", [], [(0, tmp_path / "none.png")], dis_flow)
+    assert [path.name for path in tmp_path.iterdir()] == ["frames"]
+
+
+def test_masks_of_a_turned_video_are_as_shown(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", Recipe(matrix=PORTRAIT_PHONE, frames=3))
+    key = np.zeros((64, 48), np.uint8)
+    key[10:30, 30:44] = 255
+    images.write_image(tmp_path / "key.png", key)
+    mask_jobs.track_to_folder(clip, tmp_path / "out", [], [(0, tmp_path / "key.png")], dis_flow)
+    assert np.array_equal(images.read_image(tmp_path / "out" / "000000.png"), key)
