@@ -56,7 +56,12 @@ def verify(
     known = identify(digest)
     expected = next((w for w in KNOWN.values() if w.filename == path.name), None)
     if known is not None and known.name == "spynet":
-        facts = {"path": str(path), "sha256": digest, "known_as": known.name, "licence": known.licence}
+        facts: dict[str, str | None] = {
+            "path": str(path),
+            "sha256": digest,
+            "known_as": known.name,
+            "licence": known.licence,
+        }
     else:
         checkpoint = read_weights(path)
         facts = {
