@@ -80,6 +80,6 @@ def _nearest_table(palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _indices(picture: Picture, table: NDArray[np.uint8]) -> NDArray[np.uint8]:
     height, width = picture.shape[:2]
-    threshold = np.tile(_BAYER, (-(-height // 4), -(-width // 4)))[:height, :width, None] * 12
+    threshold = np.tile(_BAYER, (-(-height // 4), -(-width // 4)))[:height, :width, None] * 7
     red, green, blue = np.moveaxis(np.clip(picture + threshold, 0, 255).astype(np.uint8) >> 3, 2, 0)
     return table[red, green, blue]

@@ -27,13 +27,14 @@ def eight_bits(rgb: PixelArray) -> Picture:
 
 def before_after(source: PixelArray, result: PixelArray, mode: str, time: Fraction = Fraction(0)) -> Picture:
     """One uint8 RGB picture of two (H, W, 3): "side" (H, 2W + 2), "split" and "wipe" (H, W) with a white line between
-    the source on the left and the result on the right; the line of "wipe" swings once in `WIPE_SECONDS` of `time`."""
+    the source on the left and the result on the right; the line of "wipe" swings from the right edge to
+    the left and back in `WIPE_SECONDS` of `time`."""
     left, right = eight_bits(source), eight_bits(result)
     if mode == "side":
         line = np.full((left.shape[0], _LINE, 3), 255, np.uint8)
         return np.hstack([left, line, right])
     width = left.shape[1]
-    swing = 0.5 - 0.5 * math.cos(2 * math.pi * float(time) / WIPE_SECONDS) if mode == "wipe" else 0.5
+    swing = 0.5 + 0.5 * math.cos(2 * math.pi * float(time) / WIPE_SECONDS) if mode == "wipe" else 0.5
     place = round(swing * width)
     picture = np.concatenate([left[:, :place], right[:, place:]], axis=1)
     picture[:, max(place - _LINE // 2, 0) : place + _LINE // 2] = 255

@@ -72,7 +72,7 @@ class StreamCopy:
 
     def __init__(self, info: VideoInfo, output: Any, encoding: Encoding, options: OutputOptions) -> None:
         self.notices: list[str] = []
-        self._output = output
+        self._output, self._info = output, info
         self._source = probe.open_container(info.path)
         self._targets: dict[int, Any] = {}
         self._pending: Any = None
@@ -93,6 +93,9 @@ class StreamCopy:
         if not self._wants_sound and stream.type in ("audio", "subtitle"):
             self.notices.append(f"{stream.type} stream {stream.index} ({name}) is left out: the frame rate was changed")
             return
+        if stream.type == "video" and container == "matroska" and probe.is_cover_picture(stream):
+            self._output.add_attachment(*self._cover(stream))  # as a stream it would become a film of one frame
+            return
         if not fits(stream, container):
             self.notices.append(f"{stream.type} stream {stream.index} ({name}) does not fit into {container}: left out")
             return
@@ -100,6 +103,15 @@ class StreamCopy:
         copy_stream_properties(stream, target)
         if stream.type != "attachment":
             self._targets[stream.index] = target
+
+    def _cover(self, stream: Any) -> tuple[str, str, bytes]:
+        """(file name, media type, data) of a cover picture."""
+        kind = "png" if stream.codec_context.name == "png" else "jpeg"
+        name = stream.metadata.get("filename") or f"cover.{'jpg' if kind == 'jpeg' else kind}"
+        with probe.open_container(self._info.path) as container:
+            packets = container.demux(container.streams[stream.index])
+            data = next((bytes(packet) for packet in packets if packet.size), b"")
+        return name, stream.metadata.get("mimetype") or f"image/{kind}", data
 
     def copy_descriptions(self, video_stream: Any) -> None:
         """Chapters, the file's metadata, and the main video stream's metadata and disposition."""

@@ -35,8 +35,8 @@ def test_side_split_and_wipe() -> None:
     split = before_after(SOURCE, RESULT.astype(np.uint16) * 257, "split")
     assert (split[:, :14] == 10).all()
     assert (split[:, 16:] == 200).all()
-    assert (before_after(SOURCE, RESULT, "wipe", Fraction(0))[:, 2:] == 200).all()
-    assert (before_after(SOURCE, RESULT, "wipe", Fraction(2))[:, :28] == 10).all()
+    assert (before_after(SOURCE, RESULT, "wipe", Fraction(2))[:, 2:] == 200).all()
+    assert (before_after(SOURCE, RESULT, "wipe", Fraction(0))[:, :28] == 10).all()
 
 
 def test_overlay_shows_where_the_hole_is() -> None:

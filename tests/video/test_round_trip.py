@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -239,6 +240,72 @@ def test_start_offset_between_picture_and_sound_stays(tmp_path: Path) -> None:
     assert before.times[0] == Fraction(1, 5)
     offsets = [contents.times[0] - next(iter(contents.packets.values()))[1][0] for contents in (before, after)]
     assert abs(offsets[0] - offsets[1]) <= Fraction(1, 1000)
+
+
+def test_attachments_come_along(tmp_path: Path) -> None:
+    plain = make_clip(tmp_path / "plain.mkv", Recipe(languages=("eng",)))
+    source = tmp_path / "source.mkv"
+    with av.open(str(plain)) as old, av.open(str(source), "w") as new:
+        streams = {stream.index: new.add_stream_from_template(stream, opaque=True) for stream in old.streams}
+        new.add_attachment("font.ttf", "application/x-truetype-font", b"not really a font")
+        for packet in old.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream_index]
+                new.mux(packet)
+    passed(source, tmp_path / "result.mkv")
+    with av.open(str(tmp_path / "result.mkv")) as container:
+        (attachment,) = container.streams.attachments
+        assert (attachment.name, attachment.mimetype) == ("font.ttf", "application/x-truetype-font")
+        assert bytes(attachment.data) == b"not really a font"
+    notices = passed(source, tmp_path / "result.mp4")
+    assert notices == ["attachment stream 2 (attachment) does not fit into mp4: left out"]
+
+
+@pytest.mark.parametrize(("suffix", "target"), [(".mp4", ".mp4"), (".mkv", ".mkv"), (".mp4", ".mkv"), (".mkv", ".mp4")])
+def test_cover_picture_comes_along(tmp_path: Path, suffix: str, target: str) -> None:
+    plain = make_clip(tmp_path / f"plain{suffix}", Recipe())
+    cover = cv2.imencode(".jpg", np.full((32, 32, 3), 90, np.uint8))[1].tobytes()
+    source = tmp_path / f"source{suffix}"
+    with av.open(str(plain)) as old, av.open(str(source), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0], opaque=True)
+        if suffix == ".mkv":
+            new.add_attachment("cover.jpg", "image/jpeg", cover)
+        else:
+            still = new.add_mux_stream("mjpeg", width=32, height=32)
+            still.disposition = av.stream.Disposition.attached_pic
+            packet = av.Packet(cover)
+            packet.stream, packet.pts, packet.dts, packet.time_base = still, 0, 0, Fraction(1, 90_000)
+            packet.is_keyframe = True
+            new.mux(packet)
+        for packet in old.demux():
+            if packet.size:
+                packet.stream = stream
+                new.mux(packet)
+    with av.open(str(source)) as container:
+        assert any(one.disposition & av.stream.Disposition.attached_pic for one in container.streams.video)
+    passed(source, tmp_path / f"result{target}")
+    with av.open(str(tmp_path / f"result{target}")) as container:
+        stills = [one for one in container.streams.video if one.disposition & av.stream.Disposition.attached_pic]
+        assert len(stills) == 1
+        assert bytes(next(packet for packet in container.demux(stills) if packet.size)) == cover
+
+
+def test_dispositions_and_stream_metadata_stay(tmp_path: Path) -> None:
+    plain = make_clip(tmp_path / "plain.mkv", Recipe(languages=("eng", "fra")))
+    source = tmp_path / "source.mkv"
+    with av.open(str(plain)) as old, av.open(str(source), "w") as new:
+        streams = {stream.index: new.add_stream_from_template(stream, opaque=True) for stream in old.streams}
+        streams[2].metadata.update({"language": "fra", "title": "Commentary"})
+        streams[2].disposition = av.stream.Disposition.comment
+        for packet in old.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream_index]
+                new.mux(packet)
+    passed(source, tmp_path / "result.mkv")
+    with av.open(str(tmp_path / "result.mkv")) as container:
+        commentary = container.streams[2]
+        assert (commentary.metadata["title"], commentary.metadata["language"]) == ("Commentary", "fra")
+        assert commentary.disposition & av.stream.Disposition.comment
 
 
 def test_changed_frame_rate_replaces_times_and_leaves_the_sound_out(tmp_path: Path) -> None:
