@@ -15,6 +15,10 @@ from model.network import E2FGVIHQ
 from model.tokens import FusionFeedForward, SoftComposition, SoftSplit
 
 
+SMALL = {"embed_dim": 64, "num_heads": 2, "num_blocks": 2, "mlp_dim": 98}
+"""A narrower transformer: the structure is the same, the tests are quicker. Parity is checked at full width."""
+
+
 def randomised(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     """Weights far from zero everywhere, so that no term of a formula can hide."""
     generator = torch.Generator().manual_seed(seed)
@@ -26,7 +30,7 @@ def randomised(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
 
 @pytest.fixture(scope="module")
 def network() -> E2FGVIHQ:
-    net = randomised(E2FGVIHQ(E2FGVIConfig(backward_flow_order="aligned")).double())
+    net = randomised(E2FGVIHQ(E2FGVIConfig(backward_flow_order="aligned", **SMALL)).double())  # type: ignore[arg-type]
     assert isinstance(net, E2FGVIHQ)
     return net.eval().requires_grad_(False)
 
@@ -68,7 +72,7 @@ def test_a_batch_is_independent_clips(network: E2FGVIHQ) -> None:
 def test_flow_order_matters_from_three_local_frames_on() -> None:
     outputs = {}
     for order in ("released", "aligned"):
-        net = randomised(E2FGVIHQ(E2FGVIConfig(backward_flow_order=order)).double()).eval()  # type: ignore[arg-type]
+        net = randomised(E2FGVIHQ(E2FGVIConfig(backward_flow_order=order, **SMALL)).double()).eval()  # type: ignore[arg-type]
         with torch.inference_mode():
             outputs[order] = [net(frames(3), local) for local in (2, 3)]
     (released_2, released_3), (aligned_2, aligned_3) = outputs.values()
@@ -77,7 +81,7 @@ def test_flow_order_matters_from_three_local_frames_on() -> None:
 
 
 def test_gradients_reach_every_weight() -> None:
-    net = randomised(E2FGVIHQ(E2FGVIConfig()))
+    net = randomised(E2FGVIHQ(E2FGVIConfig(**SMALL)))  # type: ignore[arg-type]
     net(frames(4).float(), 3).square().mean().backward()
     without = [k for k, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert without == []
@@ -85,7 +89,7 @@ def test_gradients_reach_every_weight() -> None:
 
 def test_training_works_after_inference_on_the_same_size() -> None:
     """Cached index tables and grids are made in inference mode first, then used by autograd."""
-    net = randomised(E2FGVIHQ(E2FGVIConfig()))
+    net = randomised(E2FGVIHQ(E2FGVIConfig(**SMALL)))  # type: ignore[arg-type]
     with torch.inference_mode():
         net(frames(3, 60, 324).float(), 2)
     net(frames(3, 60, 324).float(), 2).mean().backward()
