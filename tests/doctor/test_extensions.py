@@ -258,6 +258,21 @@ def test_network_against_the_cpu(kind: str, runs: list[object], status: Status, 
     expect(exercise._network(host, kind), status, "" if status is Status.PASS else "exercise")
 
 
+@pytest.mark.parametrize(
+    ("runs", "timed_out", "status"),
+    [([run("cpu", "torch")], True, Status.WARN), ([], True, Status.FAIL), ([run("cpu", "torch")], False, Status.FAIL)],
+)
+def test_network_probe_that_does_not_finish(
+    runs: list[object], timed_out: bool, status: Status, tmp_path: Path
+) -> None:
+    """Too slow after a good run is a warning; a crash, or nothing at all within the limit, is a failure."""
+    host = cuda_host(tmp_path, runs=runs, unavailable={})
+    answers = Answers(runs=runs, unavailable={})
+    answers.result.timed_out, answers.result.returncode = timed_out, -9
+    host.probe = answers  # type: ignore[method-assign]
+    expect(exercise._network(host, "window"), status, "exercise", "--timeout 180" if timed_out else "out of memory")
+
+
 def row(codec: str, ok: bool) -> dict[str, object]:
     return {"name": codec, "codec": codec, "ok": ok, **({} if ok else {"error": "no encoder"})}
 

@@ -95,8 +95,8 @@ def main() -> None:
             entry, result = measure(work, backend, device, expected)
             expected = result if expected is None else expected
             answer["runs"].append(entry)
-    with open(ANSWER, "w", encoding="utf-8") as handle:
-        json.dump(answer, handle)
+            with open(ANSWER, "w", encoding="utf-8") as handle:  # after each: the time limit may come before the next
+                json.dump(answer, handle)
 
 
 main()
