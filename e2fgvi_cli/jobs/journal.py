@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import InputError, UsageError
-from .model import State
+from .model import State, padded_megapixels
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -99,13 +99,21 @@ class Journal:
                 (output, name),
             )
 
-    def row(self, output: str) -> Row:
-        """A job that was added."""
+    def find(self, output: str) -> Row | None:
+        """A job, or None if the journal does not know it."""
         with self._errors():
             found = self._db.execute("SELECT * FROM jobs WHERE output = ?", (output,)).fetchone()
+        if found is None:
+            return None
         values = dict(found)
         values["record"], values["pids"] = json.loads(values["record"]), tuple(json.loads(values["pids"]))
         return Row(**values)
+
+    def row(self, output: str) -> Row:
+        """A job that was added."""
+        found = self.find(output)
+        assert found is not None, "jobs are added before they are asked for"
+        return found
 
     def claim(self, output: str, lease: float) -> bool:
         """Take a job for this driver, unless a living one has it. The lease ends `lease` seconds from now."""
@@ -173,13 +181,13 @@ class Journal:
             source.close()
 
     def rates(self) -> dict[str, tuple[float, float]]:
-        """(seconds of work, megapixels filled) of the finished jobs, by device: for predicting how long others take."""
+        """(seconds of work, padded megapixels filled) of the finished jobs, by device: for predicting how long others take."""
         totals: dict[str, tuple[float, float]] = {}
         with self._errors():
             rows = self._db.execute("SELECT record FROM jobs WHERE state = 'done'").fetchall()
         for row in rows:
             record = json.loads(row["record"])
-            pixels = record.get("filled", 0) * record.get("height", 0) * record.get("width", 0) / 1e6
+            pixels = record.get("filled", 0) * padded_megapixels((record.get("height", 0), record.get("width", 0)))
             if pixels:
                 seconds, before = totals.get(record["device"], (0.0, 0.0))
                 totals[record["device"]] = (seconds + record["seconds"], before + pixels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,15 @@ from ..errors import UsageError
 from ..options import InpaintOptions
 
 ENGINE_MODULE = "e2fgvi_cli.jobs.engines"
+_NETWORK_MULTIPLES = (60, 108)
+
+
+def padded_megapixels(size: tuple[int, int]) -> float:
+    """Millions of pixels of a frame (height, width) as the network sees it: padded to its multiples."""
+    return (
+        math.prod(-(-side // multiple) * multiple for side, multiple in zip(size, _NETWORK_MULTIPLES, strict=True))
+        / 1e6
+    )
 
 
 @dataclass(frozen=True)

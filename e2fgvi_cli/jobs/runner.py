@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError, UserError
+from ..errors import UserError
 from ..types import Summary
 from . import fingerprint
 from .journal import Journal, Row, journal_path, sibling_journals
@@ -35,6 +35,7 @@ from .model import (
 )
 from .pool import Executor, LocalPool, resolve_devices
 from .segments import segment_grid
+from .selection import is_done, is_intact, jobs_of_shard, may_replace, require_distinct_outputs
 
 OnEvent = Callable[[Event], None]
 POLL_SECONDS = 0.5
@@ -53,9 +54,8 @@ def run_batch(
     `executor` None: processes on this machine. A failed job is in the result, it raises nothing. Raises `UsageError` for jobs
     that share an output, `InputError` for a journal that cannot be written, `KeyboardInterrupt` after everything was let go.
     """
-    index, count = settings.shard
-    mine = list(jobs)[index - 1 :: count]
-    _require_distinct_outputs(jobs)
+    mine = jobs_of_shard(jobs, settings.shard)
+    require_distinct_outputs(jobs)
     path = journal_path(settings.state, settings.shard)
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(path))
@@ -65,16 +65,6 @@ def run_batch(
         stack.callback(workers.close)
         workers.start()
         return _Driver(mine, settings, journal, workers, on_event).run()
-
-
-def _require_distinct_outputs(jobs: Sequence[Job]) -> None:
-    seen: dict[str, str] = {}
-    for job in jobs:
-        if job.output in seen:
-            raise UsageError(
-                f"jobs {seen[job.output]!r} and {job.name!r} would both write {job.options.output}: give each its own output"
-            )
-        seen[job.output] = job.name
 
 
 @dataclass
@@ -170,7 +160,7 @@ class _Driver:
                 self._record_failure(job, 0, Failure(str(error), error.exit_code, True))
                 continue
             row = self._journal.row(job.output)
-            if self._is_done(job, row, snapshot):
+            if is_done(job, row, snapshot):
                 self._record_skipped(job, row)
             elif not self._journal.claim(job.output, self._settings.lease):
                 if not any(e.output == job.output for e in self._elsewhere):
@@ -178,23 +168,14 @@ class _Driver:
                     self._tell(Event("job_elsewhere", job.name, {"owner": self._journal.row(job.output).owner}))
             else:
                 row = self._journal.row(job.output)  # another driver may have finished it since
-                if not self._is_done(job, row, snapshot):
+                if not is_done(job, row, snapshot):
                     return self._begin(job, row)
                 self._journal.release(job.output)
                 self._record_skipped(job, row)
         return None
 
-    def _is_done(self, job: Job, row: Row, snapshot: str) -> bool:
-        return row.state == "done" and row.snapshot == snapshot and self._is_intact(job, row)
-
-    def _is_intact(self, job: Job, row: Row) -> bool:
-        """Whether the output is what the journal says was published there."""
-        return row.stamp != "" and fingerprint.output_stamp(fingerprint.outputs_of(job.options)) == row.stamp
-
     def _begin(self, job: Job, row: Row) -> _Active:
-        # What this journal published, or was publishing when it was stopped, may be replaced; anything else may not.
-        if row.state == "joining" or self._is_intact(job, row):
-            job = replace(job, options=fingerprint.allow_overwrite(job.options))
+        job = may_replace(job, row)
         active = _Active(job, row, pids=list(row.pids))
         self._active[job.output] = active
         attempts = row.attempts + 1
@@ -310,7 +291,7 @@ class _Driver:
 
     def _prepared(self, active: _Active, prepared: Prepared) -> None:
         row, job = active.row, active.job
-        if row.state == "done" and row.key == prepared.key and self._is_intact(job, row):
+        if row.state == "done" and row.key == prepared.key and is_intact(job, row):
             # Touched or copied, but the same bytes.
             self._journal.update(job.output, snapshot=prepared.snapshot)
             self._journal.release(job.output)

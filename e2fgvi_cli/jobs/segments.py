@@ -11,7 +11,7 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -99,21 +99,39 @@ def fill_part(
 ) -> Iterator[FinishedFrame]:
     """The finished frames of consecutive `segments` of one shot, each frame exactly as in a run over the whole clip."""
     shot = segments[0].shot
-    last = next(last for first, last in plan.shots if first == shot)
-    start, stop = segments[0].start - shot, segments[-1].stop - shot
-    first, end = context_range(start, stop, last + 1 - shot, options.windows)
+    count = next(last for first, last in plan.shots if first == shot) + 1 - shot
     with ClipSource(options, plan) as source:
+        yield from fill_range(
+            lambda first, end: source.read(shot + first, shot + end),
+            count,
+            segments[0].start - shot,
+            segments[-1].stop - shot,
+            engine,
+            options.windows,
+        )
 
-        def only_own_boxes() -> Iterator[HoledFrame]:
-            # Without a box a frame is context: windows that fill nothing but context are not computed.
-            for number, item in enumerate(source.read(shot + first, shot + end), first):
-                yield item if start <= number < stop else replace(item, box=None)
 
-        for number, finished in enumerate(fill_shot(only_own_boxes(), engine, options.windows), first):
-            if start <= number < stop:
-                yield finished
-            elif number >= stop:
-                return
+def fill_range(
+    read: Callable[[int, int], Iterable[HoledFrame]],
+    count: int,
+    start: int,
+    stop: int,
+    engine: WindowEngine,
+    options: WindowOptions,
+) -> Iterator[FinishedFrame]:
+    """Frames start..stop-1 of a shot of `count` frames. `read(first, end)` gives frames first..end-1 of it, and is called once."""
+    first, end = context_range(start, stop, count, options)
+
+    def only_own_boxes() -> Iterator[HoledFrame]:
+        # Without a box a frame is context: windows that fill nothing but context are not computed.
+        for number, item in enumerate(read(first, end), first):
+            yield item if start <= number < stop else replace(item, box=None)
+
+    for number, finished in enumerate(fill_shot(only_own_boxes(), engine, options), first):
+        if number >= stop:
+            return
+        if number >= start:
+            yield finished
 
 
 class SegmentWriter:
@@ -154,6 +172,8 @@ class SegmentWriter:
                 os.replace(self._temporary, self._target)
                 return
         finally:
+            with suppress(OSError, ValueError):
+                self._zip.close()
             with suppress(OSError, ValueError):
                 self._file.close()
             with suppress(OSError):

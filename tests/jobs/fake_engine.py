@@ -1,0 +1,77 @@
+"""A make-believe engine for workers: `BatchSettings(engine_module="tests.jobs.fake_engine")`. No torch, milliseconds a window.
+
+What it predicts for a frame is noise seeded by every pixel and hole of every frame of the window, in order: a window planned
+or fed differently gives another picture altogether. The environment says how slow it is (E2FGVI_FAKE_SECONDS a window) and
+which accidents happen (E2FGVI_FAKE_ACCIDENT, "KIND:FILE": once, while FILE exists, which is removed first).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from e2fgvi_cli.compose import Box, Prediction
+from e2fgvi_cli.jobs.engines import BuiltEngine
+from e2fgvi_cli.options import InpaintOptions
+from e2fgvi_cli.types import Window
+
+Pixels = Callable[[int], tuple[np.ndarray, np.ndarray]]
+
+
+class FakeEngine:
+    """Keeps a number a frame, as the real one keeps features, and trusts it when it is asked again."""
+
+    def __init__(self) -> None:
+        self.windows: list[Window] = []
+        self._features: dict[int, int] = {}
+
+    def start_shot(self) -> None:
+        self._features.clear()
+
+    def forget(self, before: int, keep: Callable[[int], bool]) -> None:
+        self._features = {i: f for i, f in self._features.items() if i >= before or keep(i)}
+
+    def fill(self, window: Window, frame: Pixels, wanted: Mapping[int, Box]) -> dict[int, Prediction]:
+        _accident()
+        time.sleep(float(os.environ.get("E2FGVI_FAKE_SECONDS", "0")))
+        self.windows.append(window)
+        for i in window.frames:
+            if i not in self._features:
+                rgb, hole = frame(i)
+                self._features[i] = zlib.crc32(rgb.tobytes(), zlib.crc32(hole.tobytes()))
+        seed = [self._features[i] for i in window.frames] + [len(window.local)]
+        result = {}
+        for i, box in wanted.items():
+            rng = np.random.default_rng([*seed, window.local.index(i)])
+            result[i] = Prediction(box, rng.random((box[2] - box[0], box[3] - box[1], 3), np.float32))
+        return result
+
+    fill_whole_window = fill
+
+
+def _accident() -> None:
+    kind, _, file = os.environ.get("E2FGVI_FAKE_ACCIDENT", "").partition(":")
+    if not kind or not Path(file).exists():
+        return
+    Path(file).unlink()
+    if kind == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if kind == "memory":
+        raise MemoryError("as told by the test")
+    if kind == "crash":
+        raise RuntimeError("as told by the test")
+    time.sleep(60)  # "hang": until the test ends it
+
+
+def arithmetic(device: str, threads: int | None) -> str:
+    return f"fake {os.environ.get('E2FGVI_FAKE_ARITHMETIC', device)}"
+
+
+def build(options: InpaintOptions, device: str) -> BuiltEngine:
+    return BuiltEngine(FakeEngine(), f"fake {device}", "none", options.weights, lambda: 1 << 20, "process")

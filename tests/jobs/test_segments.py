@@ -1,0 +1,181 @@
+"""Pieces of a clip: identical whatever the split, stored without loss, and damage is found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from e2fgvi_cli.jobs.model import ClipPlan, Segment
+from e2fgvi_cli.jobs.segments import (
+    ClipSource,
+    DamagedSegmentError,
+    SegmentWriter,
+    StoredFills,
+    context_range,
+    fill_part,
+    fill_range,
+    is_stored,
+    segment_grid,
+    segment_path,
+)
+from e2fgvi_cli.jobs.work import consecutive, prepare
+from e2fgvi_cli.streaming import HoledFrame, WindowOptions, fill_shot
+from e2fgvi_cli.types import Frame
+
+from .clips import expected, make_job
+from .fake_engine import FakeEngine
+
+
+def stream(count: int, holed: list[bool]) -> list[HoledFrame]:
+    items = []
+    for i in range(count):
+        hole = np.zeros((4, 4), np.uint8)
+        hole[1:3, 1:3] = holed[i]
+        frame = Frame(i, np.full((4, 4, 3), i * 7 % 256, np.uint8), Fraction(i))
+        items.append(HoledFrame.of(frame, hole, hole.astype(np.float32)))
+    return items
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data())
+def test_any_piece_of_a_shot_is_what_the_whole_shot_gives(data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, 70))
+    options = WindowOptions(
+        data.draw(st.integers(1, 6)),
+        data.draw(st.integers(1, 9)),
+        data.draw(st.none() | st.integers(0, 4)),
+        data.draw(st.booleans()),
+    )
+    holed = data.draw(st.lists(st.booleans() | st.just(True), min_size=count, max_size=count))
+    items = stream(count, holed)
+    whole = [f.rgb for f in fill_shot(items, FakeEngine(), options)]
+    start = data.draw(st.integers(0, count - 1))
+    stop = data.draw(st.integers(start + 1, count))
+    read: list[tuple[int, int]] = []
+
+    def reader(first: int, end: int) -> Iterable[HoledFrame]:
+        read.append((first, end))
+        return items[first:end]
+
+    part = list(fill_range(reader, count, start, stop, FakeEngine(), options))
+    assert [f.source.frame.index for f in part] == list(range(start, stop))
+    assert all(np.array_equal(f.rgb, w) for f, w in zip(part, whole[start:stop], strict=True))
+    if not options.released and options.max_references is not None:
+        reach = 2 * options.neighbor_stride + options.reference_stride * (options.max_references + 1)
+        assert read[0][0] >= start - reach - options.neighbor_stride * options.reference_stride
+        assert read[0][1] <= stop + reach + options.neighbor_stride
+
+
+def test_a_piece_without_its_context_would_differ() -> None:
+    """The control: the property above is not true of any stream of frames."""
+    items = stream(30, [True] * 30)
+    whole = [f.rgb for f in fill_shot(items, FakeEngine(), WindowOptions(3, 4, 2))]
+    alone = [f.rgb for f in fill_shot(items[9:18], FakeEngine(), WindowOptions(3, 4, 2))]
+    assert not any(np.array_equal(a, w) for a, w in zip(alone, whole[9:18], strict=True))
+
+
+def test_a_piece_computes_only_the_windows_that_touch_it() -> None:
+    engine = FakeEngine()
+    options = WindowOptions(5, 10, 2)
+    assert context_range(50, 60, 200, options) == (20, 86)
+    items = stream(200, [True] * 200)
+    assert len(list(fill_range(lambda a, b: items[a:b], 200, 50, 60, engine, options))) == 10
+    assert [w.center + 20 for w in engine.windows] == [45, 50, 55, 60]
+
+
+def test_the_grid_covers_every_frame_once_and_never_crosses_a_shot() -> None:
+    plan = ClipPlan(23, (4, 4), ((0, 6), (7, 22)), ((0, 22),), True)
+    grid = segment_grid(plan, 5, 3)
+    assert [(s.start, s.stop, s.shot) for s in grid] == [(0, 6, 0), (6, 7, 0), (7, 13, 7), (13, 19, 7), (19, 23, 7)]
+    runs = [[s.start for s in run] for run in consecutive([grid[0], grid[1], grid[2], grid[4]])]
+    assert runs == [[0, 6], [7], [19]]
+
+
+def store(folder: Path, job: object, plan: ClipPlan, parts: Iterator[tuple[Segment, ...]]) -> None:
+    for segments in parts:
+        frames = fill_part(job.options, plan, segments, FakeEngine())  # type: ignore[attr-defined]
+        for segment in segments:
+            with SegmentWriter(folder, segment) as writer:
+                for _ in range(segment.start, segment.stop):
+                    writer.add(next(frames))
+
+
+def read_back(folder: Path, job: object, grid: tuple[Segment, ...]) -> np.ndarray:
+    with ClipSource(job.options) as source, StoredFills(folder, grid) as fills:  # type: ignore[attr-defined]
+        return np.stack([fills.finish(item).rgb for item in source.read()])
+
+
+@pytest.mark.parametrize("size", [1, 2, 9])
+def test_stored_pieces_join_into_what_one_run_gives(tmp_path: Path, size: int) -> None:
+    job = make_job(tmp_path, "clip", 26)
+    plan = prepare(job.options, lambda kind, value: None).plan
+    assert (plan.frames, plan.filled, plan.seekable) == (26, 26, True)
+    grid = segment_grid(plan, 3, 3)
+    store(tmp_path / "s", job, plan, (grid[n : n + size] for n in range(0, len(grid), size)))
+    assert np.array_equal(read_back(tmp_path / "s", job, grid), expected(job))
+    assert all(is_stored(tmp_path / "s", s, plan) for s in grid)
+
+
+def test_sixteen_bit_frames_and_feathered_holes_survive_storage(tmp_path: Path) -> None:
+    import cv2
+
+    job = make_job(tmp_path, "deep", 8)
+    for i, file in enumerate(sorted(job.options.video.iterdir())):
+        deep = np.random.default_rng(i).integers(0, 65536, (24, 32, 3), dtype=np.uint16)
+        assert cv2.imwrite(str(file), deep)
+    job = replace(job, options=replace(job.options, masking=replace(job.options.masking, feather=3.0)))
+    plan = prepare(job.options, lambda kind, value: None).plan
+    grid = segment_grid(plan, 3, 3)
+    store(tmp_path / "s", job, plan, iter([grid]))
+    joined = read_back(tmp_path / "s", job, grid)
+    assert joined.dtype == np.uint16
+    assert np.array_equal(joined, expected(job))
+
+
+def damage_by_cutting(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def damage_a_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 0xFF
+    path.write_bytes(bytes(data))
+
+
+def damage_by_removing(path: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize("damage", [damage_by_cutting, damage_a_byte, damage_by_removing])
+def test_a_damaged_segment_is_found_and_removed(tmp_path: Path, damage: object) -> None:
+    job = make_job(tmp_path, "clip", 9)
+    plan = prepare(job.options, lambda kind, value: None).plan
+    grid = segment_grid(plan, 3, 3)
+    store(tmp_path / "s", job, plan, iter([grid]))
+    damage(segment_path(tmp_path / "s", grid[1]))  # type: ignore[operator]
+    with pytest.raises(DamagedSegmentError, match=r"00000003-00000006\.zip is damaged: it was removed"):
+        read_back(tmp_path / "s", job, grid)
+    assert [is_stored(tmp_path / "s", s, plan) for s in grid] == [True, False, True]
+
+
+def test_an_unfinished_segment_has_no_name(tmp_path: Path) -> None:
+    job = make_job(tmp_path, "clip", 6)
+    plan = prepare(job.options, lambda kind, value: None).plan
+    grid = segment_grid(plan, 3, 3)
+    frames = fill_part(job.options, plan, grid, FakeEngine())
+
+    def fail_halfway() -> None:
+        with SegmentWriter(tmp_path / "s", grid[0]) as writer:
+            writer.add(next(frames))
+            raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        fail_halfway()
+    assert list((tmp_path / "s").iterdir()) == []
