@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -63,7 +64,7 @@ def _resized_info(info: VideoInfo, size: tuple[int, int]) -> VideoInfo:
     return replace(info, height=height, width=width, stored_size=stored, sample_aspect_ratio=aspect)
 
 
-class _AheadReader:
+class _AheadReader(ABC):
     """What both readers share: the worker's life, and that a reader is read once."""
 
     def __init__(self, info: VideoInfo) -> None:
@@ -85,8 +86,9 @@ class _AheadReader:
         self._ahead = DecodeAhead(self._frames, DECODE_AHEAD_FRAMES)
         return iter(self._ahead)
 
+    @abstractmethod
     def _frames(self) -> Iterator[Frame]:
-        raise NotImplementedError  # pragma: no cover
+        """Decode the clip, in the worker's thread."""
 
 
 class FolderReader(_AheadReader):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,7 +13,9 @@ import numpy as np
 import pytest
 
 from e2fgvi_cli.errors import InputError
+from e2fgvi_cli.types import Frame
 from e2fgvi_cli.video import OutputOptions, open_reader, open_writer
+from e2fgvi_cli.video.reader import DECODE_AHEAD_FRAMES
 
 from .media import Recipe, make_clip, read_back
 
@@ -169,6 +173,18 @@ def test_worker_errors_reach_the_consumer_after_the_frames_before(tmp_path: Path
     with open_reader(folder) as reader, pytest.raises(InputError, match=r"4\.png"):
         seen.extend(frame.index for frame in reader)
     assert seen == [0, 1, 2, 3]
+
+
+def test_reader_never_holds_more_than_a_few_frames(tmp_path: Path) -> None:
+    """Counted, not estimated: how many frames are alive while a clip of eighty is read slowly."""
+    clip = make_clip(tmp_path / "clip.mp4", Recipe(frames=80))
+    most = 0
+    with open_reader(clip) as reader:
+        for frame in reader:
+            if frame.index % 16 == 8:
+                time.sleep(0.15)  # the decoder gets as far ahead as it may
+                most = max(most, sum(type(one) is Frame for one in gc.get_objects()))
+    assert 2 < most <= DECODE_AHEAD_FRAMES + 4  # queued, in the worker's hand, in ours
 
 
 def test_reader_left_early_stops_its_thread(tmp_path: Path) -> None:
