@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from . import __version__
 from .commands.check_env import check_env
 from .commands.inpaint import inpaint
+from .commands.mask import mask_app
 from .commands.weights import weights_app
 from .errors import EXIT_DEVICE, EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, UserError
 
@@ -115,6 +116,7 @@ def _root(
 
 app.command("inpaint")(inpaint)
 app.command("check-env")(check_env)
+app.add_typer(mask_app, name="mask")
 app.add_typer(weights_app, name="weights")
 
 
