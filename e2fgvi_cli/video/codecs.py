@@ -292,8 +292,9 @@ def _losses(codec: str, pixel_format: str, container: str, info: VideoInfo) -> I
         yield f"chroma is written as {pixel_format} instead of {source.name}, which {codec} does not take at this size"
     if any(info.hdr_static) and codec != "h265":
         yield "the HDR mastering data is left out: only --codec h265 carries it; the colour tags stay"
-    if info.sample_aspect_ratio not in (None, 1) and codec in ("vp9", "av1"):
-        yield f"the pixel aspect {info.sample_aspect_ratio} is left out: it cannot be written with {codec}"
+    # PyAV gives a Matroska or AVI stream no pixel aspect of its own: it lives on only inside H.264 and H.265
+    if info.sample_aspect_ratio not in (None, 1) and container not in ("mp4", "mov") and codec not in ("h264", "h265"):
+        yield f"the pixel aspect {info.sample_aspect_ratio} is left out: {codec} in {container} cannot carry it here"
 
 
 def _bit_rate(info: VideoInfo, options: OutputOptions) -> int | None:

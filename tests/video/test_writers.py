@@ -126,7 +126,12 @@ def test_what_an_output_cannot_hold_is_said(tmp_path: Path) -> None:
     notices = passed(deep, tmp_path / "out.webm", OutputOptions(codec="vp9"))
     assert "the source's 12 bits a channel are written as 8 bits, the most vp9 takes here" in notices
     wide = make_clip(tmp_path / "wide.mp4", Recipe(aspect=Fraction(4, 3), frames=2))
-    assert passed(wide, tmp_path / "wide.webm") == ["the pixel aspect 4/3 is left out: it cannot be written with vp9"]
+    assert passed(wide, tmp_path / "wide.webm") == [
+        "the pixel aspect 4/3 is left out: vp9 in webm cannot carry it here"
+    ]
+    assert any("pixel aspect" in notice for notice in passed(wide, tmp_path / "wide.mkv", OutputOptions(codec="ffv1")))
+    assert passed(wide, tmp_path / "kept.mp4", OutputOptions(codec="vp9")) == []
+    assert read_back(tmp_path / "kept.mp4").aspect == Fraction(4, 3)
 
 
 # ---- quality
