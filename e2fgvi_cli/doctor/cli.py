@@ -15,7 +15,7 @@ from typing import TextIO
 from .checks import all_checks
 from .explaining import explain_file
 from .host import Host, Options
-from .model import Status, say
+from .model import say
 from .redact import Redactor
 from .render import Renderer
 from .runner import run_checks, select
@@ -88,7 +88,7 @@ def main_with(
         out.write(renderer.markdown())
     else:
         printer(renderer, out)
-    if any(entry.status in (Status.FAIL, Status.CRASH, Status.BLOCKED) for entry in report.roots) or not report.ready:
+    if not report.ready:
         return EXIT_FAIL
     return EXIT_WARNINGS if request.strict and report.warnings else EXIT_READY
 
@@ -112,10 +112,10 @@ def _explain(
         texts.append(render(say("report.fix", number=number, why=why), language))
         texts += [f"    {command}"] if command else []
     clean = [redactor.text(text) if redactor else text for text in texts]
+    name = redactor.text(str(path)) if redactor else str(path)
     if request.json:
         out.write(
-            json.dumps({"schema": 1, "file": clean[0], "sound": sound, "lines": clean}, ensure_ascii=False, indent=1)
-            + "\n"
+            json.dumps({"schema": 1, "file": name, "sound": sound, "lines": clean}, ensure_ascii=False, indent=1) + "\n"
         )
     else:
         out.write("\n".join(clean) + "\n")

@@ -14,6 +14,9 @@ IPV6 = re.compile(r"(?<![\w:])(?:[0-9a-f]{1,4}:){4,7}[0-9a-f]{1,4}(?![\w:])", re
 GPU_ID = re.compile(r"GPU-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 CREDENTIALS = re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+@")
 OTHER_HOME = re.compile(r"(/home/|/Users/|[A-Za-z]:\\Users\\)([^/\\\s'\",:;]+)")
+ORDINARY = frozenset(
+    {"root", "user", "admin", "localhost", "linux", "ubuntu", "debian", "windows", "python", "torch", "cuda"}
+)
 SHORTEST_NAME = 3  # shorter user names would also be cut out of ordinary words
 
 
@@ -27,12 +30,8 @@ class Redactor:
         self._home = str(home or Path.home())
         names = {env.get(name, "") for name in ("USER", "USERNAME", "LOGNAME")}
         machine = (host if host is not None else socket.gethostname()).split(".", maxsplit=1)[0]
-        words = [
-            (name, "USER")
-            for name in names
-            if len(name) >= SHORTEST_NAME and name.lower() not in ("root", "user", "admin")
-        ]
-        words += [(machine, "HOST")] if len(machine) >= SHORTEST_NAME and machine.lower() != "localhost" else []
+        words = [(name, "USER") for name in names if len(name) >= SHORTEST_NAME and name.lower() not in ORDINARY]
+        words += [(machine, "HOST")] if len(machine) >= SHORTEST_NAME and machine.lower() not in ORDINARY else []
         self._words = [
             (re.compile(rf"(?<![A-Za-z0-9_]){re.escape(word)}(?![A-Za-z0-9_])"), name) for word, name in words
         ]

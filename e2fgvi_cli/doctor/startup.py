@@ -13,10 +13,9 @@ from .checks.extensions import PACKAGES, classify, explain_package, extension_fi
 from .diagnosis import diagnose
 from .host import GpuReport, Host
 from .loader.explain import explain
+from .model import Text, say
 from .texts import choose_language, render
 
-NEXT = "run `e2fgvi check-env`"
-NEXT_ZH = "请运行 `e2fgvi check-env`"
 FILE_IN_TEXT = re.compile(
     r"(?:Error loading \"([^\"]+)\"|^([^\s:'\"]+\.(?:so|pyd|dylib|dll)[\w.]*): |dlopen\(([^,]+),)", re.MULTILINE
 )
@@ -29,9 +28,9 @@ def diagnose_exception(exc: BaseException) -> str | None:
     chain = list(_chain(exc))
     for error in reversed(chain):
         line = _line(error)
-        if line:
+        if line is not None:
             language = choose_language("auto", os.environ, getattr(sys.stderr, "encoding", None) or "utf-8")
-            return f"{line}; {NEXT_ZH if language == 'zh' else NEXT}"
+            return render(say("startup.line", what=line), language)
     return None
 
 
@@ -43,7 +42,7 @@ def _chain(exc: BaseException | None) -> Iterator[BaseException]:
         exc = exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)
 
 
-def _line(error: BaseException) -> str | None:
+def _line(error: BaseException) -> Text | str | None:
     message = next((text.strip() for text in str(error).splitlines() if text.strip()), "")
     facts: dict[str, Any] = {
         "message": str(error),
@@ -62,14 +61,13 @@ def _line(error: BaseException) -> str | None:
         return _static_line(error) or f"{type(error).__name__}: {message}"
     if cause in RUNTIME_CAUSES:
         return f"{type(error).__name__}: {message}"
-    return f"this build has no code for the GPU: {message}" if NO_GPU_CODE.search(str(error)) else None
+    return say("startup.gpu", message=message) if NO_GPU_CODE.search(str(error)) else None
 
 
-def _static_line(error: BaseException) -> str | None:
+def _static_line(error: BaseException) -> Text | None:
     """What the files say: of the one the exception names first, then of the package it belongs to."""
     host = Host.detect()
     host.gpu_report = GpuReport()  # no question to the driver now: this must be quick
-    language = choose_language("auto", os.environ, getattr(sys.stderr, "encoding", None) or "utf-8")
     path = file_of(error)
     package = _package_of(error, path)
     with host.library:
@@ -82,7 +80,7 @@ def _static_line(error: BaseException) -> str | None:
         for explanation in explanations:
             diagnosis = diagnose(explanation, host, package)
             if diagnosis is not None:
-                return f"{package or explanation.path.name} is broken: {render(diagnosis.summary, language)}"
+                return say("startup.broken", package=package or explanation.path.name, what=diagnosis.summary)
     return None
 
 

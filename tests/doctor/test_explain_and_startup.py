@@ -52,7 +52,7 @@ def test_explain_a_mac_file(macho: dict[str, Path]) -> None:
 def test_explain_elf_and_json(elf: ElfFactory) -> None:
     code, text = explained("--explain", elf.undefined_symbol(), "--json")
     tree = json.loads(text)
-    assert (code, tree["sound"]) == (1, False)
+    assert (code, tree["sound"], tree["file"]) == (1, False, str(elf.undefined_symbol()))
     assert "dep_new" in tree["lines"][0]
     assert explained("--explain", elf.good())[0] == 0
 
@@ -133,7 +133,7 @@ def test_startup_speaks_chinese(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
     line = startup_diagnosis(RuntimeError("Numpy is not available"))
-    assert line == "RuntimeError: Numpy is not available; 请运行 `e2fgvi check-env`"
+    assert line == "RuntimeError: Numpy is not available；请运行 `e2fgvi check-env`"
 
 
 def test_file_named_in_the_text() -> None:
