@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .layout import Picture, shrink
 
 _COLOURS = 255
-_SAMPLES = 12_000
+_SAMPLES = 8_000
 _BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]], np.float32) / 16 - 0.47
 
 

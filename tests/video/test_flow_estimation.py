@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 
+@pytest.mark.slow
 def test_flow_of_a_shifted_picture() -> None:
     pytest.importorskip("torch")
     from e2fgvi_cli.errors import WeightsError
