@@ -6,7 +6,6 @@ Shape legend: n samples, b batch, T = l + r frames of a window, h w pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -51,7 +50,10 @@ class _Windows:
 
 
 class BatchMaker:
-    """Draws batches for one phase. The same generator state gives the same batches."""
+    """Draws batches for one phase. The same generator state gives the same batches.
+
+    `batches_per_draw` of them are made at once; `state` and `restore` also know how many of those were used.
+    """
 
     def __init__(self, material: Material, config: TrainingConfig, phase: PhaseConfig, draw: Draw) -> None:
         self.material, self.data, self.phase, self._draw = material, config.data, phase, draw
@@ -63,14 +65,30 @@ class BatchMaker:
         elif not len(material.first):
             share = 1.0
         self.photo_share = share
+        self._many: Batch | None = None
+        self._used = 0
+        self._before = draw.generator.get_state()
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Batches without end; `batches_per_draw` of them are made at once."""
-        while True:
-            many = self.make(self.phase.batch * self.per_draw)
-            for i in range(self.per_draw):
-                part = slice(i * self.phase.batch, (i + 1) * self.phase.batch)
-                yield Batch(many.frames[part], many.holes[part])
+    def next(self) -> Batch:
+        """The next batch."""
+        if self._many is None or self._used == self.per_draw:
+            self._many = None  # its memory may serve the next ones
+            self._before = self._draw.generator.get_state()
+            self._many, self._used = self.make(self.phase.batch * self.per_draw), 0
+        part = slice(self._used * self.phase.batch, (self._used + 1) * self.phase.batch)
+        self._used += 1
+        return Batch(self._many.frames[part], self._many.holes[part])
+
+    def state(self) -> tuple[Tensor, int]:
+        """The generator before the batches at hand were made, and how many of them were used."""
+        return self._before, self._used if self._many is not None else 0
+
+    def restore(self, generator_state: Tensor, used: int) -> None:
+        """Go on exactly where `state` was taken (with the same configuration and phase)."""
+        self._draw.generator.set_state(generator_state.cpu())
+        self._many, self._used = None, 0
+        for _ in range(used):
+            self.next()
 
     @torch.no_grad()
     def make(self, n: int) -> Batch:

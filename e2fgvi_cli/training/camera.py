@@ -105,7 +105,7 @@ def camera_paths(n: int, draw: Draw, source: tuple[int, int], frame: tuple[int, 
 
 def relief_maps(n: int, draw: Draw, size: tuple[int, int]) -> Tensor:
     """Smooth random nearness (n, 1, h, w), mean 0: half of the samples are flat."""
-    coarse = 0.6 * draw.normal(n, 1, 3, 5) * draw.chance(n, 1, 1, 1, share=0.5)
+    coarse = 0.35 * draw.normal(n, 1, 3, 5) * draw.chance(n, 1, 1, 1, share=0.5)
     return F.interpolate(coarse, size=size, mode="bicubic", align_corners=True)
 
 

@@ -86,6 +86,8 @@ class LossConfig:
     valid: float = 1.0
     flow: float = 1.0
     adversarial: float = 0.01
+    discriminator_warmup: int = 100
+    """Steps that a new discriminator learns alone before the generator listens to it."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 CHANNELS = (64, 128, 256, 256, 256, 256)
 KERNEL = (3, 5, 5)
 STRIDE = (1, 2, 2)
+PADDING = (1, 2, 2)
 LEAK = 0.2
 
 
@@ -23,10 +24,9 @@ class TemporalPatchGAN(nn.Module):
 
     def __init__(self, channels: tuple[int, ...] = CHANNELS) -> None:
         super().__init__()
-        padding = tuple(k // 2 for k in KERNEL)
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise((3, *channels)):
-            convolution = nn.Conv3d(inputs, outputs, KERNEL, STRIDE, padding)
+            convolution = nn.Conv3d(inputs, outputs, KERNEL, STRIDE, PADDING)
             nn.init.kaiming_normal_(convolution.weight, a=LEAK, nonlinearity="leaky_relu")
             layers += [spectral_norm(convolution), nn.LeakyReLU(LEAK)]
         self.layers = nn.Sequential(*layers[:-1])

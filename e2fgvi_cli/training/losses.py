@@ -24,7 +24,9 @@ def flow_l1(completed: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) ->
 
     Each flow is (b, l-1, 2, h, w) in pixels.
     """
-    return sum((F.l1_loss(c.float(), t.float()) for c, t in zip(completed, teacher, strict=True)), completed[0].new_zeros(()))
+    return sum(
+        (F.l1_loss(c.float(), t.float()) for c, t in zip(completed, teacher, strict=True)), completed[0].new_zeros(())
+    )
 
 
 def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:

@@ -136,7 +136,9 @@ def find_clips(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise InputError(f"training clip {path} does not exist: give a video file, a folder of frames, or a folder of them")
+        raise InputError(
+            f"training clip {path} does not exist: give a video file, a folder of frames, or a folder of them"
+        )
     if _pictures_in(path):
         return [path]
     found = [

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from .config import DataConfig, TrainingConfig
-from .manifest import Item, Selection, find_pictures
+from .manifest import Selection, find_pictures
 from .shapes import FIELD
 
 MIN_FRAMES = 10
@@ -68,9 +68,7 @@ def load_material(
     with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
         clips = list(pool.map(lambda i: read_clip(i.path, data.clip_size, data.max_frames), selection.clips))
         photos = list(pool.map(lambda i: fit(read_picture(i.path), data.photo_size), selection.photos))
-        held_out = list(
-            pool.map(lambda i: read_clip(i.path, validation.size, validation.frames), selection.validation)
-        )
+        held_out = list(pool.map(lambda i: read_clip(i.path, validation.size, validation.frames), selection.validation))
     kept = [(i, c) for i, c in zip(selection.clips, clips, strict=True) if len(c) >= MIN_FRAMES]
     if len(kept) < len(clips):
         notify(f"{len(clips) - len(kept)} clips have fewer than {MIN_FRAMES} frames and are left out")
@@ -121,7 +119,7 @@ def read_clip(path: Path, size: tuple[int, int], max_frames: int) -> Frames:
     if path.is_dir():
         return np.stack([fit(read_picture(p), size) for p in find_pictures(path)[:max_frames]])
     capture = cv2.VideoCapture(str(path))
-    frames = []
+    frames: list[Frames] = []
     try:
         while len(frames) < max_frames:
             read, bgr = capture.read()

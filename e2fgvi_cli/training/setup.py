@@ -1,0 +1,102 @@
+"""What a run begins with: network, teacher, discriminator, optimizers. Weights come from a file, or from `initialise`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from model.checkpoint import load_network
+from model.flow import SPyNet
+from model.network import E2FGVIHQ
+
+from ..engine import choose_deform, read_spynet_weights, read_weights
+from ..errors import UsageError, WeightsError
+from ..weights import resolve
+from .config import OptimizerConfig, TrainingConfig
+from .initialise import initialise
+
+SCRATCH = "scratch"
+
+
+def starting_file(config: TrainingConfig) -> str:
+    """`start` as a path if a file lies there (relative to the configuration's or the current folder), else as it is: a known name."""
+    relative = config.path(config.start)
+    return str(relative) if relative.is_file() else config.start
+
+
+def build_network(config: TrainingConfig, device: torch.device) -> E2FGVIHQ:
+    """The network with its starting weights, in training mode. Raises WeightsError or DeviceError."""
+    deform = choose_deform(config.speed.deform, device)
+    if config.start == SCRATCH:
+        # Seeded here, so that every process of a run begins with the same weights.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            network = E2FGVIHQ(config.network, deform=deform)
+            initialise(network)
+    else:
+        checkpoint = read_weights(resolve(starting_file(config)))
+        order = config.network.backward_flow_order
+        checkpoint = replace(checkpoint, config=replace(checkpoint.config, backward_flow_order=order))
+        for phase in config.phase:
+            for size, multiple in zip(phase.size, checkpoint.config.size_multiple, strict=True):
+                if size % multiple:
+                    raise UsageError(
+                        f"phase {phase.name!r}: size {size} is not a multiple of {multiple} (of {config.start})"
+                    )
+        network = load_network(checkpoint, deform=deform)
+    network = network.to(device).requires_grad_(True).train()
+    if config.speed.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    return network
+
+
+def build_teacher(config: TrainingConfig, network: E2FGVIHQ, device: torch.device) -> SPyNet:
+    """The frozen SPyNet whose flow on whole frames the network's has to match. From scratch the network's own starts as it, too.
+
+    Raises UsageError if there is neither a teacher's file nor starting weights that hold one.
+    """
+    teacher = SPyNet()
+    if config.teacher == "start":
+        if config.start == SCRATCH and config.loss.flow > 0 and any(p.mode == "joint" for p in config.phase):
+            raise UsageError(
+                "start is 'scratch' and teacher is 'start': from scratch there is no trained flow; set `teacher` to a SPyNet's file "
+                "(`e2fgvi weights fetch spynet`), or loss.flow to 0"
+            )
+        teacher.load_state_dict(network.update_spynet.state_dict())
+    else:
+        path = config.path(config.teacher)
+        if not path.is_file() and config.teacher != "spynet":
+            raise WeightsError(f"the teacher {path} does not exist: give a SPyNet's file, or 'start'")
+        teacher.load_state_dict(read_spynet_weights(path if path.is_file() else resolve(config.teacher)))
+        if config.start == SCRATCH:
+            network.update_spynet.load_state_dict(teacher.state_dict())
+    return teacher.to(device).requires_grad_(False).eval()
+
+
+def build_optimizer(parameters: Iterable[nn.Parameter], config: OptimizerConfig, *, fused: bool) -> torch.optim.Adam:
+    """Adam with the configuration's betas. `fused`: one kernel for all parameters, where the device has it."""
+    parameters = list(parameters)
+    usable = fused and parameters[0].device.type == "cuda"
+    return torch.optim.Adam(parameters, lr=config.learning_rate, betas=config.betas, fused=usable or None)
+
+
+class MovingAverage:
+    """An exponential moving average of a network's weights, kept in a second network that can be validated as it is."""
+
+    def __init__(self, network: E2FGVIHQ, average: E2FGVIHQ) -> None:
+        self.network = average.requires_grad_(False).eval()
+        self._of: list[Tensor] = [p.detach() for p in network.parameters()]
+        self._own: list[Tensor] = [p.detach() for p in average.parameters()]
+
+    @torch.no_grad()
+    def update(self, decay: float) -> None:
+        """own = decay * own + (1 - decay) * the network's weights."""
+        torch._foreach_lerp_(self._own, self._of, 1 - decay)
+
+    @torch.no_grad()
+    def copy(self) -> None:
+        """Begin anew from the network's weights."""
+        torch._foreach_copy_(self._own, self._of)
