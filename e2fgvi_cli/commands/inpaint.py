@@ -109,13 +109,15 @@ def inpaint(
     save_frames: Path = typer.Option(
         None, metavar="DIR", help="Also write every frame as an image.", rich_help_panel=OUT
     ),
-    codec: str = typer.Option("auto", help="auto, h264, h265, prores, ffv1, vp9 or png.", rich_help_panel=OUT),
-    crf: int = typer.Option(None, help="Quality of h264, h265, vp9: lower is better.", rich_help_panel=OUT),
+    codec: str = typer.Option("auto", help="auto, h264, h265, prores, ffv1, vp9, av1 or png.", rich_help_panel=OUT),
+    crf: int = typer.Option(None, help="Quality of h264, h265, vp9, av1: lower is better.", rich_help_panel=OUT),
     bitrate: str = typer.Option(
         None, metavar="match|BITS", help="As the source, or bits a second.", rich_help_panel=OUT
     ),
     lossless: bool = typer.Option(False, "--lossless", help="Encode without loss.", rich_help_panel=OUT),
-    container: str = typer.Option(None, help="mp4, mov, mkv, webm or avi (default: by suffix).", rich_help_panel=OUT),
+    container: str = typer.Option(
+        None, help="mp4, mov, mkv, webm or avi (default: by the suffix).", rich_help_panel=OUT
+    ),
     compare: str = typer.Option(
         None,
         metavar="side|split|wipe",
