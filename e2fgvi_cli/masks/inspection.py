@@ -49,7 +49,8 @@ def coverage_warnings(frames: list[FrameCoverage]) -> list[str]:
     jumps = [
         here.index
         for before, here, after in zip(frames, frames[1:], frames[2:], strict=False)
-        if min(before.share, here.share, after.share) > 0 and not 0.4 < here.share / max(before.share, after.share) < 2.5
+        if min(before.share, here.share, after.share) > 0
+        and not 0.4 < here.share / max(before.share, after.share) < 2.5
     ]
     if jumps:
         found.append(f"the hole's area jumps in {len(jumps)} frames ({ranges(jumps)}): a wrong mask among good ones?")
