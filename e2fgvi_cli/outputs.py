@@ -85,6 +85,8 @@ class ClipOutput:
     def notices(self) -> tuple[str, ...]:
         """What the writers left out, and that there was nothing to fill."""
         said = tuple(sentence for writer in self._writers for sentence in writer.notices)
+        if self._comparison is not None:
+            said += tuple(self._comparison.notices)
         if self.filled or not self.frames:
             return said
         nothing = (

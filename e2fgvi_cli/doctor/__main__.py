@@ -4,7 +4,7 @@ import sys
 
 if sys.version_info < (3, 10):  # noqa: UP036 (this very file is what tells the user)
     sys.stderr.write(
-        "[FAIL] sys.python: Python 3.10 or newer is needed, install 3.12 / 需要 Python 3.10 或更高，请安装 3.12\n"
+        "[FAIL] sys.python: Python 3.11 or newer is needed, install 3.12 / 需要 Python 3.11 或更高，请安装 3.12\n"
     )
     sys.exit(1)
 

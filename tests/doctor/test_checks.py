@@ -29,7 +29,7 @@ def expect(outcome: Outcome, status: Status, cause: str = "", *words: str) -> No
     ("changes", "status", "cause", "word"),
     [
         ({}, Status.PASS, "", "3.11.9"),
-        ({"python": (3, 9, 1)}, Status.FAIL, "py.unsupported", "older than 3.10"),
+        ({"python": (3, 9, 1)}, Status.FAIL, "py.unsupported", "older than 3.11"),
         ({"python": (3, 15, 0)}, Status.WARN, "py.unsupported", "newer than 3.14"),
         ({"bits": 32}, Status.FAIL, "py.unsupported", "32-bit"),
         ({"free_threaded": True}, Status.WARN, "py.unsupported", "free-threaded"),

@@ -142,7 +142,7 @@ Windows 11 · Python 3.11.9 · x86_64
   GPU      RTX 3060 (sm_86), 11.0 of 12.0 GiB free           optional; the CPU works, slowly                   ok
   CUDA     torch built for 12.6; driver runs up to 12.6      only with a GPU: not newer than the driver's      ok
   driver   560.94                                            528.33 or newer for CUDA 12.6                     ok
-  Python   3.11.9                                            3.10 to 3.14                                      ok
+  Python   3.11.9                                            3.11 to 3.14                                      ok
   PyTorch  2.8.0+cu126                                       torch>=2.4                                        BAD
   mmcv     not installed                                     not needed                                        ok
 [ok]    sys.python             Python 3.11.9, x86_64
@@ -357,4 +357,4 @@ def test_old_interpreters_get_a_sentence() -> None:
         [old, "-m", "e2fgvi_cli.doctor"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("[FAIL] sys.python: Python 3.10 or newer is needed")
+    assert done.stderr.startswith("[FAIL] sys.python: Python 3.11 or newer is needed")

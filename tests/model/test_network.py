@@ -14,7 +14,6 @@ from model.flow import SPyNet, warp
 from model.network import E2FGVIHQ
 from model.tokens import FusionFeedForward, SoftComposition, SoftSplit
 
-
 SMALL = {"embed_dim": 64, "num_heads": 2, "num_blocks": 2, "mlp_dim": 98}
 """A narrower transformer: the structure is the same, the tests are quicker. Parity is checked at full width."""
 
