@@ -15,9 +15,11 @@ import typer
 from typer.core import TyperGroup
 
 from . import __version__
+from .commands.batch import batch
 from .commands.check_env import check_env
 from .commands.inpaint import inpaint
 from .commands.mask import mask_app
+from .commands.train import train_app
 from .commands.weights import weights_app
 from .errors import EXIT_DEVICE, EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, UserError
 
@@ -115,9 +117,11 @@ def _root(
 
 
 app.command("inpaint")(inpaint)
+app.command("batch")(batch)
 app.command("check-env")(check_env)
 app.add_typer(mask_app, name="mask")
 app.add_typer(weights_app, name="weights")
+app.add_typer(train_app, name="train")
 
 
 def main() -> None:
