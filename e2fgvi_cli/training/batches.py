@@ -140,13 +140,17 @@ class BatchMaker:
         # A clip shorter than the window repeats its last frame (the clamp below).
         span = torch.minimum((local - 1) * stride, length - 1)
         start = draw.below((length - span).float())
-        low = (-start / stride).clamp_min(-float(self.data.reference_reach))
-        high = ((length - 1 - start) / stride).clamp_max(float(self.data.reference_reach + local - 1))
-        times = self._times((span / stride).round() + 1, low, high)
-        backwards = draw.chance(n, 1, share=0.5)
-        forward = (start[:, None] + times * stride[:, None]).round().long()
-        mirrored = 2 * start[:, None] + span[:, None] - forward
-        inside = torch.where(backwards, mirrored, forward)
+        # Backwards, a window begins at its last frame, and what comes before it in time lies after it in the clip.
+        backwards = draw.chance(n, share=0.5)
+        anchor = torch.where(backwards, start + span, start)
+        direction = torch.where(backwards, -1, 1)
+        behind = torch.where(backwards, length - 1 - anchor, anchor) / stride
+        ahead = torch.where(backwards, anchor, length - 1 - anchor) / stride
+        reach = float(self.data.reference_reach)
+        times = self._times(
+            (span / stride).round() + 1, -behind.clamp_max(reach), ahead.clamp_max(reach + self.phase.local - 1)
+        )
+        inside = (anchor[:, None] + direction[:, None] * times * stride[:, None]).round().long()
         inside = torch.minimum(inside.clamp_min(0), length[:, None] - 1)
         return _Windows(material.first[clip][:, None] + inside, times)
 

@@ -8,7 +8,7 @@ and a run's length is minutes, not iterations.
 
 from __future__ import annotations
 
-import sys
+import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -18,11 +18,6 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from model.config import E2FGVIConfig
 
 from ..errors import UsageError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # the same parser under its former name
-    import tomli as tomllib
 
 LicenceClass = Literal["A", "B1", "B2", "SA", "own"]
 CompiledPart = Literal["encoder", "decoder", "flow", "propagation", "feedforward"]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from model.checkpoint import load_network
+from model.deform import DeformBackend
 from model.flow import SPyNet
 from model.network import E2FGVIHQ
 
@@ -27,9 +28,36 @@ def starting_file(config: TrainingConfig) -> str:
     return str(relative) if relative.is_file() else config.start
 
 
+def in_float32(backend: DeformBackend) -> DeformBackend:
+    """The backend outside autocast: half precision rounds where it samples, and torchvision's operator has no bf16 on the CPU."""
+
+    def function(
+        x: Tensor,
+        offset: Tensor,
+        modulation: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+    ) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            values = (
+                x.float(),
+                offset.float(),
+                modulation.float(),
+                weight.float(),
+                None if bias is None else bias.float(),
+            )
+            return backend.function(*values, stride=stride, padding=padding, dilation=dilation)
+
+    return replace(backend, function=function)
+
+
 def build_network(config: TrainingConfig, device: torch.device) -> E2FGVIHQ:
     """The network with its starting weights, in training mode. Raises WeightsError or DeviceError."""
-    deform = choose_deform(config.speed.deform, device)
+    deform = in_float32(choose_deform(config.speed.deform, device))
     if config.start == SCRATCH:
         # Seeded here, so that every process of a run begins with the same weights.
         with torch.random.fork_rng(devices=[]):

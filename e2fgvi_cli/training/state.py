@@ -57,8 +57,9 @@ class RunFolder:
             raise UsageError(f"{self.path} holds no state to resume from: start the run without --resume")
         try:
             state: dict[str, Any] = torch.load(self.state_file, map_location=device, weights_only=True)
-        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-            raise InputError(f"{self.state_file} cannot be read ({error}): start the run anew") from error
+        except (RuntimeError, EOFError, OSError, LookupError, ValueError, pickle.UnpicklingError) as error:
+            # A damaged file can fail anywhere in the unpickler.
+            raise InputError(f"{self.state_file} is damaged and cannot be read: start the run anew") from error
         if state.get("version") != STATE_VERSION:
             raise InputError(f"{self.state_file} was written by another version of this program: start the run anew")
         return state

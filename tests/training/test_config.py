@@ -1,0 +1,111 @@
+"""The configuration: published defaults, examples that parse, mistakes that are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from e2fgvi_cli.errors import UsageError
+from e2fgvi_cli.training.config import OptimizerConfig, PhaseConfig, read_config
+from e2fgvi_cli.training.schedule import ema_decay, learning_rate, phase_at
+
+from ..conftest import ROOT
+
+MINIMAL = '[data]\nclips = ["a"]\n'
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "c.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_defaults_are_the_published_numbers(tmp_path: Path) -> None:
+    config = read_config(write(tmp_path, MINIMAL))
+    assert (config.loss.hole, config.loss.valid, config.loss.flow, config.loss.adversarial) == (1.0, 1.0, 1.0, 0.01)
+    assert config.optimizer.betas == (0.0, 0.99)
+    assert config.optimizer.learning_rate == 1e-4
+    phase = config.phase[0]
+    assert (phase.local, phase.reference, phase.size, phase.batch) == (5, 3, (240, 432), 8)
+    assert phase.adversarial
+    assert config.network.backward_flow_order == "aligned"
+    assert config.network.num_blocks == 8
+    assert config.base == tmp_path
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples" / "train").glob("*.toml")), ids=lambda p: p.stem)
+def test_examples_parse(path: Path) -> None:
+    config = read_config(path)
+    assert sum(p.share for p in config.phase) == pytest.approx(1.0)
+
+
+def test_overrides_take_toml_and_plain_text(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL)
+    config = read_config(
+        path, ("minutes=5", "data.root=/x", "data.classes=['A']", "network.backward_flow_order=released")
+    )
+    assert config.minutes == 5.0
+    assert config.data.root == "/x"
+    assert config.data.classes == ("A",)
+    assert config.network.backward_flow_order == "released"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (MINIMAL + "[loss]\nhol = 1\n", "unknown key 'hol' in section [loss]"),
+        (MINIMAL + "[loss]\nhole = 'much'\n", "loss.hole is 'much', expected float"),
+        (MINIMAL + "[speed]\nprecision = 'fp8'\n", "'auto', 'bf16', 'float32'"),
+        (MINIMAL + "[[phase]]\nsize = [100, 216]\n", "multiples of 60 and 108"),
+        (MINIMAL + "[[phase]]\nlocal = 1\n", "needs at least 2"),
+        (MINIMAL + "[network]\nmlp_dim = 100\n", "mlp_dim 100"),
+        (MINIMAL + "phase = 3\n[x]", "unknown key"),
+        ("minutes = 0\n" + MINIMAL, "minutes is 0"),
+        ("minutes = true\n" + MINIMAL, "minutes is True"),
+        ("minutes = 3\n", "names no material"),
+        ("minutes = \n", "not valid TOML"),
+        (MINIMAL + "[holes]\nmin_area = 0.5\n", "min_area 0.5"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(UsageError) as error:
+        read_config(write(tmp_path, text))
+    assert says in str(error.value)
+
+
+def test_a_missing_file_and_a_malformed_override_are_usage_errors(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot read"):
+        read_config(tmp_path / "none.toml")
+    with pytest.raises(UsageError, match="KEY=VALUE"):
+        read_config(write(tmp_path, MINIMAL), ("minutes",))
+
+
+SHARES = st.lists(st.floats(0, 5), min_size=1, max_size=5).filter(lambda s: sum(s) > 0.01)
+
+
+@given(SHARES, st.floats(0, 2))
+def test_phases_follow_each_other_and_empty_ones_never_run(shares: list[float], fraction: float) -> None:
+    phases = [PhaseConfig(share=s) for s in shares]
+    at = phase_at(fraction, phases)
+    assert shares[at] > 0
+    assert at <= phase_at(min(fraction + 0.1, 2), phases)
+    assert phase_at(0, phases) == next(i for i, s in enumerate(shares) if s > 0)
+    assert phase_at(2, phases) == max(i for i, s in enumerate(shares) if s > 0)
+
+
+def test_the_rate_warms_up_and_falls() -> None:
+    config = OptimizerConfig(learning_rate=1.0, warmup_steps=10, final_factor=0.1)
+    assert learning_rate(0.0, 0, config) == pytest.approx(0.1)
+    assert learning_rate(0.0, 10, config) == pytest.approx(1.0)
+    assert learning_rate(0.5, 10, config) == pytest.approx(0.55)
+    assert learning_rate(1.0, 10, config, factor=0.5) == pytest.approx(0.05)
+    stepped = OptimizerConfig(learning_rate=1.0, warmup_steps=0, schedule="step", step_at=0.8)
+    assert [learning_rate(f, 0, stepped) for f in (0.0, 0.79, 0.8, 1.0)] == [1.0, 1.0, 0.1, 0.1]
+
+
+def test_the_average_forgets_its_beginning() -> None:
+    assert ema_decay(0, 0.999) == pytest.approx(0.1)
+    assert ema_decay(100_000, 0.999) == 0.999
