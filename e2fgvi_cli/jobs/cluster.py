@@ -84,19 +84,25 @@ class RayCluster:
         strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
         nodes = [node for node in ray.nodes() if node["Alive"]]
         try:
-            seen = ray.get(
-                [
-                    look.options(scheduling_strategy=strategy(node["NodeID"], soft=False)).remote(str(token.resolve()))
-                    for node in nodes
-                ]
-            )
+            looks = [
+                look.options(scheduling_strategy=strategy(node["NodeID"], soft=False)).remote(str(token.resolve()))
+                for node in nodes
+            ]
+            blind = [
+                node["NodeManagerAddress"] for node, ref in zip(nodes, looks, strict=True) if self._answers_no(ref)
+            ]
         finally:
             token.unlink(missing_ok=True)
-        blind = [node["NodeManagerAddress"] for node, sees in zip(nodes, seen, strict=True) if not sees]
         if blind:
             raise UsageError(
                 f"node {blind[0]} does not see {self._settings.state.resolve()}: put --state, clips and outputs on a shared folder"
             )
+
+    def _answers_no(self, reference: Any) -> bool:
+        try:
+            return not self._ray.get(reference)
+        except self._ray.exceptions.RayError:
+            return False  # a node that has just died, which Ray has not noticed yet, will not be given any task
 
     @property
     def size(self) -> int:

@@ -90,15 +90,15 @@ class LocalPool:
 
     def _launch(self, slot: _Slot, environment: tuple[tuple[str, str], ...]) -> None:
         ours, theirs = self._context.Pipe()
-        slot.process = self._context.Process(  # type: ignore[attr-defined]
+        process: Any = self._context.Process(  # type: ignore[attr-defined]
             target=worker_main,
             args=(theirs, self._settings.engine_module, slot.device, self._threads, environment),
             name=slot.name,
             daemon=True,
         )
-        slot.process.start()
+        process.start()
         theirs.close()
-        slot.pipe, slot.environment = ours, environment
+        slot.process, slot.pipe, slot.environment = process, ours, environment
 
     def wait(self, seconds: float) -> list[Message]:
         """See `Executor.wait`."""
