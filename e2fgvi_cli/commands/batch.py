@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import platform
@@ -209,12 +210,14 @@ def _run(
     from .batch_view import Lines, Panel
 
     panel = sys.stderr.isatty() and not quiet
-    with Panel() if panel else Lines(quiet) as view:
+    events = sys.stdout
+    # Ray prints what happens to its nodes on standard output, which is for the events alone.
+    with Panel() if panel else Lines(quiet) as view, contextlib.redirect_stdout(sys.stderr):
 
         def tell(event: Event) -> None:
             if as_json:
-                typer.echo(json.dumps(event.record()))
-                sys.stdout.flush()
+                events.write(json.dumps(event.record()) + "\n")
+                events.flush()
             view.show(event)
 
         result = run_batch(made, settings, on_event=tell, executor=executor)

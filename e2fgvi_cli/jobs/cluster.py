@@ -113,7 +113,11 @@ class RayCluster:
         """Places without a task."""
         return [name for name, reference in self._slots.items() if reference is None]
 
-    def submit(self, task: Task, worker: str) -> int:
+    def ready(self, task: Task, worker: str) -> int:
+        """Nothing to do: Ray chooses the process."""
+        return 0
+
+    def submit(self, task: Task, worker: str) -> None:
         """See `Executor.submit`. The task's relative paths are made absolute: nodes have working folders of their own."""
         # A process's environment must be set before torch is imported: jobs that need another get processes of their own.
         remote = self._ray.remote(**self._demand, max_retries=self._settings.max_retries, retry_exceptions=False)(_run)
@@ -124,7 +128,6 @@ class RayCluster:
         reference = remote.remote(_absolute(task), settings.engine_module, device, self._threads, self._mailbox)
         self._slots[worker] = reference
         self._tasks[reference] = (worker, task)
-        return 0
 
     def wait(self, seconds: float) -> list[Message]:
         """See `Executor.wait`."""

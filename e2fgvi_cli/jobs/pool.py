@@ -30,8 +30,11 @@ class Executor(Protocol):
     def free(self) -> list[str]:
         """Names of the workers without a task."""
 
-    def submit(self, task: Task, worker: str) -> int:
-        """Give a task to a free worker. Returns its process number on this machine, 0 if it is elsewhere."""
+    def ready(self, task: Task, worker: str) -> int:
+        """Have a free worker fit for a task. Returns its process number on this machine, 0 if it is elsewhere."""
+
+    def submit(self, task: Task, worker: str) -> None:
+        """Give a task to a free worker that is `ready` for it."""
 
     def wait(self, seconds: float) -> list[Message]:
         """What workers said, as soon as one of them says something; empty after `seconds`."""
@@ -75,18 +78,22 @@ class LocalPool:
         """Names of the workers without a task."""
         return [slot.name for slot in self._slots.values() if slot.task is None]
 
-    def submit(self, task: Task, worker: str) -> int:
-        """See `Executor.submit`."""
+    def ready(self, task: Task, worker: str) -> int:
+        """See `Executor.ready`."""
         slot = self._slots[worker]
         assert slot.task is None
         if slot.process is not None and (slot.environment != task.job.environment or not slot.process.is_alive()):
             self._end(slot)
         if slot.process is None:
             self._launch(slot, task.job.environment)
+        return int(slot.process.pid)
+
+    def submit(self, task: Task, worker: str) -> None:
+        """See `Executor.submit`."""
+        slot = self._slots[worker]
         slot.task = task
         with contextlib.suppress(OSError):  # it has just died: `wait` finds its pipe at the end
             slot.pipe.send(task)
-        return int(slot.process.pid)
 
     def _launch(self, slot: _Slot, environment: tuple[tuple[str, str], ...]) -> None:
         ours, theirs = self._context.Pipe()

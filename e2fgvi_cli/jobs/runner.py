@@ -107,6 +107,7 @@ class _Driver:
         started = time.perf_counter()
         for job in self._jobs:
             self._journal.add(job.output, job.name)
+            self._sweep(job)
         self._tell(Event("batch_started", values={"jobs": len(self._jobs), "workers": self._workers.size}))
         while not self._stopping:
             self._dispatch()
@@ -139,12 +140,17 @@ class _Driver:
             if task.kind == "join" and not self._journal.is_ours(active.job.output):
                 self._lose(active)
                 continue
-            pid = self._workers.submit(task, worker)
+            pid = self._workers.ready(task, worker)
             if task.kind == "join":
-                active.pids.append(pid)
-                self._journal.update(active.job.output, state="joining", pids=active.pids)
+                self._will_join(active, pid)
+            self._workers.submit(task, worker)
             active.running.add(task.id)
             self._owner_of[task.id] = (active, task)
+
+    def _will_join(self, active: _Active, pid: int) -> None:
+        """In the journal before the worker hears of it: whatever it publishes or leaves unfinished is known to be ours."""
+        active.pids.append(pid)
+        self._journal.update(active.job.output, state="joining", pids=active.pids)
 
     def _claim_next(self) -> _Active | None:
         now = time.monotonic()
@@ -213,6 +219,12 @@ class _Driver:
         """One a job: two jobs that fill the same clip for two outputs do not remove each other's segments."""
         return self._settings.state / "segments" / f"{key[:24]}-{hashlib.sha256(job.output.encode()).hexdigest()[:8]}"
 
+    def _sweep(self, job: Job) -> None:
+        """Remove what the worker of a killed driver stored in its last moments, after another driver had finished the job."""
+        row = self._journal.row(job.output)
+        if row.state == "done":
+            shutil.rmtree(self._segment_folder(job, row.key), ignore_errors=True)
+
     def _add_parts(self, active: _Active) -> None:
         """Tasks that fill the clip: one, or several if workers would stand idle."""
         assert active.prepared is not None
@@ -271,6 +283,8 @@ class _Driver:
 
     def _progress(self, active: _Active, task: Task, message: Message) -> None:
         active.progress[task.id] = message.value
+        if task.kind == "join" and message.pid and message.pid not in active.pids:
+            self._will_join(active, message.pid)
         plan = active.prepared.plan if active.prepared else None
         total = None if plan is None else plan.frames
         if plan is not None and task.kind == "fill":
@@ -353,7 +367,10 @@ class _Driver:
         self._forget(active)
         self._journal.update(
             active.job.output,
-            state="joining" if task.kind == "join" and active.row.state == "joining" else "failed",
+            # A join that broke may have published: the next run may then replace what is there.
+            state="joining"
+            if task.kind == "join" and (active.row.state == "joining" or not failure.final)
+            else "failed",
             message=failure.message,
             exit_code=failure.exit_code,
         )

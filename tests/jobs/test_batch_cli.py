@@ -29,7 +29,7 @@ def clips(tmp_path: Path) -> Path:
 
 
 def manifest(folder: Path, *lines: str) -> Path:
-    path = folder / "jobs.csv"
+    path = folder / f"{'jobs' if not (folder / 'jobs.csv').exists() else len(list(folder.iterdir()))}.csv"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
@@ -137,13 +137,34 @@ def test_a_batch_runs_resumes_and_reports(e2fgvi_process: Run, clips: Path, tmp_
     assert "1 done, 1 skipped" in again.stderr
 
 
-def test_slurm_shards_are_plain_processes(e2fgvi: Run, clips: Path) -> None:
-    """Each array task sees its own jobs only; together they see all."""
+@pytest.mark.skipif(os.name != "posix", reason="a bash script")
+def test_the_slurm_script_gives_each_task_its_share(clips: Path, tmp_path: Path) -> None:
+    """Run as Slurm would run it, without Slurm: the array's variables are all it needs."""
+    program = Path(sys.executable).with_name("e2fgvi")
+    if not program.exists():
+        pytest.skip("the e2fgvi command is not installed beside this Python")
     names = []
-    for index in (1, 2):
-        done = e2fgvi("batch", clips, "--dry-run", "--devices", "cpu", "--json", "--shard", f"{index}/2")
-        names += [e["name"] for e in events(done.stdout) if e["event"] == "job_checked"]
-    assert names == ["one", "two"]
+    for task in (4, 5):
+        environment = {
+            **os.environ,
+            "PATH": f"{program.parent}:{os.environ['PATH']}",
+            "SLURM_ARRAY_TASK_ID": str(task),
+            "SLURM_ARRAY_TASK_MIN": "4",
+            "SLURM_ARRAY_TASK_COUNT": "2",
+            "SLURM_CPUS_PER_TASK": "1",
+        }
+        script = ROOT / "examples" / "batch" / "slurm_array.sh"
+        arguments = [str(script), str(clips), "--devices", "cpu", "--dry-run", "--json"]
+        done = subprocess.run(arguments, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
+        assert done.returncode == 0, done.stderr
+        names.append([e["name"] for e in events(done.stdout) if e["event"] == "job_checked"])
+    assert names == [["one"], ["two"]]
+
+
+def test_the_example_manifest_is_good(e2fgvi: Run) -> None:
+    done = e2fgvi("batch", ROOT / "examples" / "batch" / "jobs.csv", "--dry-run", "--devices", "cpu", "--json")
+    assert done.returncode == 0, done.stdout
+    assert [(e["name"], e["frames"]) for e in events(done.stdout)[:-1]] == [("garage", 48), ("garage-quick", 48)]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")

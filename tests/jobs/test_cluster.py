@@ -5,6 +5,7 @@ The tests share one cluster (a raylet takes seconds to start) and are in order: 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,14 @@ def cluster() -> Iterator[Any]:
         patch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
         patch.setenv("PYTHONPATH", str(ROOT))
         patch.setenv("E2FGVI_FAKE_SECONDS", "0.05")
-        small = {"object_store_memory": 80 * 2**20}
-        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **small})
+        small: dict[str, Any] = {"object_store_memory": 80 * 2**20}
+        made: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **small})
         made.nodes = [made.add_node(num_cpus=1, **small) for _ in range(2)]
         made.wait_for_nodes()
         try:
             ray.init(address=made.address, log_to_driver=False)
+            while ray.cluster_resources().get("CPU") != 2:  # nodes report a moment after they have joined
+                time.sleep(0.1)
             yield made
         finally:
             ray.shutdown()

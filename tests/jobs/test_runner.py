@@ -55,7 +55,7 @@ def test_a_clip_split_among_workers_is_identical(tmp_path: Path, workers: int, s
     events = Events()
     result = run_batch([job], settings(tmp_path, workers=workers, split=split), on_event=events)
     assert result.records[0].outcome == "done"
-    assert events.of("job_planned")[0].values["parts"] == {"auto": 2, 5: 7, 6: 7, "off": 1}[split]  # type: ignore[index]
+    assert events.of("job_planned")[0].values["parts"] == {"auto": 2, 5: 7, 6: 7, "off": 1}[split]
     assert outputs_are_right(job)
 
 
