@@ -8,13 +8,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from e2fgvi_cli.errors import InputError, UsageError
 from e2fgvi_cli.jobs import Event, Job, run_batch
 from e2fgvi_cli.jobs.journal import Journal, is_dead, journal_path, parse_shard
-from tests.factories import read_folder
+from tests.factories import clip, read_folder
 
 from .clips import expected, leftovers, make_job, settings
 
@@ -57,6 +58,23 @@ def test_a_clip_split_among_workers_is_identical(tmp_path: Path, workers: int, s
     assert result.records[0].outcome == "done"
     assert events.of("job_planned")[0].values["parts"] == {"auto": 2, 5: 7, 6: 7, "off": 1}[split]
     assert outputs_are_right(job)
+
+
+def test_shots_are_filled_apart_as_inpaint_does(tmp_path: Path) -> None:
+    job = make_job(tmp_path, "clip", 24, size=(48, 64))
+    after_the_cut = clip(24, 48, 64, seed=99)[:, ::-1]
+    for i, file in enumerate(sorted(job.options.video.iterdir())):
+        if i >= 11:
+            assert cv2.imwrite(str(file), after_the_cut[i] // 3)
+    job = replace(job, options=replace(job.options, detect_cuts=True))
+    events = Events()
+    run_batch([job], settings(tmp_path, workers=2, split=7), on_event=events)
+    assert events.of("job_planned")[0].values["shots"] == 2
+    assert [e.values["start"] for e in events.of("segment") if e.values["start"] >= 11][:1] == [11]
+    assert outputs_are_right(job)
+    joined = replace(job, options=replace(job.options, output=tmp_path / "out" / "one shot", detect_cuts=False))
+    run_batch([joined], settings(tmp_path))
+    assert not np.array_equal(read_folder(joined.options.output), read_folder(job.options.output))
 
 
 def test_video_files_are_joined_to_the_same_bytes_as_in_one_run(tmp_path: Path) -> None:
