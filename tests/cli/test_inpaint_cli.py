@@ -145,6 +145,23 @@ def test_deform_backends_by_name(e2fgvi: Any, scene: Path) -> None:
     assert np.abs(read_folder(scene / "rough") - default).max() > 1
 
 
+def test_comparison_pictures_and_verification(e2fgvi: Any, scene: Path) -> None:
+    done = e2fgvi(
+        "inpaint", "-v", "frames", "-m", "masks", "-o", "out.mkv", "--codec", "ffv1", "--verify",
+        "--compare", "split", "--sheet", "sheet.png", "--gif", "loop.gif", *FAST,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "verified: 6 frames" in done.stderr
+    assert "largest difference outside the hole: 0" in done.stderr
+    assert (scene / "out_compare.mp4").is_file()
+    assert (scene / "loop.gif").read_bytes()[:4] == b"GIF8"
+    assert (scene / "sheet.png").read_bytes()[1:4] == b"PNG"
+    again = e2fgvi("inpaint", "-v", "frames", "-m", "masks", "-o", "other.mkv", "--sheet", "sheet.png", *FAST)
+    assert again.returncode == 3
+    assert "sheet.png exists" in error_of(again)
+    assert not (scene / "other.mkv").exists()
+
+
 BAD = [
     (("--video", "nowhere", "--mask", "masks"), 3, "nowhere"),
     (("--video", "frames", "--mask", "nowhere"), 3, "nowhere"),
