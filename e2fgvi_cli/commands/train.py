@@ -8,11 +8,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperGroup
+
+from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..training.config import TrainingConfig
@@ -114,15 +117,21 @@ def benchmark(
     overrides: list[str] = SET,
     seconds: float = typer.Option(5.0, "--seconds", help="Time for each variant after its warm-up."),
     only: list[str] = typer.Option([], "--only", help="Only variants whose name contains this text."),
+    phase: str = typer.Option("", "--phase", help="Only the phase of this name."),
     output: Path = typer.Option(None, "--output", "-o", help="Also write the figures as JSON."),
     device: str = DEVICE,
     quiet: bool = QUIET,
 ) -> None:
-    """Samples a second under each switch of [speed], in each phase of CONFIG: measured here, now."""
+    """Samples a second under each speed switch, in each phase of CONFIG: measured here, now."""
     from ..training.benchmark import Measurement
     from ..training.benchmark import run as measure_all
 
     settings, world, material, _ = _prepare(config, overrides, device, quiet)
+    names = [p.name for p in settings.phase]
+    if phase and phase not in names:
+        raise UsageError(f"{config} has no phase {phase!r}: its phases are {', '.join(names)}")
+    if phase:
+        settings = replace(settings, phase=tuple(p for p in settings.phase if p.name == phase))
     typer.echo(f"{'phase':12}{'samples/s':>10}{'s/step':>9}{'s/batch':>9}{'prepare s':>11}{'GiB':>7}  variant")
 
     def show(m: Measurement) -> None:

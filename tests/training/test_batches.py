@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from e2fgvi_cli.training.batches import BatchMaker
@@ -60,6 +60,7 @@ def test_the_same_seed_gives_the_same_batches_and_state_resumes_between_them(con
     assert not torch.equal(expected[0].frames, expected[1].frames)
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     seed=st.integers(0, 2**31),
     frames=st.integers(10, 40),
@@ -145,6 +146,7 @@ def test_colour_jitter_keeps_black_and_the_range() -> None:
     assert float(jitter_colours(torch.zeros(2, 2, 3, 4, 4), torch.zeros(2, 2), draw()).max()) < 0.01
 
 
+@settings(deadline=None)
 @given(st.floats(-1000, 1000))
 def test_bouncing_stays_inside_and_is_continuous(position: float) -> None:
     here, near = (

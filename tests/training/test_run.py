@@ -19,7 +19,9 @@ from e2fgvi_cli.commands.train import train_app
 from e2fgvi_cli.engine import Engine, choose_deform, read_weights
 from e2fgvi_cli.errors import InputError, UsageError
 from e2fgvi_cli.streaming import WindowOptions
+from e2fgvi_cli.training import learner
 from e2fgvi_cli.training.config import PhaseConfig, TrainingConfig, ValidationConfig
+from e2fgvi_cli.training.discriminator import TemporalPatchGAN
 from e2fgvi_cli.training.evaluate import evaluate, fill_clip
 from e2fgvi_cli.training.evaluate_report import SheetWriter, table
 from e2fgvi_cli.training.export import export_run
@@ -40,8 +42,9 @@ def start(config: TrainingConfig, **what: int) -> Trainer:
     return trainer
 
 
-def test_a_resumed_run_is_the_run_that_never_stopped(config: TrainingConfig) -> None:
-    config = replace(config, phase=(replace(config.phase[0], adversarial=True, local=2),))
+def test_a_resumed_run_is_the_run_that_never_stopped(config: TrainingConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learner, "TemporalPatchGAN", lambda: TemporalPatchGAN((8, 8, 8)))
+    config = replace(config, phase=(replace(config.phase[0], adversarial=True, local=2, reference=0),))
     straight = start(replace(config, folder="straight"))
     straight.run(max_steps=3)
     first = start(config)
@@ -254,6 +257,8 @@ def test_profile_and_benchmark_write_their_figures(weights: Path, tmp_path: Path
     assert figure["samples_per_second"] == pytest.approx(1 / figure["step"])
     bad = runner.invoke(train_app, [*arguments, "--set", "speed.deform=none"], catch_exceptions=False)
     assert "FAILED: UsageError" in bad.output
+    none = runner.invoke(train_app, [*arguments, "--phase", "last"])
+    assert "its phases are joint" in str(none.exception)
     done = runner.invoke(train_app, [str(config), "--profile", "--device", "cpu", "-q"], catch_exceptions=False)
     assert done.exit_code == 0
     assert "convolution" in (tmp_path / "run" / "profile.txt").read_text()
