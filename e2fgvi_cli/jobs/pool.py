@@ -167,9 +167,10 @@ def worker_main(
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
-    with contextlib.suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
-        _serve(pipe, engine_module, device, threads)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending anyway
+    with contextlib.suppress(KeyboardInterrupt):
+        with contextlib.suppress(EOFError, BrokenPipeError):
+            _serve(pipe, engine_module, device, threads)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending anyway
 
 
 def _interrupt(*_: object) -> None:

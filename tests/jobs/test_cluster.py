@@ -1,6 +1,6 @@
 """A real Ray cluster of several raylets on this machine: nodes are killed in the middle, the output is that of one machine.
 
-The tests share one cluster (a raylet takes seconds to start) and are in order: the last ones have one node left.
+One test and one cluster, since a raylet takes seconds to start; after the third step it has one node left.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ray = pytest.importorskip("ray", reason="the extra [ray] is not installed")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def cluster() -> Iterator[Any]:
     """A head without CPUs (nothing but the driver's actor runs there) and two nodes of one CPU in `cluster.nodes`."""
     from ray.cluster_utils import Cluster
@@ -54,7 +54,15 @@ def run(cluster: Any, jobs: list[Job], folder: Path, on_event: Any = lambda even
     return run_batch(jobs, chosen, on_event=on_event, executor=RayCluster(chosen, cluster.address))
 
 
-def test_one_clip_over_two_nodes_is_identical(cluster: Any, tmp_path: Path) -> None:
+def test_a_cluster_gives_what_one_machine_gives(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one_clip_over_two_nodes_is_identical(cluster, tmp_path / "split")
+    with monkeypatch.context() as patch:
+        a_folder_that_nodes_do_not_see_is_refused(cluster, tmp_path / "blind", patch)
+    a_node_killed_in_mid_job_changes_nothing(cluster, tmp_path / "killed")
+    an_interrupt_cancels_and_the_rest_is_done_later(cluster, tmp_path / "interrupted")
+
+
+def one_clip_over_two_nodes_is_identical(cluster: Any, tmp_path: Path) -> None:
     job = make_job(tmp_path, "clip", 40)
     events: list[Event] = []
     result = run(cluster, [job], tmp_path, events.append)
@@ -64,9 +72,7 @@ def test_one_clip_over_two_nodes_is_identical(cluster: Any, tmp_path: Path) -> N
     assert leftovers(tmp_path) == []
 
 
-def test_a_folder_that_nodes_do_not_see_is_refused(
-    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def a_folder_that_nodes_do_not_see_is_refused(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from e2fgvi_cli.jobs import cluster as module
 
     monkeypatch.setattr(module, "_sees", lambda path: False)
@@ -76,7 +82,7 @@ def test_a_folder_that_nodes_do_not_see_is_refused(
         run(cluster, [make_job(tmp_path, "other", 3)], tmp_path, devices=("cuda",))
 
 
-def test_a_node_killed_in_mid_job_changes_nothing(cluster: Any, tmp_path: Path) -> None:
+def a_node_killed_in_mid_job_changes_nothing(cluster: Any, tmp_path: Path) -> None:
     jobs = [make_job(tmp_path, "first", 60), make_job(tmp_path, "second", 30), make_job(tmp_path, "bad", 5)]
     (jobs[2].options.video / "00002.png").write_bytes(b"no picture")
     events: list[Event] = []
@@ -99,7 +105,7 @@ def test_a_node_killed_in_mid_job_changes_nothing(cluster: Any, tmp_path: Path) 
     assert [r.outcome for r in again.records] == ["skipped", "skipped"]
 
 
-def test_an_interrupt_cancels_and_the_rest_is_done_later(cluster: Any, tmp_path: Path) -> None:
+def an_interrupt_cancels_and_the_rest_is_done_later(cluster: Any, tmp_path: Path) -> None:
     job = make_job(tmp_path, "clip", 40)
 
     def interrupt(event: Event) -> None:
