@@ -100,8 +100,8 @@ class SPyNet(nn.Module):
         up = tuple(-(-n // SPYNET_MULTIPLE) * SPYNET_MULTIPLE for n in (h, w))
         first, second = (F.interpolate(x, size=up, mode="bilinear", align_corners=False) for x in (first, second))
         flow = F.interpolate(self._pyramid_flow(first, second), size=(h, w), mode="bilinear", align_corners=False)
-        scale = flow.new_tensor([w / up[1], h / up[0]]).view(1, 2, 1, 1)
-        return flow * scale
+        # Scaled plane by plane: a tensor of the two factors would be copied from the host at every call.
+        return torch.cat((flow[:, :1] * (w / up[1]), flow[:, 1:] * (h / up[0])), dim=1)
 
     def _pyramid_flow(self, first: Tensor, second: Tensor) -> Tensor:
         firsts, seconds = self._pyramid(first), self._pyramid(second)
