@@ -146,8 +146,12 @@ class SegmentWriter:
 
     def __enter__(self) -> SegmentWriter:
         self._target.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._temporary.open("wb")
-        self._zip = zipfile.ZipFile(self._file, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
+        try:
+            self._file = self._temporary.open("wb")
+            self._zip = zipfile.ZipFile(self._file, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
+        except BaseException:  # an interrupt too
+            self._temporary.unlink(missing_ok=True)
+            raise
         return self
 
     def add(self, finished: FinishedFrame) -> None:

@@ -80,7 +80,8 @@ def test_a_full_disk_for_segments_and_journal(
 ) -> None:
     """Everything stops with one sentence; what was stored by then is used once there is space again."""
     job = make_job(tmp_path, "clip", 30)
-    chosen = replace(settings(tmp_path), state=small_disk / "state")
+    # The lease cannot be given back on a full disk, and its owner, this process, lives on: the second run waits for its end.
+    chosen = replace(settings(tmp_path, lease=2.0), state=small_disk / "state")
     monkeypatch.setenv("E2FGVI_FAKE_SECONDS", "0.05")
     ballast = small_disk / "ballast"
 
