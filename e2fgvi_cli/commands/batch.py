@@ -141,7 +141,7 @@ def _make_jobs(entries: list[Entry], output_dir: Path) -> list[Job]:
 
     from ..jobs.model import Job
     from ..options import default_output
-    from .inpaint import _options, inpaint
+    from .inpaint import inpaint, options_from
 
     single = typer.Typer(add_completion=False)
     single.command()(inpaint)
@@ -152,7 +152,7 @@ def _make_jobs(entries: list[Entry], output_dir: Path) -> list[Job]:
             entry.values["output"] = str(output_dir / default_output(Path(entry.values["video"])).name)
         try:
             given = command.make_context("inpaint", _arguments(entry, command)).params
-            options = _options({k: v for k, v in given.items() if k not in _NOT_FOR_BATCH})
+            options = options_from({k: v for k, v in given.items() if k not in _NOT_FOR_BATCH})
         except UserError as error:
             raise UsageError(f"{entry.where} ({entry.name}): {error}") from error
         except Exception as error:

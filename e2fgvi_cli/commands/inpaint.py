@@ -159,7 +159,7 @@ def inpaint(
         raise UsageError(_explain_model(model))
     if compat == "released":
         _pin_cpu_arithmetic()
-    options = _options(values)
+    options = options_from(values)
     from ..pipeline import inpaint as run
 
     with _Reporter(quiet) as reporter:
@@ -188,8 +188,8 @@ def _pin_cpu_arithmetic() -> None:
         os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
 
 
-def _options(given: dict[str, Any]) -> InpaintOptions:
-    """Command-line values as one checked `InpaintOptions`."""
+def options_from(given: dict[str, Any]) -> InpaintOptions:
+    """Command-line values, by parameter name, as one checked `InpaintOptions`. `batch` parses its manifest values with it too."""
     from ..options import InpaintOptions, default_output
     from ..streaming import WindowOptions
     from ..video import OutputOptions
