@@ -174,6 +174,8 @@ def worker_main(
 
 
 def _interrupt(*_: object) -> None:
+    # Only once: `close` and `_end` both ask, and a second interrupt would break into the cleaning up of the first.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
