@@ -62,8 +62,8 @@ def test_every_stage_equals_the_published_code(network: E2FGVIHQ, case: str) -> 
         assert difference(flow_fwd, data, "flows_forward") <= TOLERANCE
         assert difference(flow_bwd, data, "flows_backward") <= TOLERANCE
         local = network.propagate(features[:, :num_local], flow_fwd, flow_bwd)
-        # Float64 is 2e-4 away from the published float32 here: rounding, amplified from frame to frame. In units of the values' range.
-        assert difference(local[:, :, ::8], data, "propagated_ch8") <= TOLERANCE * np.abs(data["propagated_ch8"]).max()
+        # Met with AVX2 kernels, which conftest asks for: docs/decisions/0003-parity-and-rounding.md.
+        assert difference(local[:, :, ::8], data, "propagated_ch8") <= TOLERANCE
         window = torch.cat((local, features[:, num_local:]), dim=1)
         tokens = network.ss(window[0])
         assert difference(tokens[..., ::32], data, "tokens_ch32") <= TOLERANCE
@@ -72,10 +72,7 @@ def test_every_stage_equals_the_published_code(network: E2FGVIHQ, case: str) -> 
         assert difference(tokens[0, ..., ::32], data, "block0_ch32") <= TOLERANCE
         for block in list(network.transformer)[1:]:
             tokens = block(tokens, size)
-        assert (
-            difference(tokens[0, ..., ::32], data, "transformed_ch32")
-            <= TOLERANCE * np.abs(data["transformed_ch32"]).max()
-        )
+        assert difference(tokens[0, ..., ::32], data, "transformed_ch32") <= TOLERANCE
         transformed = network.transform(window)
         assert difference((transformed - window)[0, :, ::8], data, "composed_ch8") <= TOLERANCE
         assert difference(network.decode(transformed)[0], data, "output") <= TOLERANCE
