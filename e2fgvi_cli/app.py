@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from . import __version__
 from .commands.batch import batch
+from .commands.benchmark import benchmark
 from .commands.check_env import check_env
 from .commands.inpaint import inpaint
 from .commands.mask import mask_app
@@ -119,6 +120,7 @@ def _root(
 app.command("inpaint")(inpaint)
 app.command("batch")(batch)
 app.command("check-env")(check_env)
+app.command("benchmark")(benchmark)
 app.add_typer(mask_app, name="mask")
 app.add_typer(weights_app, name="weights")
 app.add_typer(train_app, name="train")

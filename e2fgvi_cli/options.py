@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 
 from .errors import UsageError
 from .masks import MaskOptions
+from .planner import parse_memory
 from .streaming import WindowOptions
 from .video.options import OutputOptions
 
 if TYPE_CHECKING:
     from .comparison import ComparisonOptions
+
+
+PRECISIONS = ("auto", "fp32", "tf32", "fp16", "bf16")
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,8 @@ class InpaintOptions:
     video: folder of frames or video file. mask: folder, single image or video; None only if `masking` draws boxes or polygons.
     output: video file or, without a suffix, a folder of frames. frames_dir: also write every frame there as an image.
     weights: a known name or a path. device: auto, cpu, cuda, cuda:N, mps. deform: auto or a backend's name.
+    precision: auto, fp32, tf32, fp16, bf16. max_memory: auto, or a size such as 8GiB. compile: torch.compile the network's parts.
+    devices: several, each fills its share of the windows; empty: `device` alone. threads: of the CPU; None: torch's choice.
     size: (height, width) to resize the frames to; None keeps the source's. detect_cuts: windows never cross a shot's end.
     reference: clip of the true background to score the fill against. comparison: before/after film, sheet, GIF.
     verify: re-read the output and compare it with the source.
@@ -34,6 +40,11 @@ class InpaintOptions:
     weights: str = "open"
     device: str = "auto"
     deform: str = "auto"
+    precision: str = "auto"
+    max_memory: str = "auto"
+    compile: bool = False
+    devices: tuple[str, ...] = ()
+    threads: int | None = None
     windows: WindowOptions = field(default_factory=WindowOptions)
     masking: MaskOptions = field(default_factory=MaskOptions)
     encoding: OutputOptions = field(default_factory=OutputOptions)
@@ -52,6 +63,13 @@ class InpaintOptions:
             raise UsageError(f"--max-references {self.windows.max_references} is too small: use 0 or more, or all")
         if self.size is not None and min(self.size) < 1:
             raise UsageError(f"--size {self.size[1]}x{self.size[0]} is too small: use at least 1x1")
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"--threads {self.threads} is too small: use 1 or more")
+        if self.devices and self.device != "auto":
+            raise UsageError(f"--device {self.device} and --devices {','.join(self.devices)}: give one of them")
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"--precision {self.precision} is unknown: use {', '.join(PRECISIONS)}")
+        parse_memory(self.max_memory)
         if self.frames_dir is not None and self.frames_dir == self.output:
             raise UsageError(f"--output and --save-frames are both {self.output}: give two names, or only one of them")
 

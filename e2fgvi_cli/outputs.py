@@ -119,6 +119,7 @@ class ClipOutput:
         peak_memory_of: str,
         device: str,
         deform_backend: str,
+        precision: str,
         weights: str,
         notices: tuple[str, ...],
     ) -> Summary:
@@ -132,6 +133,7 @@ class ClipOutput:
             peak_memory_of=peak_memory_of,
             device=device,
             deform_backend=deform_backend,
+            precision=precision,
             weights=weights,
             size=(self._info.height, self._info.width),
             notices=notices,

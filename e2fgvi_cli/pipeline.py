@@ -5,21 +5,26 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from threading import Event
 from types import TracebackType
 
 from . import masks, video
-from .engine import build_engine, choose_deform, describe_device, peak_memory, read_weights, select_device
+from .engine import assemble, peak_memory, select_device
 from .errors import EXIT_INTERRUPTED, UserError
 from .options import InpaintOptions
 from .outputs import ClipOutput
+from .pieces import fill_shot_on
 from .shots import split_shots
 from .streaming import FinishedFrame, HoledFrame, WindowEngine, fill_shot
 from .types import Frame, HoleArray, Progress, Summary
 from .weights import resolve
+
+FRAMES_AHEAD = 8
+"""Frames with their holes that are ready before they are asked for: more than a window's hop."""
 
 OnProgress = Callable[[Progress], None]
 OnNotice = Callable[[str], None]
@@ -105,31 +110,19 @@ class Inpainting:
     def _run(self) -> Generator[FinishedFrame, None, None]:
         started = time.perf_counter()
         options = self.options
-        weights = resolve(options.weights)
-        device = select_device(options.device)
+        resolve(options.weights)
+        for name in options.devices or (options.device,):
+            select_device(name)
         with ExitStack() as stack:
             reader = stack.enter_context(video.open_reader(options.video, size=options.size))
             output = ClipOutput(options, reader.info, write=self._write)
             holes = stack.enter_context(video.open_holes(options.mask, reader.info, options.masking))
-            deform = choose_deform(options.deform, device)
-            engine = build_engine(read_weights(weights), device, deform)
-            described = describe_device(device)
-            if device.type == "cpu" and options.device == "auto":
-                self._notice(
-                    "no GPU that torch can use was found: running on the CPU, seconds a frame (see `e2fgvi check-env`)"
-                )
-            self._notice(
-                f"weights: {weights.name} (SPyNet inside); device: {described}; deformable convolution: {deform.name}"
-            )
-            if deform.name != "torchvision":
-                self._notice(f"deformable convolution: {deform.name} backend ({deform.reason})")
-            if not deform.exact:
-                self._notice(
-                    "warning: the approximate deformable convolution ignores all offsets, the result is not that of the network"
-                )
+            every = [assemble(options, name) for name in options.devices or (options.device,)]
+            assembled = every[0]
+            self._notice(*itertools.chain.from_iterable(one.notices for one in every))
             self._notice(*reader.notices, *holes.notices)
             stack.enter_context(output)
-            for finished in finished_frames(reader, holes.hole_at, engine, options):
+            for finished in finished_frames(reader, holes.hole_at, [one.engine for one in every], options):
                 if self._cancel is not None and self._cancel.is_set():
                     raise CancelledError(
                         f"cancelled after {output.frames} frames: nothing was left as {options.output}"
@@ -139,30 +132,59 @@ class Inpainting:
                     self._on_progress(Progress(output.frames, reader.info.frame_count))
                 yield finished
             output.require_frames()
-        self._notice(*reader.notices, *holes.notices, *output.notices)
+        self._notice(
+            *reader.notices,
+            *holes.notices,
+            *output.notices,
+            *itertools.chain.from_iterable(one.engine.notices for one in every),
+        )
         if options.verify and self._write:
             self._notice(*output.verify())
         self._summary = output.summary(
             seconds=time.perf_counter() - started,
-            peak_memory=peak_memory(device),
-            peak_memory_of="GPU" if device.type == "cuda" else "process",
-            device=described,
-            deform_backend=deform.name,
-            weights=str(weights),
+            peak_memory=max(peak_memory(one.device) for one in every),
+            peak_memory_of="GPU" if assembled.device.type == "cuda" else "process",
+            device=", ".join(one.description for one in every),
+            deform_backend=assembled.deform,
+            precision=assembled.precision,
+            weights=str(assembled.weights),
             notices=tuple(self._notices),
         )
 
 
+def describe_plan(options: InpaintOptions) -> list[str]:
+    """What `--plan` prints: the memory plan for the whole frame, which is the most that any crop of it can need.
+
+    Opens the clip for its size; builds no network. Raises what a run would.
+    """
+    from .engine import plan_only
+
+    with video.open_reader(options.video, size=options.size) as reader:
+        return plan_only(options, (reader.info.height, reader.info.width))
+
+
 def finished_frames(
-    frames: Iterable[Frame], hole_at: Callable[[Frame], HoleArray], engine: WindowEngine, options: InpaintOptions
+    frames: Iterable[Frame],
+    hole_at: Callable[[Frame], HoleArray],
+    engines: WindowEngine | Sequence[WindowEngine],
+    options: InpaintOptions,
 ) -> Iterator[FinishedFrame]:
-    """Finished frames in order, shot by shot, as soon as no later window can change them."""
+    """Finished frames in order, shot by shot, as soon as no later window can change them. Several engines share each shot."""
+    several = engines if isinstance(engines, Sequence) else (engines,)
 
     def with_hole(frame: Frame) -> HoledFrame:
         hole = hole_at(frame)
         return HoledFrame.of(frame, hole, masks.feather_alpha(hole, options.masking.feather))
 
-    stream = map(with_hole, frames)
-    shots = split_shots(stream, lambda item: item.frame.rgb) if options.detect_cuts else [stream]
-    for shot in shots:
-        yield from fill_shot(shot, engine, options.windows)
+    # Decoding, masks and holes in a thread of their own: the network must not wait for them.
+    ahead = video.DecodeAhead(lambda: map(with_hole, frames), depth=FRAMES_AHEAD)
+    try:
+        stream = iter(ahead)
+        shots = split_shots(stream, lambda item: item.frame.rgb) if options.detect_cuts else [stream]
+        for shot in shots:
+            if len(several) == 1:
+                yield from fill_shot(shot, several[0], options.windows)
+            else:
+                yield from fill_shot_on(several, shot, options.windows)
+    finally:
+        ahead.close()

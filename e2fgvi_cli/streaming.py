@@ -1,60 +1,80 @@
 """From an ordered stream of frames and holes to an ordered stream of finished frames, in bounded memory.
 
-Knows windows, blending and what may be forgotten; knows no tensors and no files, so it is tested with a make-believe engine.
-Frames are numbered from the start of their shot; windows, flow and references never leave it.
+Knows windows, crops, blending and what may be forgotten; knows no tensors and no files, so it is tested with a make-believe engine.
+Frames are numbered from the start of their shot; windows, crops, flow and references never leave it.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Protocol
 
-from .compose import AlphaArray, Box, Prediction, PublishedBlender, WeightedBlender, bounding_box, paste
+from .compose import AlphaArray, Blender, Box, Prediction, PublishedBlender, bounding_box, paste
+from .crops import Crop, CropOptions, block_range, hole_boxes, plan_crops, ramp_weights, wanted_boxes
 from .types import Frame, HoleArray, PixelArray, Window
 from .windows import blend_weight, lookahead, plan_published_window, plan_window
 
+Wanted = Sequence[tuple[int, Box]]
+"""Local frames and the part of each that is to be filled."""
+
 
 class WindowEngine(Protocol):
-    """What the stream needs of `engine.Engine`."""
+    """What the stream needs of `engine.Engine`. Boxes are the frame's, in pixels; a prediction is valid until the next call."""
+
+    @property
+    def size_multiple(self) -> tuple[int, int]: ...
+
+    @property
+    def max_pixels(self) -> int | None: ...
+
+    def blender(self) -> Blender: ...
 
     def start_shot(self) -> None: ...
+
+    def use_crops(self, crops: Iterable[Box]) -> None: ...
 
     def forget(self, before: int, keep: Callable[[int], bool]) -> None: ...
 
     def fill(
-        self, window: Window, frame: Callable[[int], tuple[PixelArray, HoleArray]], wanted: Mapping[int, Box]
-    ) -> dict[int, Prediction]: ...
+        self, window: Window, frame: Callable[[int], tuple[PixelArray, HoleArray]], crop: Box, wanted: Wanted
+    ) -> list[tuple[int, Prediction[Any]]]: ...
 
     def fill_whole_window(
-        self, window: Window, frame: Callable[[int], tuple[PixelArray, HoleArray]], wanted: Mapping[int, Box]
-    ) -> dict[int, Prediction]: ...
+        self, window: Window, frame: Callable[[int], tuple[PixelArray, HoleArray]], crop: Box, wanted: Wanted
+    ) -> list[tuple[int, Prediction[Any]]]: ...
 
 
 @dataclass(frozen=True)
 class WindowOptions:
-    """How windows are laid. `released`: exactly as the published program does, whole clip in memory and all."""
+    """How windows are laid. `released`: exactly as the published program does, whole clip in memory, whole frames and all."""
 
     neighbor_stride: int = 5
     reference_stride: int = 10
     max_references: int | None = 6
     released: bool = False
+    crops: CropOptions = field(default_factory=CropOptions)
 
 
 @dataclass(frozen=True)
 class HoledFrame:
-    """A frame with its hole (H, W) in {0, 1} and the alpha map (H, W) to paste with; `box` bounds alpha, None without a hole."""
+    """A frame with its hole (H, W) in {0, 1} and the alpha map (H, W) to paste with.
+
+    box: bounds alpha, None without a hole (or where the frame is context only). regions: bound its separate parts.
+    """
 
     frame: Frame
     hole: HoleArray
     alpha: AlphaArray
     box: Box | None
+    regions: tuple[Box, ...] = ()
 
     @classmethod
     def of(cls, frame: Frame, hole: HoleArray, alpha: AlphaArray) -> HoledFrame:
-        """With the box computed."""
-        return cls(frame, hole, alpha, bounding_box(alpha))
+        """With the boxes computed."""
+        return cls(frame, hole, alpha, bounding_box(alpha), hole_boxes(alpha))
 
 
 @dataclass(frozen=True)
@@ -75,47 +95,69 @@ class FinishedFrame:
 def fill_shot(items: Iterable[HoledFrame], engine: WindowEngine, options: WindowOptions) -> Iterator[FinishedFrame]:
     """Fill the frames of one shot, in order. Reads only as far ahead as the next window can depend on.
 
-    Windows without any hole in their local frames are not computed: their frames pass through untouched.
+    Windows without any hole in their local frames are not computed: their frames pass through untouched. A frame is handed out
+    after the window that follows its last one has been started, so that a device works on while its result is fetched and written.
     """
-    shot = _Shot(iter(items), options)
-    blender = PublishedBlender() if options.released else WeightedBlender()
+    shot = _Shot(iter(items), options, engine)
+    blender: Blender = PublishedBlender(engine.blender().to_numpy) if options.released else engine.blender()
     fill = engine.fill_whole_window if options.released else engine.fill
     engine.start_shot()
+    started: list[Callable[[], FinishedFrame]] = []
     for center in itertools.count(0, options.neighbor_stride):
         shot.read_until(center)
         if center >= shot.count:
             break
         window = shot.plan(center)
-        wanted = {i: box for i in window.local if (box := shot.items[i].box) is not None}
-        if wanted:
-            for i, prediction in fill(window, shot.pixels, wanted).items():
-                blender.add(i, prediction, blend_weight(i, window))
+        boxes = {i: box for i in window.local if (box := shot.items[i].box) is not None}
+        if boxes:
+            crops = shot.crops(center)
+            for number, crop in enumerate(crops):
+                parts = {i: part for i, box in boxes.items() if (part := wanted_boxes(box, crops)[number]) is not None}
+                if not parts:
+                    continue
+                for i, prediction in fill(window, shot.pixels, crop.box, list(parts.items())):
+                    ramp = ramp_weights(crop, prediction.box)
+                    blender.add(i, boxes[i], prediction, blend_weight(i, window), ramp)
         # The next window begins at this centre: what lies before it is final.
-        yield from shot.finish(center, blender)
+        finished = list(shot.finish(center, blender))
+        yield from (result() for result in started)
+        started = finished
         shot.forget(center)
         engine.forget(center, shot.may_be_reference(center))
-    yield from shot.finish(shot.count, blender)
+    yield from (result() for result in started)
+    yield from (result() for result in shot.finish(shot.count, blender))
+
+
+def _finished(item: HoledFrame, fetch: Callable[[], PixelArray] | None) -> FinishedFrame:
+    return FinishedFrame(item, None if fetch is None else fetch())
 
 
 class _Shot:
     """The frames of a shot that may still be needed, by number."""
 
-    def __init__(self, source: Iterator[HoledFrame], options: WindowOptions) -> None:
+    def __init__(self, source: Iterator[HoledFrame], options: WindowOptions, engine: WindowEngine) -> None:
         self.items: dict[int, HoledFrame] = {}
         self.count = 0
         """Frames read so far; all of them once the source is exhausted."""
-        self._source, self._options = source, options
+        self._source, self._options, self._engine = source, options, engine
         self._finished = 0
+        self._regions: dict[int, tuple[Box, ...]] = {}
+        self._block: tuple[tuple[int, int], tuple[Crop, ...]] | None = None
         plan = (options.neighbor_stride, options.reference_stride, options.max_references)
         self._ahead = None if options.released else lookahead(*plan)
 
     def read_until(self, center: int) -> None:
         """Have everything that the window around `center` depends on, as far as the shot goes."""
-        while self._ahead is None or self.count <= center + self._ahead:
+        o = self._options
+        end = None if self._ahead is None else center + self._ahead + 1
+        if end is not None and o.crops.enabled:
+            end = max(end, block_range(center, o.neighbor_stride, o.crops.block_windows)[1])
+        while end is None or self.count < end:
             item = next(self._source, None)
             if item is None:
                 return
             self.items[self.count] = item
+            self._regions[self.count] = item.regions
             self.count += 1
 
     def plan(self, center: int) -> Window:
@@ -137,15 +179,33 @@ class _Shot:
             max_references=o.max_references,
         )
 
+    def crops(self, center: int) -> tuple[Crop, ...]:
+        """The crops of the block that the window around `center` belongs to; the engine is told when they change."""
+        o = self._options
+        size = self.items[center].frame.size
+        if o.released:
+            return (Crop((0, 0, *size)),)
+        block = block_range(center, o.neighbor_stride, o.crops.block_windows)
+        if self._block is None or self._block[0] != block:
+            first, end = block
+            regions = [box for i in range(first, min(end, self.count)) for box in self._regions[i]]
+            limits = [n for n in (o.crops.max_pixels, self._engine.max_pixels) if n is not None]
+            options = replace(o.crops, max_pixels=min(limits, default=None))
+            crops = plan_crops(regions, size, self._engine.size_multiple, options)
+            self._engine.use_crops(crop.box for crop in crops)
+            self._block = (block, crops)
+        return self._block[1]
+
     def pixels(self, index: int) -> tuple[PixelArray, HoleArray]:
         item = self.items[index]
         return item.frame.rgb, item.hole
 
-    def finish(self, before: int, blender: WeightedBlender | PublishedBlender) -> Iterator[FinishedFrame]:
+    def finish(self, before: int, blender: Blender) -> Iterator[Callable[[], FinishedFrame]]:
+        """What makes the finished frames below `before` that were not asked for yet; each is to be called once."""
         for i in range(self._finished, before):
             item = self.items[i]
-            filled = None if item.box is None else blender.finish(i, item.frame.rgb, item.alpha)
-            yield FinishedFrame(item, filled)
+            fetch = None if item.box is None else blender.finish(i, item.frame.rgb, item.alpha)
+            yield partial(_finished, item, fetch)
         self._finished = max(self._finished, before)
 
     def may_be_reference(self, before: int) -> Callable[[int], bool]:
@@ -162,3 +222,8 @@ class _Shot:
         keep = self.may_be_reference(before)
         for i in [i for i in self.items if i < before and not keep(i)]:
             del self.items[i]
+        # The next block begins `neighbor_stride` before the centre that it starts with.
+        o = self._options
+        oldest = block_range(before, o.neighbor_stride, o.crops.block_windows)[0]
+        for i in [i for i in self._regions if i < oldest]:
+            del self._regions[i]

@@ -117,6 +117,7 @@ class Summary:
     deform_backend: str
     weights: str
     size: tuple[int, int]
+    precision: str = ""
     notices: tuple[str, ...] = ()
     scores: dict[str, float] = field(default_factory=dict)
 

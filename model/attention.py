@@ -25,6 +25,10 @@ MAX_KEYS_PER_CALL = 1 << 18
 """Gathered keys (b * windows * frames * tokens) an attention call may hold at once: 0.5 GiB of keys at 512 float32."""
 
 
+MAX_TOKENS_PER_CALL = 1 << 14
+"""Tokens that the feed-forward part of a block sees at once: 61 MiB of hidden values in half precision."""
+
+
 def rolled_indices(window: tuple[int, int], expansion: tuple[int, int]) -> list[int]:
     """Positions, in four shifted copies of a window, of the tokens that lie outside the window itself.
 
@@ -42,37 +46,50 @@ def rolled_indices(window: tuple[int, int], expansion: tuple[int, int]) -> list[
 
 @dataclass(frozen=True)
 class WindowGroup:
-    """Windows with equally many keys. `windows`: (m,) window numbers. `keys`: (m, k) rows of [tokens; pooled tokens]."""
+    """Windows with equally many keys. Rows count [tokens; pooled tokens]. `queries`: (m, s), `keys`: (m, k) row numbers."""
 
-    windows: Tensor
+    queries: Tensor
     keys: Tensor
 
 
+@dataclass(frozen=True)
+class AttentionPlan:
+    """Which tokens attend to which, for one token grid. `inverse`: (th tw,), where each token's result lies in the groups' order."""
+
+    groups: tuple[WindowGroup, ...]
+    inverse: Tensor
+
+
 @lru_cache(maxsize=16)
-def attention_plan(grid: tuple[int, int], config: E2FGVIConfig, device: torch.device) -> tuple[WindowGroup, ...]:
-    """The keys of every window, for a token grid (th, tw). A key below th*tw is a token, above it a window's pooled token."""
+def attention_plan(grid: tuple[int, int], config: E2FGVIConfig, device: torch.device) -> AttentionPlan:
+    """Queries and keys of every window, for a token grid (th, tw). A row below th*tw is a token, above it a window's pooled token."""
     (th, tw), (wh, ww), (ey, ex) = grid, config.window, config.expansion
     rows, columns = th // wh, tw // ww
     shifts = list(product((ey, -ey), (ex, -ex)))
     ring = [
         (divmod(i % (wh * ww), ww), shifts[i // (wh * ww)]) for i in rolled_indices(config.window, config.expansion)
     ]
-    offsets = [*product(range(wh), range(ww)), *((r + dy, c + dx) for (r, c), (dy, dx) in ring)]
-    groups: dict[int, tuple[list[int], list[list[int]]]] = {}
-    for number, (i, j) in enumerate(product(range(rows), range(columns))):
+    inside = list(product(range(wh), range(ww)))
+    offsets = [*inside, *((r + dy, c + dx) for (r, c), (dy, dx) in ring)]
+    groups: dict[int, tuple[list[list[int]], list[list[int]]]] = {}
+    for i, j in product(range(rows), range(columns)):
         tokens = [((i * wh + r) % th) * tw + (j * ww + c) % tw for r, c in offsets]
         pooled = [
             th * tw + y * columns + x
             for y, x in product(range(i - wh // 2, i + wh // 2 + 1), range(j - ww // 2, j + ww // 2 + 1))
             if 0 <= y < rows and 0 <= x < columns
         ]
-        windows, keys = groups.setdefault(len(pooled), ([], []))
-        windows.append(number)
+        queries, keys = groups.setdefault(len(pooled), ([], []))
+        queries.append(tokens[: len(inside)])
         keys.append(tokens + pooled)
     with torch.inference_mode(False):  # cached: it must also serve a later training step
-        return tuple(
-            WindowGroup(torch.tensor(windows, device=device), torch.tensor(keys, device=device))
-            for windows, keys in groups.values()
+        order = torch.cat([torch.tensor(queries).flatten() for queries, _ in groups.values()])
+        return AttentionPlan(
+            tuple(
+                WindowGroup(torch.tensor(queries, device=device), torch.tensor(keys, device=device))
+                for queries, keys in groups.values()
+            ),
+            order.argsort().to(device),
         )
 
 
@@ -84,14 +101,6 @@ def to_windows(x: Tensor, window: tuple[int, int]) -> Tensor:
     return x.reshape(b, t, -1, wh * ww, d)
 
 
-def from_windows(x: Tensor, window: tuple[int, int], grid: tuple[int, int]) -> Tensor:
-    """The inverse of `to_windows`."""
-    b, t, _, _, d = x.shape
-    (wh, ww), (th, tw) = window, grid
-    x = x.view(b, t, th // wh, tw // ww, wh, ww, d).transpose(3, 4)
-    return x.reshape(b, t, th, tw, d)
-
-
 class FocalAttention(nn.Module):
     """Window attention with the keys of `attention_plan`."""
 
@@ -101,6 +110,7 @@ class FocalAttention(nn.Module):
         super().__init__()
         self.config = config
         d = config.embed_dim
+        self.max_keys = MAX_KEYS_PER_CALL
         # Only kept because the published checkpoint carries it; `attention_plan` derives the same from the configuration.
         self.register_buffer("valid_ind_rolled", torch.tensor(rolled_indices(config.window, config.expansion)))
         self.qkv = nn.Linear(d, 3 * d)
@@ -109,36 +119,44 @@ class FocalAttention(nn.Module):
     def forward(self, x: Tensor, pooled: Tensor) -> Tensor:
         """x: (b, t, th, tw, d). pooled: (b, t, n, d). Returns (b, t, th, tw, d)."""
         b, t, th, tw, d = x.shape
-        query, *keys_values = self.qkv(x).chunk(3, dim=-1)
-        query = to_windows(query, self.config.window)
-        of_pooled = self.qkv(pooled).chunk(3, dim=-1)[1:]
-        # One row a token, then one row a pooled token: what the plan's indices count.
-        key, value = (
-            torch.cat((a.reshape(b, t, th * tw, d), p), dim=2) for a, p in zip(keys_values, of_pooled, strict=True)
-        )
-        pieces, order = [], []
-        for group in attention_plan((th, tw), self.config, x.device):
-            per_call = max(1, MAX_KEYS_PER_CALL // (b * t * group.keys.shape[1]))
-            for windows, rows in zip(group.windows.split(per_call), group.keys.split(per_call), strict=True):
-                pieces.append(self._attend(query[:, :, windows], key[:, :, rows], value[:, :, rows]))
-                order.append(windows)
+        # One row a token, then one row a pooled token: what the plan's numbers count.
+        rows = self.qkv(torch.cat((x.flatten(2, 3), pooled), dim=2))
+        query, key_value = rows.split((d, 2 * d), dim=-1)
+        plan = attention_plan((th, tw), self.config, x.device)
+        pieces = []
+        for group in plan.groups:
+            per_call = max(1, self.max_keys // (b * t * group.keys.shape[1]))
+            for queries, keys in zip(group.queries.split(per_call), group.keys.split(per_call), strict=True):
+                pieces.append(self._attend(query, key_value, queries, keys))
+        del rows, query, key_value
         attended = torch.cat(pieces, dim=2)
-        out = attended[:, :, torch.cat(order).argsort()]
-        projected: Tensor = self.proj(from_windows(out, self.config.window, (th, tw)))
-        return projected
+        pieces.clear()
+        projected: Tensor = self.proj(attended.index_select(2, plan.inverse))
+        return projected.view(b, t, th, tw, d)
 
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """query: (b, t, m, s, d), key and value: (b, t, m, k, d). All frames of a window see each other. As query."""
-        b, t, m, s, d = query.shape
-        heads = self.config.num_heads
+    def _attend(self, query: Tensor, key_value: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
+        """query: (b, t, rows, d), key_value: (b, t, rows, 2 d); queries (m, s), keys (m, k): rows. Returns (b, t, m * s, d).
 
-        def split(x: Tensor) -> Tensor:
-            x = x.view(b, t, m, -1, heads, d // heads).permute(0, 2, 4, 1, 3, 5)
-            return x.reshape(b * m, heads, -1, d // heads)
+        All frames of a window see each other: its sequence is (t, s) for queries and (t, k) for keys.
+        """
+        b, t, rows, d = query.shape
+        (m, s), heads = queries.shape, self.config.num_heads
+        starts = torch.arange(t, device=query.device)[:, None] * rows
 
-        out = F.scaled_dot_product_attention(split(query), split(key), split(value))
-        out = out.view(b, m, heads, t, s, d // heads).permute(0, 3, 1, 4, 2, 5)
-        return out.reshape(b, t, m, s, d)
+        def windows(source: Tensor, numbers: Tensor) -> tuple[Tensor, ...]:
+            """(b, t, rows, p d) -> p of (b * m, heads, t * numbers, d / heads): one gather, straight into the windows' order."""
+            picked = source.flatten(1, 2)[:, numbers[:, None] + starts]
+            return tuple(
+                part.transpose(1, 2)
+                for part in picked.view(b * m, -1, source.shape[-1] // d, heads, d // heads).unbind(2)
+            )
+
+        (q,) = windows(query, queries)
+        k, v = windows(key_value, keys)
+        out = F.scaled_dot_product_attention(q, k, v)
+        # (b m, heads, t s, d / heads) -> (b, t, m s, d)
+        out = out.transpose(1, 2).reshape(b, m, t, s, d).transpose(1, 2)
+        return out.reshape(b, t, m * s, d)
 
 
 class FocalBlock(nn.Module):
@@ -152,6 +170,7 @@ class FocalBlock(nn.Module):
         nn.init.constant_(pool.weight, 1 / tokens)
         nn.init.zeros_(pool.bias)
         self.pool_layers = nn.ModuleList([pool])  # index 0 of a list: the published key
+        self.max_tokens = MAX_TOKENS_PER_CALL
         self.norm1 = nn.LayerNorm(d)
         self.attn = FocalAttention(config)
         self.norm2 = nn.LayerNorm(d)
@@ -162,5 +181,12 @@ class FocalBlock(nn.Module):
         y = self.norm1(x)
         pooled = self.pool_layers[0](to_windows(y, self.config.window).transpose(3, 4)).squeeze(-1)
         x = x + self.attn(y, pooled)
+        del y, pooled
         b, t = x.shape[:2]
-        return x + self.mlp(self.norm2(x).flatten(0, 1), size).unflatten(0, (b, t))
+        if torch.is_grad_enabled():
+            return x + self.mlp(self.norm2(x).flatten(0, 1), size).unflatten(0, (b, t))
+        # Frame by frame the feed-forward part is independent: few at a time need little memory, and x may be overwritten.
+        frames = x.flatten(0, 1)
+        for part in frames.split(max(1, self.max_tokens // (x.shape[2] * x.shape[3]))):
+            part += self.mlp(self.norm2(part), size)
+        return x

@@ -45,6 +45,11 @@ class Encoder(nn.Module):
             layers.append(nn.LeakyReLU(LEAK, inplace=True))
         self.layers = nn.ModuleList(layers)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in."""
+        return next(self.parameters()).dtype
+
     def forward(self, frames: Tensor) -> Tensor:
         x = skip = frames
         for i, (*_, groups) in enumerate(ENCODER_LAYERS):

@@ -71,8 +71,12 @@ def _torchvision(
     """torchvision's compiled operator: the same arithmetic as mmcv's."""
     from torchvision.ops import deform_conv2d
 
-    out: Tensor = deform_conv2d(x, offset, weight, bias, stride, padding, dilation, modulation)
-    return out
+    # The operator knows one dtype. Positions decide: in half precision they would be off by up to a quarter of a pixel.
+    precise = torch.promote_types(x.dtype, offset.dtype)
+    source, modulation, weight = x.to(precise), modulation.to(precise), weight.to(precise)
+    bias = None if bias is None else bias.to(precise)
+    out: Tensor = deform_conv2d(source, offset.to(precise), weight, bias, stride, padding, dilation, modulation)
+    return out.to(x.dtype)
 
 
 def _torch(
@@ -111,7 +115,7 @@ def _torch(
     sampled = sampled.view(b, groups, channels // groups, taps, h, w) * modulation.view(b, groups, 1, taps, h, w)
     conv_groups = channels // per_group
     columns = sampled.reshape(b, conv_groups, per_group * taps, h * w)
-    kernels = weight.view(conv_groups, out_channels // conv_groups, per_group * taps)
+    kernels = weight.reshape(conv_groups, out_channels // conv_groups, per_group * taps)
     out = torch.matmul(kernels, columns).view(b, out_channels, h, w)
     return out if bias is None else out + bias.view(1, -1, 1, 1)
 

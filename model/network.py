@@ -6,6 +6,8 @@ H W pixels (multiples of `config.size_multiple`), h w = H/4, W/4.
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,8 +17,8 @@ from .autoencoder import Decoder, Encoder
 from .config import ENCODER_STRIDE, E2FGVIConfig
 from .deform import DeformBackend, select_backend
 from .flow import IMAGENET_MEAN, IMAGENET_STD, SPyNet
-from .propagation import FeaturePropagation
-from .tokens import SoftComposition, SoftSplit
+from .propagation import FeaturePropagation, SecondOrderAlignment
+from .tokens import FusionFeedForward, SoftComposition, SoftSplit
 
 
 class E2FGVIHQ(nn.Module):
@@ -40,26 +42,34 @@ class E2FGVIHQ(nn.Module):
     def encode(self, frames: Tensor) -> Tensor:
         """(b, T, 3, H, W) in [-1, 1] with holes 0 -> features (b, T, c, h, w). Frame by frame: may be done once a frame."""
         self._check_size(frames)
-        out: Tensor = self.encoder(frames.flatten(0, 1))
+        out: Tensor = self.encoder(frames.flatten(0, 1).to(self.encoder.dtype))
         return out.unflatten(0, frames.shape[:2])
 
-    def flow(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Flow between neighbours, at a quarter of the size: (flow_fwd, flow_bwd), each (b, l-1, 2, h, w), (dx, dy) in pixels.
-
-        frames: (b, l, 3, H, W) in [-1, 1] with holes 0. Pair by pair: may be done once a pair.
-        """
-        b, length, _, height, width = frames.shape
-        size = (height // ENCODER_STRIDE, width // ENCODER_STRIDE)
-        if length < 2:
-            none = frames.new_zeros(b, 0, 2, *size)
-            return none, none
+    def shrink(self, frames: Tensor) -> Tensor:
+        """(b, l, 3, H, W) in [-1, 1] -> (b, l, 3, h, w) in [0, 1]: what flow is estimated on. May be done once a frame."""
+        frames = frames.to(self.update_spynet.mean.dtype)
+        size = (frames.shape[-2] // ENCODER_STRIDE, frames.shape[-1] // ENCODER_STRIDE)
         small = F.interpolate((frames.flatten(0, 1) + 1) / 2, size=size, mode="bilinear", align_corners=True)
-        small = small.unflatten(0, (b, length))
+        return small.unflatten(0, frames.shape[:2])
+
+    def flow_between(self, small: Tensor) -> tuple[Tensor, Tensor]:
+        """Flow between neighbours of shrunken frames (b, l, 3, h, w): (flow_fwd, flow_bwd), each (b, l-1, 2, h, w).
+
+        (dx, dy) in pixels of that grid. Pair by pair: may be done once a pair.
+        """
+        b, length, _, h, w = small.shape
+        if length < 2:
+            none = small.new_zeros(b, 0, 2, h, w)
+            return none, none
         earlier, later = small[:, :-1].flatten(0, 1), small[:, 1:].flatten(0, 1)
         # Both directions in one batch.
         both = self.update_spynet(torch.cat((earlier, later)), torch.cat((later, earlier)))
         flow_fwd, flow_bwd = both.unflatten(0, (2, b, length - 1)).unbind(0)
         return flow_fwd, flow_bwd
+
+    def flow(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """`flow_between` of the shrunken `frames` (b, l, 3, H, W) in [-1, 1] with holes 0."""
+        return self.flow_between(self.shrink(frames))
 
     def propagate(self, features: Tensor, flow_fwd: Tensor, flow_bwd: Tensor) -> Tensor:
         """Local features (b, l, c, h, w) and their flows (b, l-1, 2, h, w) -> (b, l, c, h, w)."""
@@ -80,6 +90,22 @@ class E2FGVIHQ(nn.Module):
         """(b, n, c, h, w) -> RGB (b, n, 3, H, W) in [-1, 1]. Frame by frame: only the wanted ones need it."""
         out = torch.tanh(self.decoder(features.flatten(0, 1)))
         return out.unflatten(0, features.shape[:2])
+
+    def use_kernels(self, kernels: ModuleType | None) -> None:
+        """Use the fused kernels of the module `model.kernels` where they pay, or (None) plain PyTorch again.
+
+        Inference only, on one window at a time. Call it again after changing weights or their dtype.
+        """
+        for module in self.modules():
+            if isinstance(module, SecondOrderAlignment | FusionFeedForward):
+                module.use_kernels(kernels)
+
+    def limit_chunks(self, max_keys: int, max_tokens: int) -> None:
+        """Bound what the transformer holds at once: gathered keys an attention call, tokens a feed-forward call."""
+        for block in self.transformer:
+            assert isinstance(block, FocalBlock)
+            block.max_tokens = max_tokens
+            block.attn.max_keys = max_keys
 
     def forward(self, frames: Tensor, num_local: int) -> Tensor:
         """The whole network: (b, T, 3, H, W) in [-1, 1] with holes 0 -> (b, T, 3, H, W) in [-1, 1], local frames first.

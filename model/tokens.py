@@ -11,6 +11,7 @@ Shape legend: n frames, c channels of the map, d token dimension, h w feature gr
 from __future__ import annotations
 
 from functools import lru_cache
+from types import ModuleType
 from typing import cast
 
 import torch
@@ -103,6 +104,7 @@ class FusionFeedForward(nn.Module):
         # Index 0 and 1 of a Sequential: the key names of the published checkpoint.
         self.conv1 = nn.Sequential(nn.Linear(config.embed_dim, config.mlp_dim))
         self.conv2 = nn.Sequential(nn.GELU(), nn.Linear(config.mlp_dim, config.embed_dim))
+        self._fused: tuple[ModuleType, Tensor, Tensor, Tensor] | None = None
 
     @property
     def _first(self) -> nn.Linear:
@@ -114,6 +116,32 @@ class FusionFeedForward(nn.Module):
 
     def forward(self, tokens: Tensor, size: tuple[int, int]) -> Tensor:
         """tokens: (n, th, tw, d); `size`: (h, w) of the feature grid. Same shape back."""
+        if self._fused is not None:
+            return self._fused_forward(self._fused, tokens, size)
         folded = compose_patches(tokens.permute(0, 3, 1, 2), self._first.weight, self._first.bias, size, self.config)
         mixed = F.gelu(folded / _coverage(size, self.config, folded.dtype, folded.device))
         return split_patches(mixed, self._second.weight, self._second.bias, self.config).permute(0, 2, 3, 1)
+
+    def use_kernels(self, kernels: ModuleType | None) -> None:
+        """Run on the fused `kernels` (the module `model.kernels`) from now on, with today's weights; None: not any more.
+
+        They want the taps before the channels; matrix products on tensor cores are then faster than the convolutions.
+        """
+        self._fused = None
+        if kernels is not None:
+            d, taps = self.config.embed_dim, self.config.split_kernel**2
+            with torch.no_grad():
+                first = self._first.weight.view(-1, taps, d).transpose(0, 1).reshape(-1, d)
+                bias = self._first.bias.view(-1, taps).t().reshape(-1)
+                second = self._second.weight.view(d, -1, taps).transpose(1, 2).reshape(d, -1)
+            self._fused = (kernels, first, bias, second)
+
+    def _fused_forward(
+        self, fused: tuple[ModuleType, Tensor, Tensor, Tensor], tokens: Tensor, size: tuple[int, int]
+    ) -> Tensor:
+        kernels, first, bias, second = fused
+        n, th, tw, d = tokens.shape
+        c = self.config
+        patches = F.linear(tokens.reshape(n, th * tw, d), first, bias)
+        mixed = kernels.mix_patches(patches, size, (th, tw), c.split_kernel, c.split_stride, c.split_padding)
+        return F.linear(mixed, second, self._second.bias).view(n, th, tw, d)

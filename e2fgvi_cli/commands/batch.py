@@ -163,7 +163,7 @@ def _make_jobs(entries: list[Entry], output_dir: Path) -> list[Job]:
     return made
 
 
-_NOT_FOR_BATCH = frozenset({"as_json", "quiet", "help"})
+_NOT_FOR_BATCH = frozenset({"as_json", "quiet", "help", "plan"})
 
 
 def _arguments(entry: Entry, command: Any) -> list[str]:

@@ -75,9 +75,29 @@ def inpaint(
         rich_help_panel=FILL,
     ),
     device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=FILL),
+    devices: str = typer.Option(
+        None, metavar="A,B", help="Several devices, such as cuda:0,cuda:1: each fills its share.", rich_help_panel=FILL
+    ),
     deform: str = typer.Option(
         "auto", help="Deformable convolution: auto, torchvision, mmcv, torch, approximate.", rich_help_panel=FILL
     ),
+    precision: str = typer.Option(
+        "auto", help="auto, fp32, tf32, fp16 or bf16 (auto: fp16 on NVIDIA GPUs, fp32 elsewhere).", rich_help_panel=FILL
+    ),
+    max_memory: str = typer.Option(
+        "auto", metavar="auto|SIZE", help="Use at most so much memory, such as 8GiB.", rich_help_panel=FILL
+    ),
+    plan: bool = typer.Option(False, "--plan", help="Print the memory plan and stop.", rich_help_panel=FILL),
+    full_frame: bool = typer.Option(
+        False, "--full-frame", help="Compute whole frames instead of crops around the holes.", rich_help_panel=FILL
+    ),
+    crop_margin: int = typer.Option(
+        None, metavar="PIXELS", help="Context around the holes, for the crops.", rich_help_panel=FILL
+    ),
+    compile: bool = typer.Option(
+        False, "--compile", help="Compile the network first: half a minute once, then faster.", rich_help_panel=FILL
+    ),
+    threads: int = typer.Option(None, help="CPU threads (default: all cores).", rich_help_panel=FILL),
     neighbor_stride: int = typer.Option(
         5, "--neighbor-stride", "--neighbor_stride", help="Window hop and radius, in frames.", rich_help_panel=FILL
     ),
@@ -154,12 +174,17 @@ def inpaint(
 
     e2fgvi inpaint --video clip.mp4 --mask masks/ --output clean.mp4
     """
-    values = {k: v for k, v in locals().items() if k not in ("as_json", "quiet")}
+    values = {k: v for k, v in locals().items() if k not in ("as_json", "quiet", "plan")}
     if model != "e2fgvi_hq":
         raise UsageError(_explain_model(model))
     if compat == "released":
         _pin_cpu_arithmetic()
     options = options_from(values)
+    if plan:
+        from ..pipeline import describe_plan
+
+        typer.echo("\n".join(describe_plan(options)))
+        return
     from ..pipeline import inpaint as run
 
     with _Reporter(quiet) as reporter:
@@ -205,7 +230,14 @@ def options_from(given: dict[str, Any]) -> InpaintOptions:
         weights=given["weights"],
         device=given["device"],
         deform=given["deform"],
-        windows=WindowOptions(given["neighbor_stride"], given["reference_stride"], references, released),
+        precision=given["precision"],
+        max_memory=given["max_memory"],
+        compile=given["compile"],
+        devices=_parse_devices(given["devices"]),
+        threads=given["threads"],
+        windows=WindowOptions(
+            given["neighbor_stride"], given["reference_stride"], references, released, _crop_options(given)
+        ),
         masking=_mask_options(given, released),
         encoding=OutputOptions(
             codec=given["codec"],
@@ -222,6 +254,23 @@ def options_from(given: dict[str, Any]) -> InpaintOptions:
         comparison=_comparison(given, output),
         verify=given["verify"],
     )
+
+
+def _crop_options(given: dict[str, Any]) -> Any:
+    from ..crops import CropOptions
+
+    if given["full_frame"]:
+        if given["crop_margin"] is not None:
+            raise UsageError("--full-frame knows no crops: drop --crop-margin")
+        return CropOptions(enabled=False)
+    return CropOptions() if given["crop_margin"] is None else CropOptions(margin=given["crop_margin"])
+
+
+def _parse_devices(text: str | None) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in (text or "").split(",")) if text is not None else ()
+    if any(not name for name in names):
+        raise UsageError(f"--devices {text!r} has an empty name: write them like cuda:0,cuda:1")
+    return names
 
 
 def _comparison(given: dict[str, Any], output: Path) -> Any:
@@ -374,6 +423,7 @@ def _print_summary(summary: Summary) -> None:
         "time": f"{summary.seconds:.1f} s, {summary.seconds_per_frame:.3f} s a frame",
         "peak memory": f"{summary.peak_memory / 2**30:.2f} GiB ({summary.peak_memory_of})",
         "device": summary.device,
+        "precision": summary.precision,
         "deformable convolution": summary.deform_backend,
         "weights": summary.weights,
     }

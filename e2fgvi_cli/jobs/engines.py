@@ -24,6 +24,7 @@ class BuiltEngine:
     weights: str
     peak_memory: Callable[[], int]
     peak_memory_of: str
+    precision: str = ""
 
 
 def arithmetic(device: str, threads: int | None) -> str:
@@ -48,19 +49,17 @@ def arithmetic(device: str, threads: int | None) -> str:
 
 def build(options: InpaintOptions, device: str) -> BuiltEngine:
     """The network on `device` ("auto": the best here). Raises `WeightsError`, `DeviceError`, `UsageError`."""
-    from ..engine import build_engine, choose_deform, describe_device, peak_memory, read_weights, select_device
-    from ..weights import resolve
+    from ..engine import assemble, peak_memory
 
-    weights = resolve(options.weights)
-    chosen = select_device(device)
-    deform = choose_deform(options.deform, chosen)
+    made = assemble(options, device)
     return BuiltEngine(
-        engine=build_engine(read_weights(weights), chosen, deform),
-        device=describe_device(chosen),
-        deform=deform.name,
-        weights=str(weights),
-        peak_memory=lambda: peak_memory(chosen),
-        peak_memory_of="GPU" if chosen.type == "cuda" else "process",
+        engine=made.engine,
+        device=made.description,
+        deform=made.deform,
+        weights=str(made.weights),
+        peak_memory=lambda: peak_memory(made.device),
+        peak_memory_of="GPU" if made.device.type == "cuda" else "process",
+        precision=made.precision,
     )
 
 

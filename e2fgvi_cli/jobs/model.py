@@ -134,6 +134,7 @@ class Filled:
     peak_memory_of: str
     seconds: float
     computed: int
+    precision: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,11 @@ alone, over a stream that begins and ends where those do, is bit for bit what th
 from __future__ import annotations
 
 import io
-import math
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -22,9 +20,9 @@ import numpy as np
 from .. import masks, video
 from ..errors import InputError
 from ..options import InpaintOptions
-from ..streaming import FinishedFrame, HoledFrame, WindowEngine, WindowOptions, fill_shot
+from ..pieces import fill_range
+from ..streaming import FinishedFrame, HoledFrame, WindowEngine
 from ..types import Frame, PixelArray
-from ..windows import lookahead
 from .model import ClipPlan, Segment
 
 
@@ -36,21 +34,6 @@ def segment_grid(plan: ClipPlan, frames: int, hop: int) -> tuple[Segment, ...]:
         for first, last in plan.shots
         for start in range(first, last + 1, length)
     )
-
-
-def context_range(start: int, stop: int, count: int, options: WindowOptions) -> tuple[int, int]:
-    """(first, end) of the frames that filling start..stop-1 can depend on, numbered within a shot of `count` frames.
-
-    `first` is a multiple of both strides, so that windows and references counted from it are those counted from the shot's start.
-    """
-    hop, stride = options.neighbor_stride, options.reference_stride
-    ahead = None if options.released else lookahead(hop, stride, options.max_references)
-    if ahead is None or options.max_references is None:
-        return 0, count
-    first_center = -(-max(start - hop, 0) // hop) * hop
-    last_center = (stop - 1 + hop) // hop * hop
-    reach = max(first_center - hop - stride * options.max_references, 0)
-    return reach - reach % math.lcm(hop, stride), min(count, last_center + ahead + 1)
 
 
 class ClipSource:
@@ -109,29 +92,6 @@ def fill_part(
             engine,
             options.windows,
         )
-
-
-def fill_range(
-    read: Callable[[int, int], Iterable[HoledFrame]],
-    count: int,
-    start: int,
-    stop: int,
-    engine: WindowEngine,
-    options: WindowOptions,
-) -> Iterator[FinishedFrame]:
-    """Frames start..stop-1 of a shot of `count` frames. `read(first, end)` gives frames first..end-1 of it, and is called once."""
-    first, end = context_range(start, stop, count, options)
-
-    def only_own_boxes() -> Iterator[HoledFrame]:
-        # Without a box a frame is context: windows that fill nothing but context are not computed.
-        for number, item in enumerate(read(first, end), first):
-            yield item if start <= number < stop else replace(item, box=None)
-
-    for number, finished in enumerate(fill_shot(only_own_boxes(), engine, options), first):
-        if number >= stop:
-            return
-        if number >= start:
-            yield finished
 
 
 class SegmentWriter:

@@ -34,7 +34,7 @@ class Worker:
     def __init__(self, engine_module: str, device: str, threads: int | None) -> None:
         self._engines = importlib.import_module(engine_module)
         self._device, self._threads = device, threads
-        self._built: tuple[tuple[str, str, str], BuiltEngine] | None = None
+        self._built: tuple[tuple[object, ...], BuiltEngine] | None = None
 
     def arithmetic(self, options: InpaintOptions | None = None) -> str:
         """How this worker computes (for a job that names its own device: there). See `engines.arithmetic`."""
@@ -79,13 +79,16 @@ class Worker:
             built.peak_memory_of,
             seconds,
             computed,
+            built.precision,
         )
 
     def _engine(self, options: InpaintOptions) -> BuiltEngine:
-        wanted = (options.weights, self._device_for(options), options.deform)
+        device = self._device_for(options)
+        o = options
+        wanted = (o.weights, device, o.deform, o.precision, o.max_memory, o.compile, o.threads, o.windows)
         if self._built is None or self._built[0] != wanted:
             self._built = None  # the old network's memory is free before the new one takes its own
-            self._built = (wanted, self._engines.build(options, wanted[1]))
+            self._built = (wanted, self._engines.build(options, device))
         return self._built[1]
 
     def _device_for(self, options: InpaintOptions | None) -> str:
@@ -223,6 +226,7 @@ def join(task: Task, emit: Emit) -> Summary:
         peak_memory_of=filled.peak_memory_of if filled else "process",
         device=filled.device if filled else "none: there was nothing to fill",
         deform_backend=filled.deform if filled else "none",
+        precision=filled.precision if filled else "",
         weights=filled.weights if filled else options.weights,
         notices=tuple(dict.fromkeys((*plan.notices, *source.notices, *output.notices, *checked))),
     )

@@ -57,7 +57,9 @@ def in_float32(backend: DeformBackend) -> DeformBackend:
 
 def build_network(config: TrainingConfig, device: torch.device) -> E2FGVIHQ:
     """The network with its starting weights, in training mode. Raises WeightsError or DeviceError."""
-    deform = in_float32(choose_deform(config.speed.deform, device))
+    # torchvision's operator launches on the legacy stream: a CUDA graph leaves it out without a word.
+    graphed = config.speed.cuda_graph and device.type == "cuda" and config.speed.deform == "auto"
+    deform = in_float32(choose_deform("torch" if graphed else config.speed.deform, device))
     if config.start == SCRATCH:
         # Seeded here, so that every process of a run begins with the same weights.
         with torch.random.fork_rng(devices=[]):

@@ -16,6 +16,9 @@ from . import images, native
 
 # demuxers that accept text or lists of other things and would call a README a video
 _NOT_VIDEO_FORMATS = frozenset({"tty", "lrc", "srt", "ass", "webvtt", "concat", "hls", "dash", "ffmetadata", "jacosub"})
+# Texts that are no UTF-8 (old taggers wrote Latin-1) keep their bytes from file to file. PyAV 18 breaks off at them unless
+# told so, in every `av.open` that reads or writes a file's metadata; 19 always does it and has no such argument.
+KEEP_METADATA_BYTES: dict[str, Any] = {"metadata_errors": "surrogateescape"} if av.__version__.startswith("18.") else {}
 _DURATION_TAG = re.compile(r"^(\d+):(\d\d):(\d\d(?:\.\d+)?)$")
 
 
@@ -24,7 +27,7 @@ def open_container(path: Path) -> Any:
     if not path.exists():
         raise InputError(f"there is no file or folder {path}; check the path")
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        container = av.open(str(path), **KEEP_METADATA_BYTES)
     except PermissionError as error:
         raise InputError(f"cannot read {path}: permission denied") from error
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -139,10 +142,10 @@ def _video_info(path: Path, container: Any, stream: Any, frame: av.VideoFrame) -
         codec=stream.codec_context.codec.canonical_name,
         pixel_format=frame.format.name,
         rotation=frame.rotation % 360,
-        time_base=stream.time_base,
+        time_base=exact(stream.time_base),
         duration=duration,
         bit_rate=_bit_rate(path, container, stream, duration),
-        sample_aspect_ratio=stream.sample_aspect_ratio or None,
+        sample_aspect_ratio=exact(stream.sample_aspect_ratio),
         color=(
             native.colour.RANGE_FULL if layout.forced_full_range else int(frame.color_range),
             int(frame.colorspace),
@@ -180,9 +183,14 @@ def _mastering_text(data: bytes) -> str:
     return f"{points}L({round(fractions[9] * 10_000)},{round(fractions[8] * 10_000)})"
 
 
+def exact(value: Any) -> Fraction | None:
+    """A rational number of PyAV (18: a `Fraction` or None; 19: its `AVRational`, which rounds to 32 bits); None if unset."""
+    return Fraction(value.numerator, value.denominator) if value else None
+
+
 def stream_rate(stream: Any) -> Fraction | None:
     """Frames a second: the average where the container knows it, else FFmpeg's guess."""
-    return stream.average_rate or stream.guessed_rate or None
+    return exact(stream.average_rate or stream.guessed_rate)
 
 
 def claimed_duration(container: Any, stream: Any) -> Fraction | None:

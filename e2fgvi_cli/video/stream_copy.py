@@ -28,7 +28,7 @@ _PLAIN_MP4_KEYS = frozenset(
 
 def fits(stream: Any, container: str) -> bool:
     """Whether FFmpeg's muxer `container` takes a copy of this stream, found by writing a header with it alone."""
-    scratch = av.open(io.BytesIO(), "w", format=container)
+    scratch = av.open(io.BytesIO(), "w", format=container, **probe.KEEP_METADATA_BYTES)
     try:
         scratch.add_stream_from_template(stream, opaque=True)
         scratch.start_encoding()
@@ -111,6 +111,7 @@ class StreamCopy:
         with probe.open_container(self._info.path) as container:
             packets = container.demux(container.streams[stream.index])
             data = next((bytes(packet) for packet in packets if packet.size), b"")
+        name = name.encode(errors="replace").decode()  # `add_attachment` takes UTF-8 only
         return name, stream.metadata.get("mimetype") or f"image/{kind}", data
 
     def copy_descriptions(self, video_stream: Any) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..types import Frame, PixelArray, VideoInfo
-from . import colour, images, native, stream_copy, target
+from . import colour, images, native, probe, stream_copy, target
 from .codecs import Encoding, choose
 from .folder_writer import FolderWriter
 from .options import OutputOptions
@@ -99,6 +99,7 @@ class VideoWriter:
             "w",
             format=self._encoding.container,
             container_options=stream_copy.muxer_options(self._info, self._encoding, self._time_base),
+            **probe.KEEP_METADATA_BYTES,
         )
         self._stream = self._add_video_stream()
         if not self._info.is_folder:

@@ -11,12 +11,12 @@ import os
 import signal
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from e2fgvi_cli.compose import Box, Prediction
+from e2fgvi_cli.compose import Box, Prediction, WeightedBlender
 from e2fgvi_cli.jobs.engines import BuiltEngine
 from e2fgvi_cli.options import InpaintOptions
 from e2fgvi_cli.types import Window
@@ -29,27 +29,39 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.windows: list[Window] = []
-        self._features: dict[int, int] = {}
+        self._features: dict[tuple[Box, int], int] = {}
+        self.size_multiple, self.max_pixels = (8, 8), None
+
+    def blender(self) -> WeightedBlender:
+        return WeightedBlender()
 
     def start_shot(self) -> None:
         self._features.clear()
 
     def forget(self, before: int, keep: Callable[[int], bool]) -> None:
-        self._features = {i: f for i, f in self._features.items() if i >= before or keep(i)}
+        self._features = {(box, i): f for (box, i), f in self._features.items() if i >= before or keep(i)}
 
-    def fill(self, window: Window, frame: Pixels, wanted: Mapping[int, Box]) -> dict[int, Prediction]:
+    def use_crops(self, crops: Iterable[Box]) -> None:
+        """Features of one crop say nothing of another's."""
+        kept = set(crops)
+        self._features = {(box, i): f for (box, i), f in self._features.items() if box in kept}
+
+    def fill(
+        self, window: Window, frame: Pixels, crop: Box, wanted: Sequence[tuple[int, Box]]
+    ) -> list[tuple[int, Prediction]]:
         _accident()
         time.sleep(float(os.environ.get("E2FGVI_FAKE_SECONDS", "0")))
         self.windows.append(window)
+        top, left, bottom, right = crop
         for i in window.frames:
-            if i not in self._features:
-                rgb, hole = frame(i)
-                self._features[i] = zlib.crc32(rgb.tobytes(), zlib.crc32(hole.tobytes()))
-        seed = [self._features[i] for i in window.frames] + [len(window.local)]
-        result = {}
-        for i, box in wanted.items():
+            if (crop, i) not in self._features:
+                rgb, hole = (picture[top:bottom, left:right] for picture in frame(i))
+                self._features[crop, i] = zlib.crc32(rgb.tobytes(), zlib.crc32(hole.tobytes()))
+        seed = [*crop, *(self._features[crop, i] for i in window.frames), len(window.local)]
+        result = []
+        for i, box in wanted:
             rng = np.random.default_rng([*seed, window.local.index(i)])
-            result[i] = Prediction(box, rng.random((box[2] - box[0], box[3] - box[1], 3), np.float32))
+            result.append((i, Prediction(box, rng.random((box[2] - box[0], box[3] - box[1], 3), np.float32))))
         return result
 
     fill_whole_window = fill

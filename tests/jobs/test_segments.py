@@ -12,20 +12,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from e2fgvi_cli.crops import CropOptions
 from e2fgvi_cli.jobs.model import ClipPlan, Segment
 from e2fgvi_cli.jobs.segments import (
     ClipSource,
     DamagedSegmentError,
     SegmentWriter,
     StoredFills,
-    context_range,
     fill_part,
-    fill_range,
     is_stored,
     segment_grid,
     segment_path,
 )
 from e2fgvi_cli.jobs.work import consecutive, prepare
+from e2fgvi_cli.pieces import context_range, fill_range, fill_shot_on, piece_length
 from e2fgvi_cli.streaming import HoledFrame, WindowOptions, fill_shot
 from e2fgvi_cli.types import Frame
 
@@ -36,9 +36,10 @@ from .fake_engine import FakeEngine
 def stream(count: int, holed: list[bool]) -> list[HoledFrame]:
     items = []
     for i in range(count):
-        hole = np.zeros((4, 4), np.uint8)
-        hole[1:3, 1:3] = holed[i]
-        frame = Frame(i, np.full((4, 4, 3), i * 7 % 256, np.uint8), Fraction(i))
+        hole = np.zeros((40, 48), np.uint8)
+        top, left = i * 5 % 37, i * 11 % 45
+        hole[top : top + 3, left : left + 3] = holed[i]
+        frame = Frame(i, np.full((40, 48, 3), i * 7 % 256, np.uint8), Fraction(i))
         items.append(HoledFrame.of(frame, hole, hole.astype(np.float32)))
     return items
 
@@ -52,6 +53,7 @@ def test_any_piece_of_a_shot_is_what_the_whole_shot_gives(data: st.DataObject) -
         data.draw(st.integers(1, 9)),
         data.draw(st.none() | st.integers(0, 4)),
         data.draw(st.booleans()),
+        CropOptions(margin=4, overhead=0, block_windows=data.draw(st.integers(1, 4))),
     )
     holed = data.draw(st.lists(st.booleans() | st.just(True), min_size=count, max_size=count))
     items = stream(count, holed)
@@ -68,9 +70,36 @@ def test_any_piece_of_a_shot_is_what_the_whole_shot_gives(data: st.DataObject) -
     assert [f.source.frame.index for f in part] == list(range(start, stop))
     assert all(np.array_equal(f.rgb, w) for f, w in zip(part, whole[start:stop], strict=True))
     if not options.released and options.max_references is not None:
-        reach = 2 * options.neighbor_stride + options.reference_stride * (options.max_references + 1)
-        assert read[0][0] >= start - reach - options.neighbor_stride * options.reference_stride
+        block = options.neighbor_stride * options.crops.block_windows
+        reach = 2 * options.neighbor_stride + options.reference_stride * (options.max_references + 1) + block
+        assert read[0][0] >= start - reach - block * options.reference_stride
         assert read[0][1] <= stop + reach + options.neighbor_stride
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_several_engines_fill_a_shot_as_one_does(data: st.DataObject) -> None:
+    count = data.draw(st.integers(0, 90))
+    options = WindowOptions(
+        data.draw(st.integers(1, 5)),
+        data.draw(st.integers(1, 9)),
+        data.draw(st.none() | st.integers(0, 3)),
+        crops=CropOptions(margin=4, overhead=0, block_windows=data.draw(st.integers(1, 3))),
+    )
+    items = stream(count, data.draw(st.lists(st.booleans() | st.just(True), min_size=count, max_size=count)))
+    alone = list(fill_shot(items, FakeEngine(), options))
+    engines = [FakeEngine() for _ in range(data.draw(st.integers(1, 3)))]
+    shared = list(fill_shot_on(engines, items, options, piece=data.draw(st.integers(1, 40))))
+    assert [f.source.frame.index for f in shared] == list(range(count))
+    assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(alone, shared, strict=True))
+
+
+def test_pieces_are_shorter_where_frames_are_large() -> None:
+    item = stream(1, [True])[0]
+    options = WindowOptions()
+    assert piece_length(item, 2, options) == 200
+    large = replace(item, alpha=np.zeros((4320, 7680), np.float32))
+    assert piece_length(large, 2, options) == 40
 
 
 def test_a_piece_without_its_context_would_differ() -> None:

@@ -46,7 +46,7 @@ def is_probe(path: Path) -> bool:
 
 @pytest.mark.parametrize("path", files(ROOT / "model"), ids=lambda p: p.name)
 def test_the_network_needs_only_torch(path: Path) -> None:
-    allowed = {"torch", "torchvision", "safetensors", "model", *sys.stdlib_module_names}
+    allowed = {"torch", "torchvision", "triton", "safetensors", "model", *sys.stdlib_module_names}
     assert {name.split(".")[0] for name in imports(path)} <= allowed
     assert not any(
         isinstance(n, ast.ImportFrom) and n.module and n.module.startswith("model")
@@ -60,7 +60,7 @@ def test_only_engine_training_and_probes_import_the_network() -> None:
         for p in files(CLI)
         if not is_probe(p) and any(n.split(".")[0] == "model" for n in imports(p))
     }
-    assert users <= {"engine.py", "training"}
+    assert users <= {"engine", "training", "bench"}
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,13 @@ LOWER_LAYERS = {
     "windows.py": {"types"},
     "compose.py": {"types"},
     "weights.py": {"errors"},
-    "streaming.py": {"compose", "types", "windows"},
-    "engine.py": {"compose", "errors", "types", "windows"},
+    "crops.py": {"compose", "errors"},
+    "planner.py": {"errors"},
+    "streaming.py": {"compose", "crops", "types", "windows"},
+    **{
+        f"engine/{p.name}": {"compose", "engine", "errors", "options", "planner", "types", "weights"}
+        for p in files(CLI / "engine")
+    },
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2fgvi_cli.compose import Box, Prediction
+from e2fgvi_cli.compose import Box, Prediction, WeightedBlender
 from e2fgvi_cli.streaming import FinishedFrame, HoledFrame, WindowOptions, fill_shot
 from e2fgvi_cli.types import Frame, Window
 
@@ -24,6 +24,8 @@ class FakeEngine:
         self.features: set[int] = set()
         self.most_features = 0
         self.shots = 0
+        self.crops: list[tuple[Box, ...]] = []
+        self.size_multiple, self.max_pixels = (2, 2), None
 
     def start_shot(self) -> None:
         self.shots += 1
@@ -32,26 +34,40 @@ class FakeEngine:
     def forget(self, before: int, keep: Callable[[int], bool]) -> None:
         self.features = {i for i in self.features if i >= before or keep(i)}
 
+    def blender(self) -> WeightedBlender:
+        return WeightedBlender()
+
+    def use_crops(self, crops: Iterable[Box]) -> None:
+        self.crops.append(tuple(crops))
+
     def fill(
-        self, window: Window, frame: Callable[[int], tuple[np.ndarray, np.ndarray]], wanted: Mapping[int, Box]
-    ) -> dict[int, Prediction]:
+        self,
+        window: Window,
+        frame: Callable[[int], tuple[np.ndarray, np.ndarray]],
+        crop: Box,
+        wanted: Sequence[tuple[int, Box]],
+    ) -> list[tuple[int, Prediction]]:
         self.windows.append(window)
         for i in window.frames:
             if i not in self.features:
                 assert frame(i)[0][0, 0, 0] == i % 256
             self.features.add(i)
         self.most_features = max(self.most_features, len(self.features))
-        assert set(wanted) <= set(window.local)
-        return {
-            i: Prediction(box, np.full((box[2] - box[0], box[3] - box[1], 3), (i % 200) / 255, np.float32))
-            for i, box in wanted.items()
-        }
+        assert {i for i, _ in wanted} <= set(window.local)
+        return [
+            (i, Prediction(box, np.full((box[2] - box[0], box[3] - box[1], 3), (i % 200) / 255, np.float32)))
+            for i, box in wanted
+        ]
 
     def fill_whole_window(
-        self, window: Window, frame: Callable[[int], tuple[np.ndarray, np.ndarray]], wanted: Mapping[int, Box]
-    ) -> dict[int, Prediction]:
+        self,
+        window: Window,
+        frame: Callable[[int], tuple[np.ndarray, np.ndarray]],
+        crop: Box,
+        wanted: Sequence[tuple[int, Box]],
+    ) -> list[tuple[int, Prediction]]:
         self.whole += 1
-        return self.fill(window, frame, wanted)
+        return self.fill(window, frame, crop, wanted)
 
 
 class Source:

@@ -13,6 +13,7 @@ import pytest
 
 from e2fgvi_cli.types import Frame
 from e2fgvi_cli.video import OutputOptions, open_reader, open_writer
+from e2fgvi_cli.video.probe import probe
 
 from .media import PORTRAIT_PHONE, Contents, Recipe, make_clip, payloads, read_back
 
@@ -129,6 +130,28 @@ def test_metadata_of_other_names_stays_in_mp4(tmp_path: Path) -> None:
     assert metadata.items() >= {"title": "T", "camera": "X100", "location_note": "attic"}.items()
 
 
+LATIN = {b"Attic": "Dôme!", b"Opening": "Öffnung"}  # the same lengths, so that the file stays whole
+
+
+@pytest.mark.parametrize(("suffix", "latin"), [(".mp4", {**LATIN, b"SoundHandler": "Geräuschspur"}), (".mkv", LATIN)])
+def test_texts_that_are_no_utf8_keep_their_bytes(tmp_path: Path, suffix: str, latin: dict[bytes, str]) -> None:
+    source, result = tmp_path / f"source{suffix}", tmp_path / f"result{suffix}"
+    data = make_clip(source, Recipe(chapters=True, languages=("eng",), metadata={"title": "Attic"})).read_bytes()
+    for text, other in latin.items():
+        assert text in data
+        data = data.replace(text, other.encode("latin-1"))
+    source.write_bytes(data)
+    passed(source, result)
+    for text in latin.values():
+        assert text.encode("latin-1") in result.read_bytes()
+
+
+def test_numbers_of_a_source_are_exact_fractions(tmp_path: Path) -> None:
+    info = probe(make_clip(tmp_path / "clip.mp4", Recipe(rate=Fraction(30000, 1001), aspect=Fraction(16, 11))))
+    numbers = (info.frame_rate, info.time_base, info.sample_aspect_ratio, info.duration)
+    assert [type(number) for number in numbers] == [Fraction] * 4
+
+
 @pytest.mark.parametrize(
     ("suffix", "codec", "pixel_format"),
     [
@@ -242,7 +265,8 @@ def test_start_offset_between_picture_and_sound_stays(tmp_path: Path) -> None:
     assert abs(offsets[0] - offsets[1]) <= Fraction(1, 1000)
 
 
-def test_attachments_come_along(tmp_path: Path) -> None:
+def clip_with_font(tmp_path: Path) -> Path:
+    """A Matroska clip with sound and the attachment font.ttf."""
     plain = make_clip(tmp_path / "plain.mkv", Recipe(languages=("eng",)))
     source = tmp_path / "source.mkv"
     with av.open(str(plain)) as old, av.open(str(source), "w") as new:
@@ -252,6 +276,18 @@ def test_attachments_come_along(tmp_path: Path) -> None:
             if packet.size:
                 packet.stream = streams[packet.stream_index]
                 new.mux(packet)
+    return source
+
+
+def test_attachment_whose_name_is_no_utf8_comes_along(tmp_path: Path) -> None:
+    source = clip_with_font(tmp_path)
+    source.write_bytes(source.read_bytes().replace(b"font.ttf", b"f\xf6nt.ttf"))
+    assert passed(source, tmp_path / "result.mkv") == []
+    assert b"f\xf6nt.ttf" in (tmp_path / "result.mkv").read_bytes()
+
+
+def test_attachments_come_along(tmp_path: Path) -> None:
+    source = clip_with_font(tmp_path)
     passed(source, tmp_path / "result.mkv")
     with av.open(str(tmp_path / "result.mkv")) as container:
         (attachment,) = container.streams.attachments

@@ -1,0 +1,30 @@
+"""The network at work. The only importer of `model` besides training and benchmarks; numpy frames in, pictures out.
+
+`devices`: what there is and what it is called. `precision`: which stage computes in which dtype. `core`: the engine, with the
+stores that let every feature and flow be computed once. `graphs`: whole windows as one launch. `blending`: the merge on the device.
+"""
+
+from .assemble import Assembled, assemble, plan_only
+from .core import Engine, EngineSettings, FrameSource, build_engine, read_spynet_weights, read_weights
+from .devices import choose_deform, describe_device, peak_memory, select_device, total_memory
+from .precision import PRECISIONS, Precision, choose_precision
+
+__all__ = [
+    "PRECISIONS",
+    "Assembled",
+    "Engine",
+    "EngineSettings",
+    "FrameSource",
+    "Precision",
+    "assemble",
+    "build_engine",
+    "choose_deform",
+    "choose_precision",
+    "describe_device",
+    "peak_memory",
+    "plan_only",
+    "read_spynet_weights",
+    "read_weights",
+    "select_device",
+    "total_memory",
+]

@@ -1,0 +1,339 @@
+"""The engine: windows of a shot in, predictions out, every feature and flow computed once.
+
+Shape legend: T all frames of a window, l local frames, c channels, H W pixels of a crop, h w its feature grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.checkpoint import Checkpoint, CheckpointError, load_network, read_checkpoint, read_spynet
+from model.deform import DeformBackend
+from model.network import E2FGVIHQ
+
+from ..compose import Blender, Box, Prediction, WeightedBlender
+from ..errors import DeviceError, WeightsError
+from ..planner import Plan, Planner
+from ..types import HoleArray, PixelArray, Window
+from .blending import DeviceBlender
+from .devices import describe_device
+from .graphs import GraphCache
+from .precision import Precision, convert, products
+
+FrameSource = Callable[[int], tuple[PixelArray, HoleArray]]
+"""Gives frame i of a shot: `rgb` (H, W, 3) and its hole (H, W) in {0, 1}."""
+
+
+def read_weights(path: Path) -> Checkpoint:
+    """`model.checkpoint.read_checkpoint` with errors that end the program properly (`WeightsError`)."""
+    try:
+        return read_checkpoint(path)
+    except CheckpointError as error:
+        raise WeightsError(str(error)) from error
+
+
+def read_spynet_weights(path: Path) -> dict[str, Tensor]:
+    """`model.checkpoint.read_spynet` with errors that end the program properly (`WeightsError`)."""
+    try:
+        return read_spynet(path)
+    except CheckpointError as error:
+        raise WeightsError(str(error)) from error
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How the network is run; what it computes stays the same up to rounding.
+
+    kernels: the fused Triton kernels. graphs: whole windows as CUDA graphs. compile: torch.compile for encoder, transformer and decoder.
+    planner: how much at a time, and what to give up where memory is short.
+    """
+
+    precision: Precision = field(default_factory=Precision)
+    kernels: bool = False
+    graphs: bool = False
+    compile: bool = False
+    planner: Planner = field(default_factory=Planner)
+
+
+class Engine:
+    """Fills windows of one shot. Features are computed once a frame and crop, flows once a neighbouring pair; `forget` bounds both.
+
+    Call `start_shot` before the first window of each shot, `use_crops` before the first window with other crops. Not thread-safe.
+    On an out-of-memory error the window is computed once more with a smaller plan, which then stays; `notices` says so.
+    """
+
+    def __init__(self, network: E2FGVIHQ, device: torch.device, settings: EngineSettings | None = None) -> None:
+        self.settings = settings or EngineSettings()
+        self.device = device
+        self.network = prepare(network.to(device).eval(), device, self.settings)
+        self.planner = self.settings.planner
+        self.notices: list[str] = []
+        self._stores: dict[Box, _Store] = {}
+        if self.settings.graphs and device.type == "cuda":
+            self._graphs: GraphCache | None = GraphCache(self._forward, device)
+        else:
+            self._graphs = None
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+
+    @property
+    def size_multiple(self) -> tuple[int, int]:
+        """(height, width) of which the network computes multiples."""
+        return self.network.config.size_multiple
+
+    @property
+    def max_pixels(self) -> int | None:
+        """Pixels of a crop that memory has room for; None: any number."""
+        return self.planner.max_pixels(self.size_multiple)
+
+    def blender(self) -> Blender:
+        """Where the predictions of a shot are merged: on the device that makes them."""
+        return WeightedBlender() if self.device.type == "cpu" else DeviceBlender()
+
+    def start_shot(self) -> None:
+        """Forget everything: frames of another shot are numbered anew."""
+        self._stores.clear()
+
+    def use_crops(self, crops: Iterable[Box]) -> None:
+        """Forget what belongs to other crops than these."""
+        kept = set(crops)
+        self._stores = {box: store for box, store in self._stores.items() if box in kept}
+
+    def forget(self, before: int, keep: Callable[[int], bool]) -> None:
+        """Drop what belongs to frames below `before`, but keep the features of those for which `keep(i)` is true."""
+        for store in self._stores.values():
+            store.forget(before, keep)
+
+    def fill(
+        self, window: Window, frame: FrameSource, crop: Box, wanted: Sequence[tuple[int, Box]]
+    ) -> list[tuple[int, Prediction[Any]]]:
+        """Predictions for the `wanted` (local frame, box), computed on `crop`; boxes are the frame's and lie in the crop.
+
+        Equal to the network's forward pass over the whole window. A prediction is valid until the next call.
+        Raises `DeviceError` if the device has no room for it, also with a smaller plan.
+        """
+        try:
+            return self._fill(window, frame, crop, wanted)
+        except torch.cuda.OutOfMemoryError as error:
+            smaller = self.planner.smaller(self._padded_size(crop))
+            if smaller is None:
+                raise self._no_room(crop) from error
+        self._recover(smaller)
+        try:
+            return self._fill(window, frame, crop, wanted)
+        except torch.cuda.OutOfMemoryError as error:
+            raise self._no_room(crop) from error
+
+    def fill_whole_window(
+        self, window: Window, frame: FrameSource, crop: Box, wanted: Sequence[tuple[int, Box]]
+    ) -> list[tuple[int, Prediction[Any]]]:
+        """As `fill`, in the published program's way: one forward pass, every frame encoded and decoded, nothing kept."""
+        try:
+            with torch.inference_mode(), products(self.settings.precision, self.device):
+                frames = torch.stack([self._masked(*frame(i), crop) for i in window.frames])[None]
+                rgb = self.network(frames, len(window.local))[0]
+                return self._predictions(rgb, window.local, crop, wanted)
+        except torch.cuda.OutOfMemoryError as error:
+            raise self._no_room(crop) from error
+
+    def _fill(
+        self, window: Window, frame: FrameSource, crop: Box, wanted: Sequence[tuple[int, Box]]
+    ) -> list[tuple[int, Prediction[Any]]]:
+        size = self._padded_size(crop)
+        plan = self.planner.plan(size)
+        window = replace(window, reference=nearest_references(window, plan.references))
+        with torch.inference_mode(), products(self.settings.precision, self.device):
+            self.network.limit_chunks(plan.max_keys, plan.max_tokens)
+            store = self._stores.setdefault(crop, _Store())
+            self._encode(store, window.frames, frame, crop, plan)
+            self._estimate_flow(store, window.local, plan)
+            # One by one in their memory format, which stacking would not keep.
+            features = torch.cat([store.features[i] for i in window.frames])[None]
+            flows = [store.flows[i] for i in window.local[:-1]]
+            empty = features.new_zeros(1, 0, 2, *features.shape[-2:], dtype=torch.float32)
+            flow_fwd, flow_bwd = (torch.stack([f[k] for f in flows])[None] if flows else empty for k in (0, 1))
+            if self._graphs is not None and flows and plan.graph:
+                rgb = self._graphs(features, flow_fwd, flow_bwd)[0]
+                return self._predictions(rgb, window.local, crop, wanted)
+            inputs = [features]
+            del features
+            mixed = self._mix(inputs, flow_fwd, flow_bwd)
+            frames = sorted({i for i, _ in wanted})
+            decoded = {}
+            for some in _chunks(frames, plan.decode_batch):
+                positions = [window.local.index(i) for i in some]
+                rgb = self.network.decode(mixed[:, positions])[0]
+                decoded.update({i: self._predictions(rgb, some, crop, [w for w in wanted if w[0] == i]) for i in some})
+            return [prediction for i in frames for prediction in decoded[i]]
+
+    def _forward(self, features: Tensor, flow_fwd: Tensor, flow_bwd: Tensor) -> Tensor:
+        """(1, T, c, h, w) and the flows (1, l-1, 2, h, w) -> RGB (1, l, 3, H, W)."""
+        return self.network.decode(self._mix([features], flow_fwd, flow_bwd))
+
+    def _mix(self, inputs: list[Tensor], flow_fwd: Tensor, flow_bwd: Tensor) -> Tensor:
+        """The local features of a window after propagation and transformer: (1, l, c, h, w).
+
+        inputs: its features (1, T, c, h, w), alone in a list that is emptied: what is not needed any more gives its memory back.
+        """
+        features, count = inputs.pop(), flow_fwd.shape[1] + 1
+        local = self.network.propagate(features[:, :count], flow_fwd, flow_bwd)
+        # Four dimensions: cat keeps channels last for those only.
+        together = torch.cat((local[0], features[0, count:]))[None]
+        del features, local
+        return self.network.transform(together)[:, :count]
+
+    def _encode(self, store: _Store, indices: tuple[int, ...], frame: FrameSource, crop: Box, plan: Plan) -> None:
+        missing = [i for i in indices if i not in store.features]
+        for some in _chunks(missing, plan.encode_batch):
+            frames = torch.stack([self._masked(*frame(i), crop) for i in some])[None]
+            features, small = self.network.encode(frames)[0], self.network.shrink(frames)[0]
+            if self.device.type == "cuda":
+                features = features.contiguous(memory_format=torch.channels_last)
+            for position, i in enumerate(some):
+                # Copies: a view would keep the whole batch alive.
+                here = slice(position, position + 1)
+                store.features[i] = features[here].clone() if len(some) > 1 else features
+                store.small[i] = small[position].clone() if len(some) > 1 else small[position]
+
+    def _estimate_flow(self, store: _Store, local: tuple[int, ...], plan: Plan) -> None:
+        missing = [i for i in local[:-1] if i not in store.flows]
+        for some in _chunks(missing, plan.flow_batch):
+            # Consecutive: windows move forwards.
+            small = torch.stack([store.small[i] for i in range(some[0], some[-1] + 2)])[None]
+            flow_fwd, flow_bwd = self.network.flow_between(small)
+            for position, i in enumerate(some):
+                store.flows[i] = (flow_fwd[0, position].clone(), flow_bwd[0, position].clone())
+
+    def _predictions(
+        self, rgb: Tensor, frames: Sequence[int], crop: Box, wanted: Sequence[tuple[int, Box]]
+    ) -> list[tuple[int, Prediction[Any]]]:
+        """The `wanted` parts of decoded frames (n, 3, H, W) in [-1, 1]."""
+        result: list[tuple[int, Prediction[Any]]] = []
+        for i, box in wanted:
+            top, left = box[0] - crop[0], box[1] - crop[1]
+            inside = rgb[frames.index(i), :, top : top + box[2] - box[0], left : left + box[3] - box[1]]
+            result.append((i, Prediction(box, _to_numpy(inside) if self.device.type == "cpu" else inside)))
+        return result
+
+    def _masked(self, rgb: PixelArray, hole: HoleArray, crop: Box) -> Tensor:
+        """The crop as (3, H, W) in [-1, 1], hole pixels 0, padded by mirroring to the network's multiples."""
+        top, left, bottom, right = crop
+        peak = float(np.iinfo(rgb.dtype).max)
+        pixels = rgb[top:bottom, left:right]
+        x = self._upload(pixels if rgb.dtype == np.uint8 else pixels.astype(np.int32))
+        x = x.permute(2, 0, 1).to(torch.float32) / peak * 2 - 1
+        x = x * (1 - self._upload(hole[top:bottom, left:right]).to(torch.float32))
+        for dim, size in zip((1, 2), self._padded_size(crop), strict=True):
+            if x.shape[dim] != size:
+                x = x.index_select(dim, _symmetric_index(x.shape[dim], size, self.device))
+        return x
+
+    def _upload(self, array: np.ndarray[Any, Any]) -> Tensor:
+        x = torch.from_numpy(np.ascontiguousarray(array))
+        return x.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else x.to(self.device)
+
+    def _padded_size(self, crop: Box) -> tuple[int, int]:
+        height, width = (
+            -(-side // m) * m
+            for side, m in zip((crop[2] - crop[0], crop[3] - crop[1]), self.size_multiple, strict=True)
+        )
+        return height, width
+
+    def _recover(self, smaller: Planner) -> None:
+        """Free everything that can be computed again, and go on with the smaller plan."""
+        self.planner = smaller
+        self._stores.clear()
+        if self._graphs is not None:
+            self._graphs.clear()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.notices.append(
+            f"{describe_device(self.device)} ran out of memory: the window was computed again with a smaller plan ({smaller.summary()})"
+        )
+
+    def _no_room(self, crop: Box) -> DeviceError:
+        height, width = self._padded_size(crop)
+        return DeviceError(
+            f"{describe_device(self.device)} has no room for a window of {height}x{width} pixels: close other programs, "
+            "lower --max-references or --max-memory, or use --size or --device cpu"
+        )
+
+
+class _Store:
+    """What is known of the frames of one crop. flows[i]: from i to i+1 (on i) and back (on i+1)."""
+
+    def __init__(self) -> None:
+        self.features: dict[int, Tensor] = {}
+        self.small: dict[int, Tensor] = {}
+        self.flows: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def forget(self, before: int, keep: Callable[[int], bool]) -> None:
+        for i in [i for i in self.features if i < before and not keep(i)]:
+            del self.features[i]
+        # Pictures and flows are for local frames only, and those never go back.
+        for known in (self.small, self.flows):
+            for i in [i for i in known if i < before]:
+                del known[i]
+
+
+def nearest_references(window: Window, limit: int | None) -> tuple[int, ...]:
+    """At most `limit` of the window's references, those nearest to its local frames; None: all."""
+    if limit is None or len(window.reference) <= limit:
+        return window.reference
+    low, high = window.local[0], window.local[-1]
+    by_distance = sorted(window.reference, key=lambda i: (low - i if i < low else i - high, i))
+    return tuple(sorted(by_distance[:limit]))
+
+
+def prepare(network: E2FGVIHQ, device: torch.device, settings: EngineSettings) -> E2FGVIHQ:
+    """Dtypes, memory formats and kernels, in place."""
+    convert(network, settings.precision)
+    # The decoder works at full size, where channels-last convolutions are a third faster (CPU, measured) and never slower.
+    network.decoder.to(memory_format=torch.channels_last)
+    if device.type == "cuda":
+        network.feat_prop_module.to(memory_format=torch.channels_last)
+    if settings.kernels:
+        from model import kernels
+
+        network.use_kernels(kernels)
+    if settings.compile:
+        for stage in (network.encoder, network.decoder, *network.transformer):
+            stage.compile(dynamic=False)
+    return network
+
+
+def build_engine(
+    checkpoint: Checkpoint, device: torch.device, deform: DeformBackend, settings: EngineSettings | None = None
+) -> Engine:
+    """Weights and choices made into a working engine. Raises `DeviceError` if the device has no room for the network."""
+    try:
+        return Engine(load_network(checkpoint, deform=deform), device, settings)
+    except torch.cuda.OutOfMemoryError as error:
+        raise DeviceError(
+            f"{describe_device(device)} has no room for the network: close other programs or use --device cpu"
+        ) from error
+
+
+def _chunks(items: Sequence[int], size: int | None) -> Iterator[Sequence[int]]:
+    step = size or max(1, len(items))
+    for start in range(0, len(items), step):
+        yield items[start : start + step]
+
+
+def _symmetric_index(size: int, padded: int, device: torch.device) -> Tensor:
+    """Positions that extend 0..size-1 to `padded` by mirroring, edge included, as often as needed (so from 1 pixel up)."""
+    index = torch.arange(padded, device=device) % (2 * size)
+    return torch.where(index < size, index, 2 * size - 1 - index)
+
+
+def _to_numpy(rgb: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """(3, y, x) in [-1, 1] -> (y, x, 3) in [0, 1]."""
+    inside = (rgb.permute(1, 2, 0).float() + 1) / 2
+    return np.ascontiguousarray(inside.cpu().numpy())

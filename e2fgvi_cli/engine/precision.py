@@ -1,0 +1,93 @@
+"""Which stage computes in which dtype, and whether TF32 may round the products of float32.
+
+Flow stays float32 everywhere (its result is a position), and so do the positions of every sampling; what half precision costs the
+others is measured in docs/performance/precision.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from model.network import E2FGVIHQ
+
+from ..errors import DeviceError, UsageError
+from ..options import PRECISIONS
+
+
+@dataclass(frozen=True)
+class Precision:
+    """`dtype` of everything but flow. tf32: float32 matrix products on tensor cores, with 10 bits of mantissa; and convolutions."""
+
+    name: str = "fp32"
+    dtype: torch.dtype = torch.float32
+    tf32: bool = False
+    tf32_convolutions: bool = False
+
+    @property
+    def bytes_per_value(self) -> int:
+        """Of features and weights."""
+        return self.dtype.itemsize
+
+
+RELEASED = Precision("fp32, TF32 convolutions", tf32_convolutions=True)
+"""What PyTorch does by default, and so the published program."""
+
+
+def choose_precision(name: str, device: torch.device) -> Precision:
+    """The precision for `--precision`. auto: fp16 on CUDA GPUs with tensor cores (7.0 and newer), fp32 elsewhere.
+
+    Raises `UsageError` for an unknown name, `DeviceError` for one the device cannot do.
+    """
+    if name not in PRECISIONS:
+        raise UsageError(f"precision {name!r} is unknown: use {', '.join(PRECISIONS)}")
+    capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else None
+    if name == "auto":
+        name = "fp16" if capability is not None and capability >= (7, 0) else "fp32"
+    if name == "fp32":
+        return Precision()
+    if name == "tf32":
+        if capability is None or capability < (8, 0):
+            raise DeviceError(
+                f"precision tf32 needs an NVIDIA GPU of compute capability 8.0 or newer, {device} is none: use fp32"
+            )
+        return Precision(name, torch.float32, True, True)
+    if name == "fp16":
+        if device.type == "cpu":
+            raise DeviceError("precision fp16 is for GPUs: on a CPU use fp32 or bf16")
+        return Precision(name, torch.float16, True, True)
+    if capability is not None and capability < (8, 0):
+        raise DeviceError(f"precision bf16 needs compute capability 8.0, {device} has {capability}: use fp16 or fp32")
+    return Precision(name, torch.bfloat16, True, True)
+
+
+def convert(network: E2FGVIHQ, precision: Precision) -> E2FGVIHQ:
+    """Give every stage but flow the precision's dtype, in place. Rounding the weights costs less than rounding what they multiply."""
+    for stage in (
+        network.encoder,
+        network.feat_prop_module,
+        network.ss,
+        network.transformer,
+        network.sc,
+        network.decoder,
+    ):
+        stage.to(precision.dtype)
+    return network
+
+
+@contextmanager
+def products(precision: Precision, device: torch.device) -> Iterator[None]:
+    """Let TF32 round float32 products, or not, inside the block; what was set before is put back."""
+    if device.type != "cuda":
+        yield
+        return
+    matmul, convolution = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = precision.tf32
+    torch.backends.cudnn.allow_tf32 = precision.tf32_convolutions
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, convolution

@@ -1,0 +1,159 @@
+"""A shot in pieces: which frames a piece needs around it, filling it alone, and filling several at once on several devices.
+
+A frame's fill depends on the windows that contain it, on the references and crops of those, and on nothing else; so a piece computed
+alone, over a stream that begins and ends where those do, is bit for bit what the whole run computes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from queue import SimpleQueue
+
+from .crops import block_range
+from .streaming import FinishedFrame, HoledFrame, WindowEngine, WindowOptions, fill_shot
+from .windows import lookahead
+
+PIECE_BYTES = 3 << 30
+"""Frames that are read and wait for their piece, all devices together."""
+SHORTEST_PIECE, LONGEST_PIECE = 40, 200
+"""Frames. Two windows a piece are computed twice, one at each end: 20 % of 40 frames, 4 % of 200."""
+
+
+def context_range(start: int, stop: int, count: int, options: WindowOptions) -> tuple[int, int]:
+    """(first, end) of the frames that filling start..stop-1 can depend on, numbered within a shot of `count` frames.
+
+    `first` is a multiple of both strides and of a block of windows, so that windows, references and crops counted from it are
+    those counted from the shot's start.
+    """
+    hop, stride, crops = options.neighbor_stride, options.reference_stride, options.crops
+    ahead = None if options.released else lookahead(hop, stride, options.max_references)
+    if ahead is None or options.max_references is None:
+        return 0, count
+    first_center = -(-max(start - hop, 0) // hop) * hop
+    last_center = (stop - 1 + hop) // hop * hop
+    reach = max(first_center - hop - stride * options.max_references, 0)
+    end = last_center + ahead + 1
+    multiple = math.lcm(hop, stride)
+    if crops.enabled:
+        reach = min(reach, block_range(first_center, hop, crops.block_windows)[0])
+        end = max(end, block_range(last_center, hop, crops.block_windows)[1])
+        multiple = math.lcm(multiple, hop * crops.block_windows)
+    return reach - reach % multiple, min(count, end)
+
+
+def fill_range(
+    read: Callable[[int, int], Iterable[HoledFrame]],
+    count: int,
+    start: int,
+    stop: int,
+    engine: WindowEngine,
+    options: WindowOptions,
+) -> Iterator[FinishedFrame]:
+    """Frames start..stop-1 of a shot of `count` frames. `read(first, end)` gives frames first..end-1 of it, and is called once."""
+    first, end = context_range(start, stop, count, options)
+
+    def only_own_boxes() -> Iterator[HoledFrame]:
+        # Without a box a frame is context: windows that fill nothing but context are not computed.
+        for number, item in enumerate(read(first, end), first):
+            yield item if start <= number < stop else replace(item, box=None)
+
+    for number, finished in enumerate(fill_shot(only_own_boxes(), engine, options), first):
+        if number >= stop:
+            return
+        if number >= start:
+            yield finished
+
+
+def fill_shot_on(
+    engines: Sequence[WindowEngine], items: Iterable[HoledFrame], options: WindowOptions, piece: int | None = None
+) -> Iterator[FinishedFrame]:
+    """`fill_shot` on several engines at once, one thread each: pieces of `piece` frames (None: by their size), in order.
+
+    The frames are those of one engine alone, as long as all engines compute alike. Reads as many frames ahead as the pieces
+    under way need.
+    """
+    source, waiting = iter(items), _Buffer()
+    idle: SimpleQueue[WindowEngine] = SimpleQueue()
+    for engine in engines:
+        idle.put(engine)
+    under_way: deque[Future[list[FinishedFrame]]] = deque()
+    with ThreadPoolExecutor(len(engines), thread_name_prefix="device") as pool:
+        try:
+            start = 0
+            while waiting.read(source, start + 1):
+                length = piece or piece_length(waiting.items[start], len(engines), options)
+                _, end = context_range(start, start + length, _ENDLESS, options)
+                waiting.read(source, end)
+                count = waiting.count if waiting.exhausted else _ENDLESS
+                stop = min(start + length, waiting.count)
+                first, end = context_range(start, stop, count, options)
+                part = [waiting.items[i] for i in range(first, min(end, waiting.count))]
+                if len(under_way) > len(engines):
+                    yield from under_way.popleft().result()
+                under_way.append(pool.submit(_fill_part, idle, part, first, count, start, stop, options))
+                start = stop
+                waiting.forget(context_range(start, start + 1, _ENDLESS, options)[0])
+            while under_way:
+                yield from under_way.popleft().result()
+        finally:
+            for future in under_way:
+                future.cancel()
+
+
+_ENDLESS = 1 << 60
+"""Frames of a shot whose end is not known yet."""
+
+
+def piece_length(item: HoledFrame, devices: int, options: WindowOptions) -> int:
+    """Frames of a piece, whole blocks of windows, so that what waits for `devices` of them stays within `PIECE_BYTES`."""
+    frame = item.frame.rgb.nbytes + item.hole.nbytes + item.alpha.nbytes
+    block = options.neighbor_stride * options.crops.block_windows
+    fitting = PIECE_BYTES // (frame * (devices + 1))
+    length = min(max(fitting, SHORTEST_PIECE), LONGEST_PIECE)
+    return max(length // block, 1) * block
+
+
+def _fill_part(
+    idle: SimpleQueue[WindowEngine],
+    part: list[HoledFrame],
+    first: int,
+    count: int,
+    start: int,
+    stop: int,
+    options: WindowOptions,
+) -> list[FinishedFrame]:
+    engine = idle.get()
+    try:
+        reader = lambda low, high: itertools.islice(part, low - first, high - first)  # noqa: E731
+        return list(fill_range(reader, count, start, stop, engine, options))
+    finally:
+        idle.put(engine)
+
+
+class _Buffer:
+    """The frames of a shot that some piece still needs, by number."""
+
+    def __init__(self) -> None:
+        self.items: dict[int, HoledFrame] = {}
+        self.count = 0
+        self.exhausted = False
+
+    def read(self, source: Iterator[HoledFrame], end: int) -> bool:
+        """Have the frames below `end`, as far as the shot goes. Whether it has as many."""
+        while self.count < end and not self.exhausted:
+            item = next(source, None)
+            if item is None:
+                self.exhausted = True
+            else:
+                self.items[self.count] = item
+                self.count += 1
+        return self.count >= end
+
+    def forget(self, before: int) -> None:
+        for i in [i for i in self.items if i < before]:
+            del self.items[i]

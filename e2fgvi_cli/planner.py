@@ -1,0 +1,463 @@
+"""How much of a window to compute at a time, and what to give up where memory is short. Pure: numbers in, a plan out.
+
+Peak memory = what is there all the time (weights, libraries, stored frames) + the largest working set of any stage. Working sets
+are counted from the code: tensors alive at the same moment, in values a feature pixel. What a count cannot see (workspaces of
+convolutions, the process itself) are the allowances below. `python -m e2fgvi_cli.bench.memory` compares with measurements.
+
+Sizes are (height, width) of a crop, padded to the network's multiples, in pixels.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import product
+from math import ceil, inf
+
+from .errors import UsageError
+
+MIB, GIB = 1 << 20, 1 << 30
+
+# -- the network (`model.config`) ----------------------------------------------------------------------------------------
+
+FEATURE_STRIDE = 4
+"""A feature pixel stands for so many pixels a side, a token for three times as many."""
+TOKEN_STRIDE = 12
+CHANNELS = 128
+EMBED = 512
+WINDOW = (5, 9)
+"""Tokens of an attention window."""
+RING_KEYS = 165
+"""Tokens a window attends to, the pooled ones not counted."""
+FLOW_WEIGHTS = 1_440_300
+OTHER_WEIGHTS = 39_677_587
+KERNEL_WEIGHTS = 17_564_992
+"""Copies of weights in the order that the fused kernels want."""
+
+# -- working sets: values of the engine's precision a feature pixel and frame, where nothing else is said ----------------
+
+ENCODER = 1536
+PLAIN_ALIGNMENT = {"cuda": (1220, 3824), "cpu": (3140, 4260), "meta": (3140, 4260)}
+"""A step of the propagation without fused kernels: what follows the precision, and what is float32 always. cuda: for torchvision's
+operator, an estimate, not measured yet; else the plain PyTorch one, counted."""
+FUSED_ALIGNMENT = 392 + 432 + CHANNELS
+FUSED_COLUMNS = 2304 + CHANNELS
+FUSED_COLUMN_BYTES = 256 * MIB
+"""The same with the fused kernels, whose columns are bounded (`model.kernels.COLUMN_BYTES_PER_CALL`)."""
+BOTH_PASSES = 6 * CHANNELS
+"""The end of the propagation: both passes as lists, stacked, and side by side."""
+PLAIN_FEED_FORWARD = 1744
+FUSED_FEED_FORWARD = 4944
+"""A token."""
+DECODER = 2304 + CHANNELS
+FLOW_BYTES = 1540
+"""A pair in both directions, a feature pixel of a grid rounded up to `FLOW_MULTIPLE`. Always float32."""
+FLOW_MULTIPLE = 32
+PAIR_BYTES = 16
+"""A stored pair's two flows."""
+SMALL_BYTES = 12
+"""A stored small picture."""
+RGB_BYTES = 12 * FEATURE_STRIDE**2
+"""A picture of float32 at full size."""
+WEIGHT_BYTES = 4 * FEATURE_STRIDE**2
+"""Weights of the merge, which crops that share a frame need."""
+TABLE_BYTES = 24
+"""Tables of a size (attention, coverage, positions), whatever the number of frames."""
+
+# -- allowances: what a count of tensors does not see, by device ("meta": nothing, to compare with a count) --------------
+
+LIBRARY_BYTES = {"cuda": 32 * MIB, "cpu": 730 * MIB, "meta": 0}
+"""cuda: workspace of the matrix library, a stream; not measured yet. cpu: the process without its weights and tensors. Measured with
+torch 2.14 (a CUDA build) on Linux: 510 MiB after the imports, 100 more after loading weights, 120 that the allocator keeps."""
+ENCODER_WORKSPACE = {"cuda": 1152, "cpu": 640, "meta": 0}
+"""Copies that the convolution library makes in its own layout. cuda: the widest layer's input and output; not measured yet.
+cpu: oneDNN, measured as resident memory at 240x432."""
+COMPOSITION_WORKSPACE = {"cuda": 0, "cpu": 0, "meta": 0}
+"""cuda: not measured yet."""
+DECODER_WORKSPACE = {"cuda": 0, "cpu": 384, "meta": 0}
+"""cuda: its maps lie as cuDNN wants them; not measured yet. cpu: measured as the encoder's."""
+GRAPH_STREAMS = 3
+"""With CUDA graphs: the ordinary stream, the one that warms up, the one that is captured."""
+KEPT_GRAPHS = 4
+"""Captured windows whose inputs and results stay, at most (`engine.graphs.GraphCache`)."""
+USABLE = 0.95
+"""Of a budget: blocks of memory do not fit together without gaps."""
+
+# -- the dials -----------------------------------------------------------------------------------------------------------
+
+GRAPH_PIXELS = 480 * 864
+"""Up to this size a window is launched as one CUDA graph: above, its kernels are long enough to hide their launches."""
+MOST_KEYS, LEAST_KEYS = 1 << 18, 1 << 14
+MOST_TOKENS = 1 << 14
+BATCH_BYTES = 512 * MIB
+"""Batches of frames may need as much as the window itself needs anyway, or so much if that is more."""
+LEAST_REFERENCES = 2
+"""Tiles come before fewer."""
+ASSUMED_REFERENCES = 20
+"""Where their number is not bounded and the clip's length is not known."""
+LARGEST_FRAME = (4320, 7776)
+"""8K, padded. Crops with more pixels or a longer side are not considered."""
+LONGEST_OVERLAP = 64
+"""Of tiles (`crops.TILE_OVERLAP`), in pixels: their sides are longer than that."""
+TILED_SHARE = 1.3
+"""Pixels of all tiles of a frame, relative to the frame's."""
+CUT = 0.7
+"""What a smaller plan may use of what was too much."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the engine does with one size of crop. `references` None: as many as the window has. Batches None: all at once.
+
+    max_keys, max_tokens: see `model.attention`. graph: the window is captured as a CUDA graph. predicted: peak memory in bytes.
+    """
+
+    references: int | None = None
+    encode_batch: int | None = None
+    flow_batch: int | None = None
+    decode_batch: int | None = None
+    max_keys: int = MOST_KEYS
+    max_tokens: int = MOST_TOKENS
+    graph: bool = False
+    predicted: int = 0
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Makes plans. A plan depends on the crops' sizes and on these fields only, so that every part of a clip gets the same.
+
+    budget: bytes that may be used, None: no limit. bytes_per_value: of features and weights (2 or 4). local: frames filled at a time.
+    references: asked for; None: every `reference_stride`-th of the clip's `frames` (None: not known). device: "cuda" or "cpu".
+    kernels, graphs: fused kernels and CUDA graphs are used. lean: the smallest steps, whatever the budget.
+    What is predicted is what torch allocates on a GPU, what the whole process has resident on a CPU.
+    """
+
+    budget: int | None = None
+    bytes_per_value: int = 4
+    local: int = 11
+    references: int | None = 6
+    device: str = "cpu"
+    kernels: bool = False
+    graphs: bool = False
+    reference_stride: int = 10
+    frames: int | None = None
+    lean: bool = False
+
+    def plan(self, size: tuple[int, int], others: int = 0) -> Plan:
+        """The plan for crops of `size`. others: pixels of the crops of the same frames, which are stored as well.
+
+        Given up in this order: large steps, the CUDA graph, references. What does not fit even so gets the smallest plan all the
+        same: `max_pixels` says what should have been tiled. Raises `UsageError` if the budget has no room for any tile.
+        """
+        return _plan(self, size, others)
+
+    def max_pixels(self, multiple: tuple[int, int], frame: tuple[int, int] | None = None) -> int | None:
+        """Pixels up to which a crop of any shape fits, with the fewest references; None: there is room for all.
+
+        multiple: the network's (height, width). frame: the frames' padded size, if known; then the stored features of all tiles
+        that a frame is split into count. Raises `UsageError` if the budget has no room for the smallest tile.
+        """
+        return _max_pixels(self, multiple, frame)
+
+    def smaller(self, size: tuple[int, int] | None = None) -> Planner | None:
+        """What to go on with after running out of memory on a crop of `size`; None: nothing smaller exists.
+
+        Without `size` only the budget is cut, which may be far above what was used: give it.
+        """
+        before = None if size is None else self.plan(size).predicted
+        used = [b for b in (self.budget, before) if b is not None]
+        following = replace(self, budget=int(min(used) * CUT) if used else None, lean=True)
+        if following == self or following._shortage(_MULTIPLE) is not None:
+            return None
+        if size is not None and before is not None and following.plan(size).predicted >= before:
+            return None
+        return following
+
+    def summary(self) -> str:
+        """Half a sentence: what bounds the plans."""
+        limit = "no limit" if self.budget is None else f"at most {_gib(self.budget)}"
+        return f"{limit}, {'the smallest' if self.lean else 'large'} steps"
+
+    def describe(self, size: tuple[int, int], multiple: tuple[int, int]) -> list[str]:
+        """The plan for whole frames of `size`, in lines. Raises as `max_pixels`."""
+        most = self.max_pixels(multiple, size)
+        tiled = most is not None and size[0] * size[1] > most
+        crop = _largest_tile(size, multiple, most) if tiled and most is not None else size
+        others = _others(crop, size) if tiled else 0
+        plan = self.plan(crop, others)
+        stages = self.stages(crop, plan, others=others)
+        peak = max(stages, key=lambda stage: stages[stage])
+        asked = "all" if self.references is None else str(self.references)
+        steps = (
+            f"{plan.encode_batch} frames encoded, {plan.flow_batch} pairs for flow, {plan.decode_batch} frames decoded, "
+            f"{plan.max_keys} keys, {plan.max_tokens} tokens"
+        )
+        return [
+            f"frame: {_by(size)} pixels, padded",
+            f"tiles: of at most {most} pixels, such as {_by(crop)}" if tiled else "tiles: none, the whole frame fits",
+            f"references: {asked if plan.references is None else plan.references} of {asked} asked for",
+            f"at a time: {steps}{', launched as a CUDA graph' if plan.graph else ''}",
+            "predicted by stage: " + ", ".join(f"{stage} {_gib(needed)}" for stage, needed in stages.items()),
+            f"predicted peak: {_gib(plan.predicted)}, in the {peak}; "
+            + ("no limit" if self.budget is None else f"limit {_gib(self.budget)}"),
+        ]
+
+    def stages(
+        self, size: tuple[int, int], plan: Plan, *, others: int = 0, stored: int | None = None, merging: bool = True
+    ) -> dict[str, int]:
+        """Bytes in use at the peak of each stage of a full window, everything else that is alive then included.
+
+        others: as for `plan`. stored: frames whose features are stored, None: as in the middle of a clip. merging: fills of the
+        whole crop wait to be merged and fetched, as between the windows of a clip.
+        """
+        e, local = self.bytes_per_value, self.local
+        references = self._most if plan.references is None else plan.references
+        count = local + references
+        area = size[0] * size[1] // FEATURE_STRIDE**2
+        tokens = area * FEATURE_STRIDE**2 // TOKEN_STRIDE**2
+        feature = CHANNELS * e * area
+        picture, result = RGB_BYTES * area, 3 * FEATURE_STRIDE**2 * e * area
+        pairs = (local - 1) * PAIR_BYTES * area
+        if stored is None:
+            # Frames that were local stay while later windows may refer to them; half of a window's references are ahead of it.
+            stored = local + self._most + ceil(references / 2)
+
+        encoded = min(plan.encode_batch or count, count)
+        flows = min(plan.flow_batch or local, local - 1)
+        decoded = local if plan.graph else min(plan.decode_batch or local, local)
+        everywhere = area + others / FEATURE_STRIDE**2
+        there = self.fixed + ceil(stored * (CHANNELS * e + SMALL_BYTES) * everywhere) + pairs + TABLE_BYTES * area
+        if merging:
+            there += ceil(local * (RGB_BYTES + (WEIGHT_BYTES if others else 0)) * everywhere)
+        stack = count * feature + pairs
+        if plan.graph:
+            there += stack + local * result
+
+        converted = 0 if e == 4 else result
+        encoder = (ENCODER + ENCODER_WORKSPACE[self.device]) * e * area + picture + converted
+        if self.kernels:
+            step = FUSED_ALIGNMENT * e * area + min(FUSED_COLUMNS * e * area, FUSED_COLUMN_BYTES)
+        else:
+            narrow, wide = PLAIN_ALIGNMENT[self.device]
+            step = (narrow * e + wide * 4) * area
+        propagation = max(local * BOTH_PASSES * e * area, (2 * local + 1) * feature + step)
+
+        # The features that the transformer was given, and the flows; `unit`: the tokens of the window.
+        joined = stack
+        unit = count * tokens * EMBED * e
+        pooled = 1 / (WINDOW[0] * WINDOW[1])
+        queries, keys = _largest_call(size, count, plan.max_keys)
+        call = 2 * queries * EMBED * e + keys * (2 * EMBED * e + 8)
+        attention = ceil(unit * (2 + pooled + max(4 * (1 + pooled), 3 * (1 + pooled) + 1))) + call
+        together = min(count, max(1, plan.max_tokens // tokens)) * tokens
+        feed_forward = together * (FUSED_FEED_FORWARD if self.kernels else PLAIN_FEED_FORWARD) * e
+        composition = count * (2 * CHANNELS + COMPOSITION_WORKSPACE[self.device]) * e * area
+        # Parts of decoded frames are handed out on a GPU, copies on a CPU.
+        handed_out = (local - decoded) * (result if self.device == "cuda" else picture)
+        return {
+            "encoder": there + encoded * encoder,
+            "flow": there + flows * FLOW_BYTES * _flow_area(size),
+            "propagation": there + stack + propagation,
+            "attention": there + joined + attention,
+            "feed-forward": there + joined + 2 * unit + feed_forward,
+            "composition": there + joined + unit + composition,
+            "decoder": there + stack + decoded * (DECODER + DECODER_WORKSPACE[self.device]) * e * area + handed_out,
+        }
+
+    @property
+    def _most(self) -> int:
+        """References of a window at most."""
+        if self.references is not None:
+            return self.references
+        return ASSUMED_REFERENCES if self.frames is None else ceil(self.frames / self.reference_stride)
+
+    @property
+    def _fewest(self) -> int:
+        return min(LEAST_REFERENCES, self._most)
+
+    @property
+    def _limit(self) -> float:
+        return inf if self.budget is None else self.budget * USABLE
+
+    @property
+    def fixed(self) -> int:
+        """Bytes of weights and libraries, which are there all the time."""
+        values = OTHER_WEIGHTS + (KERNEL_WEIGHTS if self.kernels else 0)
+        libraries = LIBRARY_BYTES[self.device] * (GRAPH_STREAMS if self.graphs else 1)
+        return FLOW_WEIGHTS * 4 + values * self.bytes_per_value + libraries
+
+    def _least(self, size: tuple[int, int], references: int) -> Plan:
+        """The plan with the smallest steps."""
+        given = self.references if references == self._most else references
+        return Plan(given, 1, 1, 1, LEAST_KEYS, size[0] * size[1] // TOKEN_STRIDE**2)
+
+    def _needed(self, size: tuple[int, int], references: int, others: int = 0) -> int:
+        """Bytes without which there is no plan."""
+        return max(self.stages(size, self._least(size, references), others=others).values())
+
+    def _shortage(self, multiple: tuple[int, int], frame: tuple[int, int] | None = None) -> str | None:
+        """Why there is no room even for the smallest tile; None if there is."""
+        height, width = (LONGEST_OVERLAP // m * m + m for m in multiple)
+        tile = height, width
+        needed = self._needed(tile, self._fewest, 0 if frame is None else _others(tile, frame))
+        if needed <= self._limit:
+            return None
+        return (
+            f"a memory limit of {_gib(self.budget or 0)} is too low: the smallest tile ({_by(tile)} pixels, {self._fewest} references) "
+            f"needs {_gib(ceil(needed / USABLE))}, raise --max-memory"
+        )
+
+
+def parse_memory(text: str) -> int | None:
+    """Bytes of a size such as 8GiB, 8 GB, 6000MiB or 1.5GiB; None for "auto". Raises `UsageError` for anything else."""
+    if text.strip().lower() == "auto":
+        return None
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([GM])(i?)B", text.strip(), re.IGNORECASE)
+    size = 0
+    if match is not None:
+        number, prefix, binary = match.groups()
+        size = int(float(number) * (1024 if binary else 1000) ** (3 if prefix in "Gg" else 2))
+    if size == 0:
+        raise UsageError(f"memory size {text!r} is not understood: use auto, or a size such as 8GiB or 6000MiB")
+    return size
+
+
+# -- plans -----------------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=512)
+def _plan(planner: Planner, size: tuple[int, int], others: int) -> Plan:
+    candidates = range(planner._most, planner._fewest - 1, -1)
+    fitting = (n for n in candidates if planner._needed(size, n, others) <= planner._limit)
+    references = next(fitting, None)
+    if references is None:
+        shortage = planner._shortage(_MULTIPLE)
+        if shortage is not None:
+            raise UsageError(shortage)
+        plan = planner._least(size, planner._fewest)
+    else:
+        plan = planner._least(size, references)
+        if not planner.lean:
+            plan = _widen(planner, size, plan, others)
+    return replace(plan, predicted=max(planner.stages(size, plan, others=others).values()))
+
+
+def _widen(planner: Planner, size: tuple[int, int], plan: Plan, others: int) -> Plan:
+    """A plan that fits, with the largest steps that fit as well."""
+
+    def widest(plan: Plan, dial: str, values: list[int], stage: str, limit: float) -> Plan:
+        """With the first of `values` for which `stage` stays below the limit, or as it is."""
+        wider = (replace(plan, **{dial: value}) for value in values)  # type: ignore[arg-type]
+        fitting = (p for p in wider if planner.stages(size, p, others=others)[stage] <= limit)
+        return next(fitting, plan)
+
+    def down(most: int) -> list[int]:
+        return list(range(most, 1, -1))
+
+    limit = planner._limit
+    plan = replace(plan, graph=_graph_fits(planner, size, plan, others))
+    count = planner.local + planner._most
+    tokens = size[0] * size[1] // TOKEN_STRIDE**2
+    keys = [MOST_KEYS >> i for i in range((MOST_KEYS // LEAST_KEYS).bit_length())]
+    plan = widest(plan, "max_keys", keys, "attention", limit)
+    frames = down(min(count, MOST_TOKENS // tokens))
+    plan = widest(plan, "max_tokens", [n * tokens for n in frames], "feed-forward", limit)
+    needed = max(planner.stages(size, plan, others=others).values())
+    limit = min(limit, max(needed, planner.fixed + BATCH_BYTES))
+    # A window brings half of its local frames anew: only at the start of a shot there would be more to do at once.
+    plan = widest(plan, "encode_batch", down(planner.local // 2 + 1), "encoder", limit)
+    plan = widest(plan, "flow_batch", down(planner.local // 2), "flow", limit)
+    return widest(plan, "decode_batch", down(planner.local), "decoder", limit)
+
+
+def _graph_fits(planner: Planner, size: tuple[int, int], plan: Plan, others: int) -> bool:
+    """Whether the window is small enough for a CUDA graph, and there is room for its own pool of memory.
+
+    No other work can use that pool, so what other stages need comes on top, and the inputs and results of other captured windows.
+    """
+    if not planner.graphs or size[0] * size[1] > GRAPH_PIXELS:
+        return False
+    alone, captured = (planner.stages(size, replace(plan, graph=g), others=others) for g in (False, True))
+    other_graphs = (KEPT_GRAPHS - 1) * (captured["flow"] - alone["flow"])
+    other_work = max(alone["encoder"], alone["flow"]) - planner.fixed
+    return max(captured.values()) + other_graphs + other_work <= planner._limit
+
+
+@lru_cache(maxsize=64)
+def _max_pixels(planner: Planner, multiple: tuple[int, int], frame: tuple[int, int] | None) -> int | None:
+    fewest, limit = planner._fewest, planner._limit
+    if limit == inf or (frame is not None and planner._needed(frame, fewest) <= limit):
+        return None
+    shortage = planner._shortage(multiple, frame)
+    if shortage is not None:
+        raise UsageError(shortage)
+    heights, widths = (range(m, max(LARGEST_FRAME) + m, m) for m in multiple)
+    largest = LARGEST_FRAME[0] * LARGEST_FRAME[1]
+
+    def too_large(size: tuple[int, int]) -> bool:
+        return planner._needed(size, fewest, 0 if frame is None else _others(size, frame)) > limit
+
+    # The narrowest crop of each height that does not fit.
+    firsts = ((h, bisect_left(widths, True, key=lambda w, h=h: too_large((h, w)))) for h in heights)  # type: ignore[misc]
+    smallest = min((h * widths[i] for h, i in firsts if i < len(widths)), default=largest + 1)
+    if smallest > largest:
+        return None
+    return max(h * w for h, w in product(heights, widths) if h * w < smallest)
+
+
+def _others(tile: tuple[int, int], frame: tuple[int, int]) -> int:
+    """Pixels of the other tiles of a frame."""
+    return max(0, int(TILED_SHARE * frame[0] * frame[1]) - tile[0] * tile[1])
+
+
+def _largest_tile(frame: tuple[int, int], multiple: tuple[int, int], pixels: int) -> tuple[int, int]:
+    """The largest size of at most so many pixels inside the frame, the squarest of several."""
+    sizes = product(range(multiple[0], frame[0] + 1, multiple[0]), range(multiple[1], frame[1] + 1, multiple[1]))
+    return max((size for size in sizes if size[0] * size[1] <= pixels), key=lambda s: (s[0] * s[1], -abs(s[0] - s[1])))
+
+
+# -- geometry --------------------------------------------------------------------------------------------------------------
+
+_MULTIPLE = (WINDOW[0] * TOKEN_STRIDE, WINDOW[1] * TOKEN_STRIDE)
+
+
+@lru_cache(maxsize=4096)
+def _groups(rows: int, columns: int) -> tuple[tuple[int, int], ...]:
+    """(windows, keys a window) of the groups that `model.attention.attention_plan` makes of rows x columns windows."""
+
+    def neighbours(count: int, length: int) -> Counter[int]:
+        """How many windows of an axis have how many windows in their neighbourhood."""
+        reach = length // 2
+        return Counter(min(count, i + reach + 1) - max(0, i - reach) for i in range(count))
+
+    groups: Counter[int] = Counter()
+    for (down, m), (across, n) in product(neighbours(rows, WINDOW[0]).items(), neighbours(columns, WINDOW[1]).items()):
+        groups[RING_KEYS + down * across] += m * n
+    return tuple((windows, keys) for keys, windows in groups.items())
+
+
+def _largest_call(size: tuple[int, int], count: int, max_keys: int) -> tuple[int, int]:
+    """(queries, keys) of the largest attention call, over all frames."""
+    rows, columns = (max(1, side // m) for side, m in zip(size, _MULTIPLE, strict=True))
+    calls = []
+    for windows, keys in _groups(rows, columns):
+        together = min(windows, max(1, max_keys // (count * keys))) * count
+        calls.append((together * keys, together * WINDOW[0] * WINDOW[1]))
+    keys, queries = max(calls)
+    return queries, keys
+
+
+def _flow_area(size: tuple[int, int]) -> int:
+    height, width = (-(-side // (FEATURE_STRIDE * FLOW_MULTIPLE)) * FLOW_MULTIPLE for side in size)
+    return height * width
+
+
+def _gib(size: float) -> str:
+    return f"{size / GIB:.2f} GiB"
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"

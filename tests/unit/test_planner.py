@@ -1,0 +1,423 @@
+"""The memory planner: properties of its plans, its constants against the network's code, its predictions against counted tensors."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from e2fgvi_cli import crops, planner
+from e2fgvi_cli.bench import memory
+from e2fgvi_cli.bench.memory import Case, Request, TensorCount, measure
+from e2fgvi_cli.engine import Precision
+from e2fgvi_cli.engine.graphs import GraphCache
+from e2fgvi_cli.errors import UsageError
+from e2fgvi_cli.planner import GIB, MIB, Plan, Planner, parse_memory
+from model.attention import attention_plan
+from model.config import E2FGVIConfig
+from model.network import E2FGVIHQ
+
+MULTIPLE = E2FGVIConfig().size_multiple
+FULL_HD = (1080, 1944)
+FUSED = Planner(bytes_per_value=2, device="cuda", kernels=True, graphs=True)
+PLANNERS = [FUSED, Planner(device="cuda"), Planner(), Planner(bytes_per_value=2, local=5, references=2)]
+BUDGETS = [int(g * GIB) for g in (1.25, 1.5, 2, 3, 4, 6, 8, 12, 24, 80)]
+
+
+def sizes(rows: int = 20, columns: int = 20) -> st.SearchStrategy[tuple[int, int]]:
+    return st.tuples(st.integers(1, rows), st.integers(1, columns)).map(
+        lambda n: (n[0] * MULTIPLE[0], n[1] * MULTIPLE[1])
+    )
+
+
+def smallest_steps(size: tuple[int, int], references: int) -> Plan:
+    return Plan(references, 1, 1, 1, planner.LEAST_KEYS, size[0] * size[1] // 144)
+
+
+# -- plans -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unlimited", PLANNERS)
+@settings(max_examples=60, deadline=None)
+@given(size=sizes(), budget=st.sampled_from(BUDGETS))
+def test_what_max_pixels_lets_through_stays_within_the_budget(
+    unlimited: Planner, size: tuple[int, int], budget: int
+) -> None:
+    limited = replace(unlimited, budget=budget)
+    most = limited.max_pixels(MULTIPLE)
+    plan = limited.plan(size)
+    if most is None or size[0] * size[1] <= most:
+        assert plan.predicted <= budget
+    assert plan.predicted == max(limited.stages(size, plan).values())
+
+
+@pytest.mark.parametrize("unlimited", PLANNERS)
+@settings(max_examples=60, deadline=None)
+@given(size=sizes(), budgets=st.tuples(st.sampled_from(BUDGETS), st.sampled_from(BUDGETS)))
+def test_more_memory_never_gives_fewer_references_or_smaller_tiles(
+    unlimited: Planner, size: tuple[int, int], budgets: tuple[int, int]
+) -> None:
+    small, large = (replace(unlimited, budget=b) for b in sorted(budgets))
+    few, many = small.plan(size).references, large.plan(size).references
+    assert few is not None
+    assert many is not None
+    assert few <= many
+    least, most = small.max_pixels(MULTIPLE), large.max_pixels(MULTIPLE)
+    assert most is None or (least is not None and least <= most)
+
+
+@pytest.mark.parametrize("unlimited", PLANNERS)
+@settings(max_examples=100, deadline=None)
+@given(size=sizes(), more=sizes(4, 4), references=st.integers(0, 8))
+def test_more_pixels_or_references_never_predict_less(
+    unlimited: Planner, size: tuple[int, int], more: tuple[int, int], references: int
+) -> None:
+    larger = (size[0] + more[0], size[1] + more[1])
+    needed = [
+        max(unlimited.stages(s, smallest_steps(s, n)).values())
+        for s, n in (
+            (size, references),
+            ((larger[0], size[1]), references),
+            (larger, references),
+            (larger, references + 1),
+        )
+    ]
+    # Attention takes whole windows of tokens at a time: how many fit into a call depends on the shape, a little.
+    assert all(b > 0.96 * a for a, b in pairwise(needed))
+
+
+def test_dials_are_given_up_in_order() -> None:
+    size = (480, 864)
+    plans = [replace(FUSED, budget=b * MIB).plan(size) for b in range(6000, 500, -20)]
+    graphs, references = [p.graph for p in plans], [p.references for p in plans]
+    assert graphs == sorted(graphs, reverse=True)
+    assert references == sorted(references, reverse=True)  # type: ignore[type-var]
+    assert {2, 6} < set(references) <= {2, 3, 4, 5, 6}
+    first_without_graph = graphs.index(False)
+    assert references[first_without_graph] == 6
+    assert plans[first_without_graph].max_keys == planner.MOST_KEYS
+    last_with_all = plans[references.count(6) - 1]
+    assert last_with_all.max_keys == planner.LEAST_KEYS
+    assert (last_with_all.encode_batch, last_with_all.decode_batch) < (6, 11)
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_a_reference_is_given_up_only_where_nothing_else_helps(budget: int) -> None:
+    limited = replace(FUSED, budget=budget)
+    references = limited.plan(FULL_HD).references
+    assert references is not None
+    if references < 6:
+        more = limited.stages(FULL_HD, smallest_steps(FULL_HD, references + 1))
+        assert max(more.values()) > budget * planner.USABLE
+
+
+def test_without_a_budget_nothing_is_given_up() -> None:
+    assert FUSED.max_pixels(MULTIPLE) is None
+    plan = FUSED.plan((2160, 3888))
+    assert (plan.references, plan.max_keys, plan.graph) == (6, planner.MOST_KEYS, False)
+    assert FUSED.plan((240, 432)).graph
+    assert not replace(FUSED, graphs=False).plan((240, 432)).graph
+
+
+def test_batches_do_not_raise_the_peak_of_large_windows() -> None:
+    plan = FUSED.plan(FULL_HD)
+    alone = replace(plan, encode_batch=1, flow_batch=1, decode_batch=1)
+    assert plan.predicted == max(FUSED.stages(FULL_HD, alone).values())
+    assert plan.decode_batch is not None
+    assert plan.decode_batch > 1
+
+
+def test_unbounded_references() -> None:
+    unbounded = replace(FUSED, references=None)
+    assert unbounded.plan(FULL_HD).references is None
+    short, long = (replace(unbounded, frames=n) for n in (50, 1000))
+    assert short.plan(FULL_HD).predicted < unbounded.plan(FULL_HD).predicted < long.plan(FULL_HD).predicted
+    assert replace(short, budget=24 * GIB).plan(FULL_HD).references is None
+    bounded = replace(long, budget=8 * GIB).plan(FULL_HD).references
+    assert bounded is not None
+    assert 2 <= bounded < 100
+
+
+def test_fewer_references_than_the_minimum_are_taken_as_asked() -> None:
+    assert replace(FUSED, references=0, budget=2 * GIB).plan(FULL_HD).references == 0
+
+
+# -- tiles -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unlimited", PLANNERS)
+@pytest.mark.parametrize("budget", [2 * GIB, 6 * GIB])
+def test_max_pixels_is_the_largest_crop_that_fits(unlimited: Planner, budget: int) -> None:
+    limited = replace(unlimited, budget=budget)
+    most = limited.max_pixels(MULTIPLE)
+    assert most is not None
+    grid = [(h * MULTIPLE[0], w * MULTIPLE[1]) for h in range(1, 131) for w in range(1, 73)]
+    above = sorted((s for s in grid if s[0] * s[1] > most), key=lambda s: s[0] * s[1])
+    just_above = [s for s in above if s[0] * s[1] == above[0][0] * above[0][1]]
+    fewest = min(2, limited.references or 0)
+    limit = budget * planner.USABLE
+    assert any(max(limited.stages(s, smallest_steps(s, fewest)).values()) > limit for s in just_above)
+    assert any(s[0] * s[1] == most for s in grid)
+
+
+def test_stored_features_of_other_tiles_count() -> None:
+    limited = replace(FUSED, budget=12 * GIB)
+    frame = (2160, 3888)
+    alone, tiled = limited.max_pixels(MULTIPLE), limited.max_pixels(MULTIPLE, frame)
+    assert alone is not None
+    assert tiled is not None
+    assert tiled < alone
+    assert limited.max_pixels(MULTIPLE, FULL_HD) is None
+    crop = (600, 1080)
+    assert limited.plan(crop, others=frame[0] * frame[1]).predicted > limited.plan(crop).predicted + GIB
+
+
+def test_a_crop_that_should_have_been_tiled_gets_the_smallest_plan() -> None:
+    plan = replace(FUSED, budget=2 * GIB).plan((2160, 3888))
+    assert (plan.references, plan.encode_batch, plan.max_keys) == (2, 1, planner.LEAST_KEYS)
+    assert plan.predicted > 2 * GIB
+
+
+def test_a_budget_without_room_for_any_tile_says_what_is_needed() -> None:
+    poor = replace(FUSED, budget=100 * MIB)
+    with pytest.raises(
+        UsageError, match=r"limit of 0\.10 GiB is too low: the smallest tile \(120x108 pixels, 2 ref"
+    ) as told:
+        poor.plan(FULL_HD)
+    with pytest.raises(UsageError, match=r"raise --max-memory"):
+        poor.max_pixels(MULTIPLE)
+    enough = parse_memory(str(told.value).split("needs ")[1].split(",")[0])
+    assert enough is not None
+    assert replace(FUSED, budget=enough + 11 * MIB).max_pixels(MULTIPLE) is not None
+
+
+# -- after running out of memory -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [None, (240, 432), FULL_HD])
+@pytest.mark.parametrize("budget", [None, 4 * GIB, 80 * GIB])
+def test_smaller_plans_come_to_an_end(size: tuple[int, int] | None, budget: int | None) -> None:
+    chain = [replace(FUSED, budget=budget)]
+    while (following := chain[-1].smaller(size)) is not None:
+        chain.append(following)
+        assert len(chain) < 40
+    assert len(chain) > 1
+    assert chain[1].lean
+    if size is not None:
+        predicted = [p.plan(size).predicted for p in chain]
+        assert all(b < a for a, b in pairwise(predicted))
+
+
+def test_a_smaller_planner_starts_from_what_was_used() -> None:
+    rich = replace(FUSED, budget=80 * GIB)
+    size = (480, 864)
+    used = rich.plan(size).predicted
+    smaller = rich.smaller(size)
+    assert smaller is not None
+    assert smaller.budget == int(used * planner.CUT)
+    assert smaller.plan(size).predicted <= smaller.budget
+    assert smaller.summary() == f"at most {smaller.budget / GIB:.2f} GiB, the smallest steps"
+
+
+# -- words -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("auto", None),
+        ("AUTO ", None),
+        ("8GiB", 8 * GIB),
+        ("8 gib", 8 * GIB),
+        ("8GB", 8_000_000_000),
+        ("1.5GiB", 1536 * MIB),
+        ("6000MiB", 6000 * MIB),
+        ("500MB", 500_000_000),
+    ],
+)
+def test_memory_sizes(text: str, size: int | None) -> None:
+    assert parse_memory(text) == size
+
+
+@pytest.mark.parametrize(
+    "text", ["", "8", "8G", "GiB", "-1GiB", "0GiB", "0.0MB", "8 TiB", "1,5GiB", "nan GiB", "٨GiB", "8GiB!"]
+)
+def test_other_memory_sizes_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is not understood: use auto, or a size such as 8GiB"):
+        parse_memory(text)
+
+
+def test_the_plan_in_words() -> None:
+    lines = replace(FUSED, budget=8 * GIB).describe(FULL_HD, MULTIPLE)
+    assert lines[:3] == [
+        "frame: 1080x1944 pixels, padded",
+        "tiles: none, the whole frame fits",
+        "references: 6 of 6 asked for",
+    ]
+    assert lines[-1].endswith("; limit 8.00 GiB")
+    tiled = replace(FUSED, budget=2 * GIB).describe(FULL_HD, MULTIPLE)
+    assert tiled[1].startswith("tiles: of at most ")
+    assert tiled[2] == "references: 2 of 6 asked for"
+    graph = replace(FUSED, references=None).describe((240, 432), MULTIPLE)
+    assert graph[2] == "references: all of all asked for"
+    assert graph[3].endswith("launched as a CUDA graph")
+    assert graph[-1].endswith("; no limit")
+
+
+# -- the network's numbers -------------------------------------------------------------------------------------------------
+
+
+def test_constants_are_the_networks() -> None:
+    with torch.device("meta"):
+        network = E2FGVIHQ()
+    flow = sum(p.numel() for p in network.update_spynet.parameters())
+    assert flow == planner.FLOW_WEIGHTS
+    assert sum(p.numel() for p in network.parameters()) - flow == planner.OTHER_WEIGHTS
+    config = network.config
+    assert (config.channels, config.embed_dim, config.window) == (planner.CHANNELS, planner.EMBED, planner.WINDOW)
+    assert planner.FEATURE_STRIDE * config.split_stride == planner.TOKEN_STRIDE
+    assert config.size_multiple == planner._MULTIPLE
+    assert planner.LONGEST_OVERLAP == crops.TILE_OVERLAP
+
+
+def test_constants_are_the_engines() -> None:
+    cache = GraphCache(lambda x: x, torch.device("cpu"))
+    assert cache._capacity == planner.KEPT_GRAPHS
+
+
+def test_constants_are_the_kernels() -> None:
+    kernels = pytest.importorskip("model.kernels", exc_type=ImportError)
+    assert kernels.COLUMN_BYTES_PER_CALL == planner.FUSED_COLUMN_BYTES
+    assert kernels.condition_channels(planner.CHANNELS) + 27 * 16 + planner.CHANNELS == planner.FUSED_ALIGNMENT
+    with torch.device("meta"):
+        network = E2FGVIHQ()
+    network.use_kernels(kernels)
+    known = {p.data_ptr() for p in network.parameters()}
+    copies = [
+        t for m in network.modules() for t in (getattr(m, "_fused", None) or ())[1:] if isinstance(t, torch.Tensor)
+    ]
+    assert known is not None
+    assert sum(t.numel() for t in copies) == planner.KERNEL_WEIGHTS
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (2, 3), (4, 4), (7, 12), (18, 18)])
+def test_groups_of_windows_are_the_attentions(grid: tuple[int, int]) -> None:
+    config = E2FGVIConfig()
+    tokens = (grid[0] * config.window[0], grid[1] * config.window[1])
+    groups = attention_plan(tokens, config, torch.device("cpu")).groups
+    expected = sorted((len(group.queries), group.keys.shape[1]) for group in groups)
+    assert sorted(planner._groups(*grid)) == expected
+
+
+# -- predictions against counted tensors -----------------------------------------------------------------------------------
+
+
+def request_for(case: Case, dtype: torch.dtype, budget: int | None = None) -> Request:
+    return Request(torch.device("meta"), Precision("test", dtype), (case,), budget)
+
+
+def test_the_count_sees_temporaries_and_what_is_freed() -> None:
+    with TensorCount() as count:
+        x = torch.zeros(1000)
+        assert count.peak() == 4000
+        y = x.view(10, 100) + 1  # a view is nothing new
+        assert count.peak() == 8000
+        del x
+        count.reset()
+        assert count.peak() == 4000
+        torch.nn.functional.linear(y.t(), torch.zeros(7, 10), torch.zeros(7))
+        assert count.peak() > 4000 + 280 + 28 + 2800 - 1
+    assert y.shape == (10, 100)
+
+
+@pytest.mark.parametrize(
+    ("case", "dtype", "budget"),
+    [
+        (Case((120, 216), 5, 2), torch.float32, None),
+        (Case((240, 432), 11, 6), torch.float32, None),
+        (Case((240, 432), 11, 6), torch.float16, 450 * MIB),
+        (Case((480, 540), 11, 0), torch.bfloat16, None),
+        (Case(FULL_HD, 11, 6), torch.float16, None),
+        (Case(FULL_HD, 11, 6), torch.float16, 5 * GIB),
+    ],
+    ids=lambda value: str(value) if isinstance(value, int | torch.dtype) else None,
+)
+def test_predictions_are_within_a_tenth_of_counted_tensors(case: Case, dtype: torch.dtype, budget: int | None) -> None:
+    rows = list(measure(request_for(case, dtype, budget)))
+    assert [row.stage for row in rows] == [
+        "encoder",
+        "flow",
+        "propagation",
+        "attention",
+        "feed-forward",
+        "composition",
+        "decoder",
+        "window",
+        "idle",
+    ]
+    errors = {row.stage: row.error for row in rows}
+    assert abs(errors["window"]) < 0.03
+    # Stages away from the peak: never too little, and what an earlier step would still hold is counted whether it is there or not.
+    assert {stage: f"{error:+.1%}" for stage, error in errors.items() if not -0.06 < error < 0.13} == {}
+
+
+def test_a_wrong_number_of_references_is_noticed() -> None:
+    case = Case((120, 216), 5, 2)
+    window = next(row for row in measure(request_for(case, torch.float32)) if row.stage == "attention")
+    other = Planner(local=5, references=5, device="meta")
+    predicted = other.stages(case.size, other.plan(case.size), stored=10, merging=False)["attention"]
+    assert predicted > 1.1 * window.measured
+
+
+def test_the_benchmark_prints_and_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "memory.json"
+    order = [
+        "memory",
+        "--device",
+        "meta",
+        "--precision",
+        "fp16",
+        "--sizes",
+        "50x100",
+        "--windows",
+        "3+1",
+        "-o",
+        str(output),
+    ]
+    monkeypatch.setattr("sys.argv", order)
+    memory.main()
+    printed = capsys.readouterr().out.splitlines()
+    record: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
+    assert len(printed) == 2 + len(record["rows"])
+    assert printed[2].startswith("60x108 3+1")
+    assert record["rows"][0]["case"] == {"size": [60, 108], "local": 3, "references": 1}
+    assert record["precision"] == "fp16"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--sizes", "240", "'240' is not understood: give pairs such as 240x432"),
+        ("--sizes", "0x108", "'0x108' is not understood"),
+        ("--windows", "11x6", "'11x6' is not understood: give pairs such as 240+432"),
+        ("--windows", "4+1", "4 local frames are no window: give an odd number, 3 or more"),
+        ("--max-memory", "8", "memory size '8' is not understood"),
+    ],
+)
+def test_the_benchmark_refuses_what_it_cannot_measure(
+    option: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["memory", "--device", "meta", option, value])
+    with pytest.raises(SystemExit) as ended:
+        memory.main()
+    assert ended.value.code == UsageError.exit_code
+    assert told in capsys.readouterr().err
