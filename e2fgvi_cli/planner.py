@@ -170,7 +170,7 @@ class Planner:
         before = None if size is None else self.plan(size).predicted
         used = [b for b in (self.budget, before) if b is not None]
         following = replace(self, budget=int(min(used) * CUT) if used else None, lean=True)
-        if following == self or following._shortage(_MULTIPLE) is not None:
+        if following == self or following._shortage(NETWORK_MULTIPLE) is not None:
             return None
         if size is not None and before is not None and following.plan(size).predicted >= before:
             return None
@@ -311,6 +311,13 @@ class Planner:
         )
 
 
+def gpu_needs() -> tuple[int, int]:
+    """Bytes that a GPU needs in half precision: for whole windows of 720p, and for the smallest tile of anything."""
+    planner = Planner(bytes_per_value=2, device="cuda", kernels=True, graphs=True)
+    tile = (2 * NETWORK_MULTIPLE[0], NETWORK_MULTIPLE[1])
+    return planner.plan((720, 1296)).predicted, planner._needed(tile, planner._fewest)
+
+
 def parse_memory(text: str) -> int | None:
     """Bytes of a size such as 8GiB, 8 GB, 6000MiB or 1.5GiB; None for "auto". Raises `UsageError` for anything else."""
     if text.strip().lower() == "auto":
@@ -334,7 +341,7 @@ def _plan(planner: Planner, size: tuple[int, int], others: int) -> Plan:
     fitting = (n for n in candidates if planner._needed(size, n, others) <= planner._limit)
     references = next(fitting, None)
     if references is None:
-        shortage = planner._shortage(_MULTIPLE)
+        shortage = planner._shortage(NETWORK_MULTIPLE)
         if shortage is not None:
             raise UsageError(shortage)
         plan = planner._least(size, planner._fewest)
@@ -421,7 +428,7 @@ def _largest_tile(frame: tuple[int, int], multiple: tuple[int, int], pixels: int
 
 # -- geometry --------------------------------------------------------------------------------------------------------------
 
-_MULTIPLE = (WINDOW[0] * TOKEN_STRIDE, WINDOW[1] * TOKEN_STRIDE)
+NETWORK_MULTIPLE = (WINDOW[0] * TOKEN_STRIDE, WINDOW[1] * TOKEN_STRIDE)
 
 
 @lru_cache(maxsize=4096)
@@ -441,7 +448,7 @@ def _groups(rows: int, columns: int) -> tuple[tuple[int, int], ...]:
 
 def _largest_call(size: tuple[int, int], count: int, max_keys: int) -> tuple[int, int]:
     """(queries, keys) of the largest attention call, over all frames."""
-    rows, columns = (max(1, side // m) for side, m in zip(size, _MULTIPLE, strict=True))
+    rows, columns = (max(1, side // m) for side, m in zip(size, NETWORK_MULTIPLE, strict=True))
     calls = []
     for windows, keys in _groups(rows, columns):
         together = min(windows, max(1, max_keys // (count * keys))) * count

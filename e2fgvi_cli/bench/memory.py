@@ -138,7 +138,7 @@ class CudaGauge:
         torch.cuda.reset_peak_memory_stats(self._device)
 
 
-class TensorCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class TensorCount(TorchDispatchMode):
     """The storages of all tensors that operators return while it is active.
 
     Composite operators are taken apart, so that what they make in between counts, but for those whose parts depend on the device.
@@ -147,7 +147,7 @@ class TensorCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
     WHOLE = ("upsample", "scaled_dot_product_attention")
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._alive: dict[int, weakref.ref[Any]] = {}
         self._used = self._peak = 0
 

@@ -159,6 +159,8 @@ def _make_jobs(entries: list[Entry], output_dir: Path) -> list[Job]:
             if not hasattr(error, "format_message"):
                 raise
             raise UsageError(f"{entry.where} ({entry.name}): {error.format_message()}") from error
+        if options.devices:
+            raise UsageError(f"{entry.where} ({entry.name}): devices are the batch's: give `e2fgvi batch --devices`")
         made.append(Job(entry.name, options, _environment(options)))
     return made
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 from collections.abc import Sequence
@@ -13,15 +12,13 @@ from .. import video
 from ..errors import UserError
 from ..options import InpaintOptions
 from ..outputs import ClipOutput
+from ..planner import NETWORK_MULTIPLE, Planner, parse_memory
 from ..types import VideoInfo
 from ..weights import resolve
 from .model import Job, padded_megapixels
 
 # Measured with the default weights (docs/scaling.md): seconds a megapixel filled. Only until the journal knows better.
 _ROUGH_RATE = {"cpu": 38.0, "cuda": 0.3}
-# Resident memory of a CPU worker: of the process with the network, and for each megapixel of each frame of a window.
-_BASE_BYTES = 1.0 * 2**30
-_BYTES_A_MEGAPIXEL = 0.4 * 2**30
 
 
 @dataclass(frozen=True)
@@ -112,14 +109,24 @@ def video_encoding(options: InpaintOptions, info: VideoInfo) -> int | None:
 
 
 def estimate_memory(options: InpaintOptions, size: tuple[int, int], frames: int | None) -> int:
-    """Bytes a CPU worker will need at most, by the measured line over the pixels of one window."""
+    """Bytes that a CPU worker will have resident at most, as the planner predicts: whole frames, the steps of no limit.
+
+    With `max_memory` a worker plans smaller; what it cannot do with is said when it starts.
+    """
     windows = options.windows
-    count = frames or 10**9
-    references = windows.max_references
-    if references is None:
-        references = math.ceil(count / windows.reference_stride)
-    window = min(2 * windows.neighbor_stride + 1 + references, count)
-    return int(_BASE_BYTES + _BYTES_A_MEGAPIXEL * padded_megapixels(size) * window)
+    planner = Planner(
+        budget=parse_memory(options.max_memory),
+        local=2 * windows.neighbor_stride + 1,
+        references=windows.max_references,
+        reference_stride=windows.reference_stride,
+        frames=frames,
+    )
+    height, width = (-(-side // multiple) * multiple for side, multiple in zip(size, NETWORK_MULTIPLE, strict=True))
+    most = planner.max_pixels(NETWORK_MULTIPLE, (height, width))
+    if most is not None and height * width > most:
+        assert planner.budget is not None, "only a limit makes tiles"
+        return planner.budget
+    return planner.plan((height, width)).predicted
 
 
 def _disk_problems(jobs: Sequence[Job], checks: Sequence[JobCheck], state: Path, workers: int) -> list[str]:

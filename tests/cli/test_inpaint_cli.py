@@ -49,7 +49,7 @@ def test_fills_the_hole_and_nothing_else(e2fgvi: Any, scene: Path) -> None:
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert (summary["frames"], summary["filled"], summary["size"]) == (6, 6, [24, 32])
-    assert summary["deform_backend"] == "torchvision"
+    assert summary["deform_backend"] == "torch"
     assert summary["weights"].endswith("e2fgvi-hq-open.safetensors")
     assert summary["seconds_per_frame"] > 0
     assert "weights: e2fgvi-hq-open.safetensors (SPyNet inside); device: cpu" in done.stderr
@@ -57,6 +57,46 @@ def test_fills_the_hole_and_nothing_else(e2fgvi: Any, scene: Path) -> None:
     source, result, hole = read_folder(scene / "frames"), read_folder(scene / "out"), holes(6, *SIZE) > 0
     assert np.array_equal(result[~hole], source[~hole])
     assert (result[hole] != source[hole]).mean() > 0.5
+
+
+def test_two_devices_give_the_frames_of_one(e2fgvi: Any, scene: Path) -> None:
+    one = e2fgvi("inpaint", "-v", "frames", "-m", "masks", "-o", "one", "--threads", 1, *FAST)
+    fast = [str(x) for x in FAST if x not in ("--device", "cpu")]
+    two = e2fgvi("inpaint", "-v", "frames", "-m", "masks", "-o", "two", "--threads", 1, "--devices", "cpu,cpu", *fast)
+    assert (one.returncode, two.returncode) == (0, 0), two.stderr
+    assert np.array_equal(read_folder(scene / "one"), read_folder(scene / "two"))
+
+
+def test_plan_is_printed_and_nothing_is_written(e2fgvi: Any, scene: Path) -> None:
+    done = e2fgvi("inpaint", "-v", "frames", "-m", "masks", "-o", "out", "--plan", "--max-memory", "4GiB", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("device: cpu")
+    assert "frame: 60x108 pixels, padded" in done.stdout
+    assert "limit 4.00 GiB" in done.stdout
+    assert not (scene / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (("--max-memory", "lots"), 2, "lots"),
+        (("--max-memory", "100MiB"), 2, "raise --max-memory"),
+        (("--precision", "fp8"), 2, "--precision fp8 is unknown: use auto, fp32, tf32, fp16, bf16"),
+        (("--precision", "fp16"), 5, "precision fp16 is for GPUs: on a CPU use fp32 or bf16"),
+        (("--full-frame", "--crop-margin", 8), 2, "drop --crop-margin"),
+        (("--crop-margin", -1), 2, "give 0 or more"),
+        (("--threads", 0), 2, "--threads 0 is too small: use 1 or more"),
+        (("--devices", "cpu,,cpu"), 2, "--devices 'cpu,,cpu' has an empty name"),
+    ],
+)
+def test_engine_options_are_checked(
+    arguments: tuple[Any, ...], code: int, sentence: str, e2fgvi: Any, scene: Path
+) -> None:
+    device = () if "--devices" in arguments else ("--device", "cpu")
+    done = e2fgvi("inpaint", "-v", "frames", "-m", "masks", "-o", "out", *device, *arguments)
+    assert done.returncode == code, done.stderr
+    assert sentence in done.stderr
+    assert not (scene / "out").exists()
 
 
 def test_the_default_output_is_named_after_the_clip(e2fgvi: Any, scene: Path) -> None:
@@ -135,7 +175,7 @@ def test_size_resizes_only_when_asked(e2fgvi: Any, scene: Path) -> None:
 
 def test_deform_backends_by_name(e2fgvi: Any, scene: Path) -> None:
     exact = e2fgvi("inpaint", "-v", "frames", "-m", "masks", "-o", "exact", "--deform", "torch", *FAST)
-    assert "deformable convolution: torch backend (asked for)" in exact.stderr
+    assert "precision: fp32; deformable convolution: torch\n" in exact.stderr
     rough = e2fgvi("inpaint", "-v", "frames", "-m", "masks", "-o", "rough", "--deform", "approximate", *FAST)
     assert rough.returncode == 0
     assert "not that of the network" in rough.stderr

@@ -82,7 +82,7 @@ def test_architecture_of_extensions(
     expect(gpu_checks.check_extension_arch(host), status, "" if status is Status.PASS else "gpu.arch")
 
 
-@pytest.mark.parametrize(("free", "status"), [(8, Status.PASS), (3, Status.WARN), (1, Status.FAIL)])
+@pytest.mark.parametrize(("free", "status"), [(8, Status.PASS), (2, Status.WARN), (0, Status.FAIL)])
 def test_gpu_memory(free: int, status: Status, tmp_path: Path) -> None:
     card = Gpu("RTX", (8, 6), 12 * GIB, free * GIB)
     host = machine(tmp_path, gpu_report=gpu("560.94", (12, 6), card))

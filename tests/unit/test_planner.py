@@ -95,7 +95,7 @@ def test_more_pixels_or_references_never_predict_less(
 
 def test_dials_are_given_up_in_order() -> None:
     size = (480, 864)
-    plans = [replace(FUSED, budget=b * MIB).plan(size) for b in range(6000, 500, -20)]
+    plans = [replace(FUSED, budget=b * MIB).plan(size) for b in range(6000, 500, -3)]
     graphs, references = [p.graph for p in plans], [p.references for p in plans]
     assert graphs == sorted(graphs, reverse=True)
     assert references == sorted(references, reverse=True)  # type: ignore[type-var]
@@ -104,8 +104,8 @@ def test_dials_are_given_up_in_order() -> None:
     assert references[first_without_graph] == 6
     assert plans[first_without_graph].max_keys == planner.MOST_KEYS
     last_with_all = plans[references.count(6) - 1]
-    assert last_with_all.max_keys == planner.LEAST_KEYS
-    assert (last_with_all.encode_batch, last_with_all.decode_batch) < (6, 11)
+    assert last_with_all.encode_batch is not None
+    assert last_with_all.encode_batch < 6
 
 
 @pytest.mark.parametrize("budget", BUDGETS)
@@ -283,7 +283,7 @@ def test_constants_are_the_networks() -> None:
     config = network.config
     assert (config.channels, config.embed_dim, config.window) == (planner.CHANNELS, planner.EMBED, planner.WINDOW)
     assert planner.FEATURE_STRIDE * config.split_stride == planner.TOKEN_STRIDE
-    assert config.size_multiple == planner._MULTIPLE
+    assert config.size_multiple == planner.NETWORK_MULTIPLE
     assert planner.LONGEST_OVERLAP == crops.TILE_OVERLAP
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ...planner import gpu_needs
 from .. import remedies
 from ..binary import Malformed
 from ..binary.fatbin import read_gpu_code
@@ -13,8 +14,7 @@ from ..model import Check, Outcome, Remedy, Severity, Status, passed, say, skipp
 from .extensions import extension_files
 
 NVML_MISMATCH = 18  # NVML_ERROR_LIB_RM_VERSION_MISMATCH
-NEED_720P = 6.0  # GiB; a working figure: the engine's peak for a 720p window has not been measured on a GPU yet
-VERY_LITTLE = 1.5
+CUDA_CONTEXT = 600 << 20  # bytes; what the driver and CUDA's libraries take beside torch's tensors, about
 TOLERANCE = 1e-3
 SLOW_SECONDS = 10
 
@@ -117,16 +117,17 @@ def _verdict(sass: tuple[int, ...], ptx: tuple[int, ...], gpu: Gpu) -> str:
 
 
 def check_memory(host: Host) -> Outcome:
-    """Free memory of the largest GPU against one 720p window."""
+    """Free memory of the largest GPU against what the planner says a 720p window needs, and the smallest tile."""
     if not host.gpu.devices:
         return skipped("skip.no_gpu")
     gpu = max(host.gpu.devices, key=lambda device: device.free)
     free, total = round(gpu.free / GIB, 1), round(gpu.total / GIB, 1)
-    evidence = {"free": gpu.free, "total": gpu.total}
-    if free >= NEED_720P:
+    enough, least = (needed + CUDA_CONTEXT for needed in gpu_needs())
+    evidence = {"free": gpu.free, "total": gpu.total, "needed_720p": enough, "needed_least": least}
+    if gpu.free >= enough:
         return Outcome(Status.PASS, say("gpu.vram.ok", gpu=gpu.name, free=free, total=total), evidence)
-    status = Status.FAIL if free < VERY_LITTLE else Status.WARN
-    summary = say("gpu.vram.low", gpu=gpu.name, free=free, total=total, need=NEED_720P)
+    status = Status.FAIL if gpu.free < least else Status.WARN
+    summary = say("gpu.vram.low", gpu=gpu.name, free=free, total=total, need=round(enough / GIB, 1))
     return Outcome(status, summary, evidence, "gpu.vram", [], [Remedy(say("remedy.vram"))])
 
 
