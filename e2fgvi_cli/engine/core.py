@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model.attention import attention_plan
 from model.checkpoint import Checkpoint, CheckpointError, load_network, read_checkpoint, read_spynet
 from model.deform import DeformBackend
 from model.network import E2FGVIHQ
@@ -77,7 +78,9 @@ class Engine:
         self.notices: list[str] = []
         self._stores: dict[Box, _Store] = {}
         if self.settings.graphs and device.type == "cuda":
-            self._graphs: GraphCache | None = GraphCache(self._forward, device)
+            self._graphs: GraphCache | None = GraphCache(
+                self._forward, device, constants=self._tables, on_refusal=self._without_graph
+            )
         else:
             self._graphs = None
         if device.type == "cuda":
@@ -176,6 +179,15 @@ class Engine:
     def _forward(self, features: Tensor, flow_fwd: Tensor, flow_bwd: Tensor) -> Tensor:
         """(1, T, c, h, w) and the flows (1, l-1, 2, h, w) -> RGB (1, l, 3, H, W)."""
         return self.network.decode(self._mix([features], flow_fwd, flow_bwd))
+
+    def _tables(self, features: Tensor, *_: Tensor) -> object:
+        config = self.network.config
+        return attention_plan(config.token_grid((features.shape[-2], features.shape[-1])), config, self.device)
+
+    def _without_graph(self, reason: str) -> None:
+        sentence = f"windows of one size run without a CUDA graph, which is slower: {reason}"
+        if sentence not in self.notices:
+            self.notices.append(sentence)
 
     def _mix(self, inputs: list[Tensor], flow_fwd: Tensor, flow_bwd: Tensor) -> Tensor:
         """The local features of a window after propagation and transformer: (1, l, c, h, w).

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,31 +20,49 @@ MOST_DIFFERENCE = 0.02
 """Between a captured and a plain call, relative. Rounding differs by 1e-3 at most; an operator that is missing, by far more."""
 
 
+@dataclass(frozen=True)
+class _Graph:
+    """constants: cached tables that the captured kernels read; they must not be freed while the graph lives."""
+
+    graph: torch.cuda.CUDAGraph
+    inputs: tuple[Tensor, ...]
+    output: Tensor
+    constants: object
+
+
 class GraphCache:
     """Calls `function(*tensors)`, from the second call with the same shapes on as a captured graph.
 
     Results lie in memory that the next call of the same shape overwrites. At most `capacity` graphs are kept, the least recently
-    used is dropped; they share one memory pool, so calls must not overlap.
+    used is dropped; they share one memory pool, so calls must not overlap. A shape whose capture fails or computes something else
+    runs without a graph, and `on_refusal` is told why. constants: what to keep alive with a graph of these tensors.
     """
 
-    def __init__(self, function: Callable[..., Tensor], device: torch.device, capacity: int = 4) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Tensor],
+        device: torch.device,
+        capacity: int = 4,
+        *,
+        constants: Callable[..., object] = lambda *_: None,
+        on_refusal: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._function, self._device, self._capacity = function, device, capacity
-        self._graphs: OrderedDict[tuple[object, ...], tuple[torch.cuda.CUDAGraph, tuple[Tensor, ...], Tensor]] = (
-            OrderedDict()
-        )
+        self._constants, self._on_refusal = constants, on_refusal
+        self._graphs: OrderedDict[tuple[object, ...], _Graph] = OrderedDict()
         self._seen: set[tuple[object, ...]] = set()
-        self._refused: dict[tuple[object, ...], str] = {}
+        self._refused: set[tuple[object, ...]] = set()
         self._pool: Any = None
 
     def __call__(self, *tensors: Tensor) -> Tensor:
         key = tuple((tuple(t.shape), t.stride(), t.dtype) for t in tensors)
         if key in self._graphs:
             self._graphs.move_to_end(key)
-            graph, inputs, output = self._graphs[key]
-            for mine, given in zip(inputs, tensors, strict=True):
+            known = self._graphs[key]
+            for mine, given in zip(known.inputs, tensors, strict=True):
                 mine.copy_(given, non_blocking=True)
-            graph.replay()
-            return output
+            known.graph.replay()
+            return known.output
         if key not in self._seen or key in self._refused:
             # Shapes that come once (the ends of a shot) are not worth a capture.
             self._seen.add(key)
@@ -51,13 +70,9 @@ class GraphCache:
         try:
             self._capture(key, tensors)
         except RuntimeError as error:  # out of memory during a capture is no OutOfMemoryError but an invalid capture
-            self._refused[key] = (str(error).strip() or type(error).__name__).splitlines()[0]
+            self._refused.add(key)
+            self._on_refusal((str(error).strip() or type(error).__name__).splitlines()[0])
         return self(*tensors)
-
-    @property
-    def refusals(self) -> tuple[str, ...]:
-        """Why shapes run without a graph; empty as a rule."""
-        return tuple(dict.fromkeys(self._refused.values()))
 
     def clear(self) -> None:
         """Drop every graph and the memory it holds."""
@@ -87,4 +102,4 @@ class GraphCache:
         error = float((output.float() - expected.float()).norm() / expected.float().norm().clamp_min(1e-12))
         if not error < MOST_DIFFERENCE:
             raise RuntimeError(f"the captured graph computes something else (relative difference {error:.2g})")
-        self._graphs[key] = (graph, inputs, output)
+        self._graphs[key] = _Graph(graph, inputs, output, self._constants(*tensors))

@@ -68,7 +68,9 @@ def test_two_devices_give_the_frames_of_one(e2fgvi: Any, scene: Path) -> None:
 
 
 def test_plan_is_printed_and_nothing_is_written(e2fgvi: Any, scene: Path) -> None:
-    done = e2fgvi("inpaint", "-v", "frames", "-m", "masks", "-o", "out", "--plan", "--max-memory", "4GiB", "--device", "cpu")
+    done = e2fgvi(
+        "inpaint", "-v", "frames", "-m", "masks", "-o", "out", "--plan", "--max-memory", "4GiB", "--device", "cpu"
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("device: cpu")
     assert "frame: 60x108 pixels, padded" in done.stdout

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -24,6 +26,8 @@ from e2fgvi_cli.windows import plan_window
 from model.config import E2FGVIConfig
 from model.deform import select_backend
 from model.network import E2FGVIHQ
+
+from ..conftest import ROOT
 
 CPU = torch.device("cpu")
 WHOLE = WindowOptions(2, 3, 2, crops=CropOptions(enabled=False))
@@ -239,6 +243,33 @@ def test_half_precision_is_near(tmp_path: Any) -> None:
     inside = np.stack([item.hole for item in items]) == 1
     error = (np.stack(exact).astype(float) - np.stack(rough))[inside]
     assert 0 < np.sqrt((error**2).mean()) < 3
+
+
+FLAT = """
+import resource, sys
+import torch
+from tests.engine.test_engine import CPU, WHOLE, clip, endless, network
+from e2fgvi_cli.engine import Engine
+from e2fgvi_cli.streaming import fill_shot
+torch.set_num_threads(1)
+done = sum(1 for _ in fill_shot(endless(clip(1)[0], int(sys.argv[1])), Engine(network(), CPU), WHOLE))
+print(done, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="resource is for Unix")
+def test_resident_memory_is_flat_on_a_clip_ten_times_as_long() -> None:
+    peaks = []
+    for count in (12, 120):
+        done = subprocess.run(
+            [sys.executable, "-c", FLAT, str(count)], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        frames, peak = map(int, done.stdout.split())
+        assert frames == count
+        peaks.append(peak)
+    assert peaks[1] <= 1.05 * peaks[0]
 
 
 def endless(item: HoledFrame, count: int) -> Iterator[HoledFrame]:
