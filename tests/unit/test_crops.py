@@ -231,8 +231,8 @@ def test_far_objects_have_a_crop_each_and_near_ones_share_one() -> None:
 
 def test_what_a_crop_costs_anyhow_decides_about_merging() -> None:
     apart = [(300, 300, 400, 400), (300, 700, 400, 800)]
-    assert len(plan_crops(apart, FULL_HD, NETWORK, CropOptions(overhead=0))) == 2
-    assert len(plan_crops(apart, FULL_HD, NETWORK, CropOptions(overhead=100_000))) == 1
+    assert len(plan_crops(apart, FULL_HD, NETWORK, CropOptions(margin=48, overhead=0))) == 2
+    assert len(plan_crops(apart, FULL_HD, NETWORK, CropOptions(margin=48, overhead=100_000))) == 1
 
 
 def test_many_far_objects_have_few_crops() -> None:
@@ -288,7 +288,7 @@ def test_a_crop_stands_still_while_the_holes_middle_moves_by_a_pixel() -> None:
 
 def test_overlapping_crops_fade_in_before_their_own_holes() -> None:
     boxes = [(200, 200, 400, 1000), (440, 1040, 1000, 1200)]
-    crops = plan_crops(boxes, FULL_HD, NETWORK, CropOptions(overhead=0))
+    crops = plan_crops(boxes, FULL_HD, NETWORK, CropOptions(margin=48, overhead=0))
     assert len(crops) == 2
     assert wanted_boxes(crops[0].box, crops)[1] is not None
     for crop, hole in zip(crops, boxes, strict=True):
