@@ -1,7 +1,7 @@
 """Which stage computes in which dtype, and whether TF32 may round the products of float32.
 
 Flow stays float32 everywhere (its result is a position), and so do the positions of every sampling; what half precision costs the
-others is measured in docs/performance/precision.md.
+others is measured in docs/performance/README.md.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def choose_precision(name: str, device: torch.device) -> Precision:
 
 
 def convert(network: E2FGVIHQ, precision: Precision) -> E2FGVIHQ:
-    """Give every stage but flow the precision's dtype, in place. Rounding the weights costs less than rounding what they multiply."""
+    """Give every stage but flow the precision's dtype, in place."""
     for stage in (
         network.encoder,
         network.feat_prop_module,
