@@ -1,4 +1,5 @@
-"""The proof on real clips, as a program: `eval_batch.py CLIPS WORK [--size WxH] [--kills N] [--number N] [--no-ray | --only-ray]`.
+"""The proof on real clips, as a program: `eval_batch.py CLIPS WORK [--size WxH] [--kills N] [--number N] [--workers N]
+[--no-ray | --only-ray]`.
 
 CLIPS is a folder of NAME/frames and NAME/object (such as ../shared/eval). Writes a manifest of all of them, runs `e2fgvi batch`
 undisturbed, again with SIGKILL at random moments, again on a local Ray cluster one of whose nodes is killed, and compares every
@@ -36,20 +37,21 @@ def write_manifest(clips: list[Path], path: Path, size: str | None) -> Path:
     return path
 
 
-def undisturbed(manifest: Path) -> dict[str, Any]:
+def local(manifest: Path, workers: int, *more: object) -> list[str]:
+    return command(manifest, "--devices", "cpu", "--jobs", workers, "--threads", 1, *more, "--json", "-q")
+
+
+def undisturbed(manifest: Path, workers: int) -> dict[str, Any]:
     started = time.perf_counter()
-    done = subprocess.run(
-        command(manifest, "--devices", "cpu", "--threads", 1, "--json", "-q"), stdout=subprocess.PIPE, check=False
-    )
+    done = subprocess.run(local(manifest, workers), stdout=subprocess.PIPE, check=False)
     return {"exit": done.returncode, "seconds": round(time.perf_counter() - started, 1)}
 
 
-def killed(manifest: Path, kills: int, rng: random.Random, seconds: float) -> dict[str, Any]:
+def killed(manifest: Path, workers: int, kills: int, rng: random.Random, seconds: float) -> dict[str, Any]:
     """Runs until it ends by itself; the first `kills` runs are killed, driver and worker, at a random moment."""
     resumed = done = 0
     for n in range(1000):
-        arguments = command(manifest, "--devices", "cpu", "--threads", 1, "--segment-frames", 10, "--json", "-q")
-        run = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+        run = subprocess.Popen(local(manifest, workers, "--segment-frames", 10), stdout=subprocess.PIPE, text=True)
         try:
             out, _ = run.communicate(timeout=rng.uniform(6, seconds / max(kills, 1) * 2) if n < kills else None)
         except subprocess.TimeoutExpired:
@@ -118,6 +120,7 @@ def main() -> None:
     parser.add_argument("--size")
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--number", type=int, default=None, help="only the first N clips")
+    parser.add_argument("--workers", type=int, default=1, help="of the two local runs; the Ray cluster has two nodes")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-ray", action="store_true")
     parser.add_argument("--only-ray", action="store_true", help="the other two results are there from an earlier run")
@@ -127,9 +130,9 @@ def main() -> None:
     manifests = {n: write_manifest(clips, given.work / n / "clips.csv", given.size) for n in names}
     report: dict[str, Any] = {"clips": len(clips), "size": given.size}
     if not given.only_ray:
-        report["whole"] = undisturbed(manifests["whole"])
+        report["whole"] = undisturbed(manifests["whole"], given.workers)
         rng = random.Random(given.seed)
-        report["killed"] = killed(manifests["killed"], given.kills, rng, report["whole"]["seconds"])
+        report["killed"] = killed(manifests["killed"], given.workers, given.kills, rng, report["whole"]["seconds"])
         report["killed"].update(differences(given.work / "whole" / "out", given.work / "killed" / "out"))
     if "ray" in names:
         report["ray"] = on_ray(manifests["ray"])

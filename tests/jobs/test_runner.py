@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 import time
 from dataclasses import replace
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from e2fgvi_cli.errors import InputError, UsageError
-from e2fgvi_cli.jobs import Event, Job, run_batch
+from e2fgvi_cli.jobs import Event, Job, journal, run_batch
 from e2fgvi_cli.jobs.journal import Journal, is_dead, journal_path, parse_shard
 from tests.factories import clip, read_folder
 
@@ -246,6 +247,23 @@ def test_two_drivers_share_the_jobs_and_do_none_twice(tmp_path: Path, monkeypatc
     assert all(set(o) <= {"done", "skipped"} and len(o) == 6 for o in outcomes)
     assert all(events[n].of("job_done") for n in (0, 1)), "both did something"
     assert outputs_are_right(*jobs)
+
+
+def test_two_drivers_may_create_the_journal_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite refuses the change to a write-ahead log at once while another writes, whatever the connection's timeout."""
+    path = tmp_path / "journal.sqlite"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr(journal, "_BUSY_SECONDS", 0.0)
+    with pytest.raises(InputError, match="database is locked"):
+        Journal(path)
+    monkeypatch.setattr(journal, "_BUSY_SECONDS", 30.0)
+    later = threading.Timer(0.3, lambda: other.execute("COMMIT"))
+    later.start()
+    with Journal(path) as opened:
+        opened.add("/out", "job")
+    later.join()
+    other.close()
 
 
 def test_leases(tmp_path: Path) -> None:
