@@ -13,14 +13,18 @@ from .errors import InputError
 from .options import InpaintOptions
 from .streaming import FinishedFrame
 from .types import Frame, Summary, VideoInfo
+from .video.behind import WriteBehind
 from .video.codecs import choose
+
+FRAMES_BEHIND = 4
+"""Frames that may wait for being blended and encoded: most of a window's, so that starting the next one does not wait for them."""
 
 
 class ClipOutput:
     """Everything one run writes. Context manager.
 
     Making one checks the targets (see `video.check_output`), entering it opens them, leaving it cleanly publishes them;
-    leaving it with an exception leaves nothing behind. `write=False` only scores.
+    leaving it with an exception leaves nothing behind. `write=False` only scores. Frames are written by a thread.
     """
 
     def __init__(self, options: InpaintOptions, info: VideoInfo, *, write: bool = True) -> None:
@@ -56,16 +60,29 @@ class ClipOutput:
                 opening.enter_context(video.open_writer(target, self._info, encoding))
                 for target, encoding in self._targets
             ]
+            self._behind = WriteBehind(self._write_now, FRAMES_BEHIND)
             self._stack = opening.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.__exit__(kind, error, trace)
+        if kind is None:
+            with self._stack:
+                self._behind.finish()
+            return
+        try:
+            self._behind.abandon()
+        finally:
+            self._stack.__exit__(kind, error, trace)
 
     def write(self, finished: FinishedFrame) -> None:
-        """Append one frame; they come in order."""
+        """Append one frame; they come in order. What is wrong with writing one may be raised by a later call, or on leaving."""
+        self._behind.put(finished)
+        self.frames += 1
+        self.filled += finished.filled is not None
+
+    def _write_now(self, finished: FinishedFrame) -> None:
         source = finished.source
         for writer in self._writers:
             writer.write(source.frame, finished.filled, source.alpha if finished.filled is not None else None)
@@ -73,8 +90,6 @@ class ClipOutput:
             self._comparison.write(source.frame, source.hole, finished.rgb)
         if self._reference is not None:
             self._reference.add(finished)
-        self.frames += 1
-        self.filled += finished.filled is not None
 
     def require_frames(self) -> None:
         """Raise `InputError` if nothing was written; to be called inside the context, so that nothing is published."""

@@ -51,6 +51,7 @@ class Inpainting:
     """One run. Iterating yields each `FinishedFrame` once; the output is published when the last one has been taken.
 
     Stopping earlier (break, an exception, `close`) leaves nothing behind. Raises the errors of `e2fgvi_cli.errors`.
+    A yielded frame may not be written yet: copy its arrays before changing them.
     write: False only yields the frames. on_progress is called after every frame, on_notice with sentences, both in the
     thread that iterates. cancel: once set (from any thread), the next frame raises `CancelledError`.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 import numpy as np
@@ -22,11 +23,14 @@ def as_levels(picture: NDArray[Any], *, luma: bool = False) -> NDArray[np.uint8]
         return picture
     if has_mask_alpha(picture):
         return np.ascontiguousarray(picture[:, :, 3])
-    rgb = picture[:, :, :3]
     if luma:
-        weighted = rgb.astype(np.uint32) @ np.array([19595, 38470, 7471], np.uint32)
+        weighted = picture[:, :, :3].astype(np.uint32) @ np.array([19595, 38470, 7471], np.uint32)
         return ((weighted + 0x8000) >> 16).astype(np.uint8)
-    return cast(NDArray[np.uint8], rgb.max(axis=2))
+    import cv2
+
+    # Not rgb.max(axis=2): numpy reduces three neighbours at a time, 20 times slower.
+    red, green, blue = cv2.split(picture)[:3]
+    return cast(NDArray[np.uint8], cv2.max(cv2.max(red, green, dst=red), blue, dst=red))
 
 
 def has_mask_alpha(picture: NDArray[Any]) -> bool:
@@ -85,18 +89,27 @@ def dilate(hole: HoleArray, dilation: Dilation) -> HoleArray:
     if dilation.shape == "cross":
         cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
         return cast(HoleArray, cv2.dilate(hole, cross, iterations=radius))
-    return (_distance_to(hole) <= radius + 1e-3).astype(np.uint8)
+    near, distance = _distance_to(hole, radius)
+    grown = np.zeros_like(hole)
+    grown[near] = distance <= radius + 1e-3
+    return grown
 
 
-def _distance_to(hole: HoleArray) -> NDArray[np.float32]:
-    """Euclidean distance in pixels of every pixel to the hole; the hole must not be empty."""
+def _distance_to(hole: HoleArray, reach: float) -> tuple[tuple[slice, slice], NDArray[np.float32]]:
+    """Where pixels within `reach` of the hole lie, and the Euclidean distance in pixels of each there to the hole, which must not be empty."""
     import cv2
 
-    return cast(NDArray[np.float32], cv2.distanceTransform(1 - hole, cv2.DIST_L2, cv2.DIST_MASK_PRECISE))
+    left, top, width, height = cv2.boundingRect(hole)
+    more = math.ceil(reach) + 1
+    near = (slice(max(top - more, 0), top + height + more), slice(max(left - more, 0), left + width + more))
+    return near, cast(NDArray[np.float32], cv2.distanceTransform(1 - hole[near], cv2.DIST_L2, cv2.DIST_MASK_PRECISE))
 
 
 def feather_alpha(hole: HoleArray, feather: float) -> NDArray[np.float32]:
     """(H, W) float32 0..1 for pasting: 1 in the hole, falling linearly to 0 at `feather` + 1 pixels outside of it."""
     if feather <= 0 or not hole.any():
         return hole.astype(np.float32)
-    return np.clip(1.0 - _distance_to(hole) / (feather + 1.0), 0.0, 1.0).astype(np.float32)
+    near, distance = _distance_to(hole, feather + 1.0)
+    alpha = np.zeros(hole.shape, np.float32)
+    alpha[near] = np.clip(1.0 - distance / (feather + 1.0), 0.0, 1.0)
+    return alpha

@@ -6,6 +6,7 @@ the samples that the hole covers were computed anew, so that everything else sta
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from typing import Any, cast
@@ -293,12 +294,14 @@ def _box_mean(values: NDArray[np.float32], block: tuple[int, int]) -> NDArray[np
     vertical, horizontal = block
     if block == (1, 1):
         return values
-    rows = np.arange(0, values.shape[0], vertical)
-    columns = np.arange(0, values.shape[1], horizontal)
-    total = np.add.reduceat(np.add.reduceat(values, rows, axis=0), columns, axis=1)
-    tall = np.minimum(vertical, values.shape[0] - rows)
-    wide = np.minimum(horizontal, values.shape[1] - columns)
-    return cast(NDArray[np.float32], total / (tall[:, None] * wide[None, :]).astype(np.float32))
+    # Sums of strided views: several times as fast as add.reduceat.
+    total = np.zeros((-(-values.shape[0] // vertical), -(-values.shape[1] // horizontal)), np.float32)
+    counts = np.zeros_like(total)
+    for row, column in itertools.product(range(vertical), range(horizontal)):
+        part = values[row::vertical, column::horizontal]
+        total[: part.shape[0], : part.shape[1]] += part
+        counts[: part.shape[0], : part.shape[1]] += 1
+    return total / counts
 
 
 def any_in_block(covered: NDArray[np.bool_], block: tuple[int, int]) -> NDArray[np.bool_]:

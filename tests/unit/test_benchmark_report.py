@@ -381,3 +381,11 @@ def test_seconds_have_three_digits(value: float, shown: str) -> None:
 
 def test_milliseconds() -> None:
     assert (milliseconds(0.0123), milliseconds(0.000452), milliseconds(None)) == ("12.3", "0.452", "-")
+
+
+def test_the_host_is_measured_without_a_network() -> None:
+    from e2fgvi_cli.bench.host import measure_host
+
+    found = measure_host((48, 64), 12)
+    assert 0 < found.driver < found.wall, "the driving thread waits for others at times"
+    assert found.cpu > 0

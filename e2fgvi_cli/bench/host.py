@@ -1,0 +1,125 @@
+"""What a run costs the host when the network costs nothing: `python -m e2fgvi_cli.bench.host --sizes 432x240,1920x1080`.
+
+Decoding, masks, cuts, windows, blending into the source's format and encoding, all as `e2fgvi inpaint` does them, with an engine that
+predicts black at once. A device that is faster than this waits for its host. The driving thread's share matters by itself: it is the one
+that launches the network's kernels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from .. import video
+from ..compose import AlphaArray, Box, Prediction, bounding_box, insert
+from ..options import InpaintOptions
+from ..outputs import ClipOutput
+from ..pipeline import finished_frames
+from ..types import HoleArray, PixelArray, Window
+from .synthetic import SyntheticClip, write_clip
+
+
+@dataclass(frozen=True)
+class HostTime:
+    """Seconds a frame: by the clock, of all cores together, and of the thread that drives the engine (waiting not counted)."""
+
+    wall: float
+    cpu: float
+    driver: float
+
+
+class _NoBlender:
+    """Hands out black."""
+
+    def to_numpy(self, rgb: Any) -> NDArray[np.float32]:
+        raise AssertionError("no prediction is ever looked at")
+
+    def add(
+        self, index: int, box: Box, prediction: Prediction[Any], weight: float, ramp: NDArray[np.float32] | None = None
+    ) -> None: ...
+
+    def finish(self, index: int, rgb: PixelArray, alpha: AlphaArray) -> Callable[[], PixelArray]:
+        box = bounding_box(alpha)
+        assert box is not None, "only frames with holes are finished"
+        black = np.zeros((box[2] - box[0], box[3] - box[1], 3), rgb.dtype)
+        return lambda: insert(rgb, black, box, alpha)
+
+
+class _NoEngine:
+    """A `streaming.WindowEngine` that reads what the real one reads and computes nothing."""
+
+    size_multiple = (60, 108)
+    max_pixels = None
+
+    def blender(self) -> _NoBlender:
+        return _NoBlender()
+
+    def start_shot(self) -> None: ...
+
+    def use_crops(self, crops: Iterable[Box]) -> None: ...
+
+    def forget(self, before: int, keep: Callable[[int], bool]) -> None: ...
+
+    def fill(
+        self,
+        window: Window,
+        frame: Callable[[int], tuple[PixelArray, HoleArray]],
+        crop: Box,
+        wanted: Sequence[tuple[int, Box]],
+    ) -> list[tuple[int, Prediction[Any]]]:
+        return [(i, Prediction(box, None)) for i, box in wanted]
+
+    fill_whole_window = fill
+
+
+def measure_host(size: tuple[int, int], frames: int, *, hole_share: float = 0.1) -> HostTime:
+    """One run over a synthetic clip of `size` (height, width), H.264 in and out, masks as a lossless video."""
+    with tempfile.TemporaryDirectory() as folder:
+        film, mask = write_clip(SyntheticClip(size, frames, hole_share), Path(folder))
+        options = InpaintOptions(film, mask, Path(folder) / "out.mp4")
+        wall, cpu, driver = time.perf_counter(), os.times(), time.thread_time()
+        with (
+            video.open_reader(film) as reader,
+            video.open_holes(mask, reader.info, options.masking) as holes,
+            ClipOutput(options, reader.info) as output,
+        ):
+            for finished in finished_frames(reader, holes.hole_at, _NoEngine(), options):
+                output.write(finished)
+        after = os.times()
+        return HostTime(
+            (time.perf_counter() - wall) / frames,
+            (after.user + after.system - cpu.user - cpu.system) / frames,
+            (time.thread_time() - driver) / frames,
+        )
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", default="432x240,1920x1080", help="WxH, separated by commas")
+    parser.add_argument("--frames", type=int, default=120)
+    parser.add_argument("--hole", type=float, default=0.1, help="share of the frame")
+    parser.add_argument("--repeats", type=int, default=3, help="the fastest by the clock is printed")
+    given = parser.parse_args()
+    say = Console().print
+    say(f"{os.cpu_count()} cores; ms a frame, {given.frames} frames, best of {given.repeats}")
+    for text in given.sizes.split(","):
+        width, height = map(int, text.split("x"))
+        times = [measure_host((height, width), given.frames, hole_share=given.hole) for _ in range(given.repeats)]
+        best = min(times, key=lambda t: t.wall)
+        wall, cpu, driver = (f"{seconds * 1000:.2f}" for seconds in (best.wall, best.cpu, best.driver))
+        say(f"{text}: {wall} by the clock, {cpu} of all cores, {driver} of the driving thread")
+
+
+if __name__ == "__main__":
+    main()
