@@ -301,7 +301,7 @@ def _box_mean(values: NDArray[np.float32], block: tuple[int, int]) -> NDArray[np
         part = values[row::vertical, column::horizontal]
         total[: part.shape[0], : part.shape[1]] += part
         counts[: part.shape[0], : part.shape[1]] += 1
-    return total / counts
+    return cast(NDArray[np.float32], total / counts)
 
 
 def any_in_block(covered: NDArray[np.bool_], block: tuple[int, int]) -> NDArray[np.bool_]:
