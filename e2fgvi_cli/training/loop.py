@@ -108,6 +108,8 @@ class Trainer:
         began = time.perf_counter()
         budget = self.config.minutes * 60
         complete = False
+        if self.world.leads and self.progress.step == 0:
+            self.validate()  # what the run has to beat; `best.safetensors` is never worse than the start
         self._restart_clock()
         try:
             while not complete:

@@ -83,6 +83,7 @@ def test_a_run_logs_validates_plots_and_exports(config: TrainingConfig) -> None:
     assert events[-1].fraction == 1.0
     log = list(read_log(trainer.folder.path))
     figures = next(e for e in log if e["event"] == "validation")
+    assert [e["step"] for e in log if e["event"] == "validation"] == [0, trainer.progress.step], "the start and the end"
     assert figures["still/network/hole_psnr"] > 3
     assert figures["drifting/telea/hole_psnr"] > 3
     losses = [e for e in log if e["event"] == "log"]
