@@ -88,7 +88,7 @@ LOWER_LAYERS = {
     "compose.py": {"types"},
     "weights.py": {"errors"},
     "crops.py": {"compose", "errors"},
-    "planner.py": {"errors"},
+    **{f"planner/{p.name}": {"errors", "planner"} for p in files(CLI / "planner")},
     "streaming.py": {"compose", "crops", "types", "windows"},
     **{
         f"engine/{p.name}": {"compose", "engine", "errors", "options", "planner", "types", "weights"}

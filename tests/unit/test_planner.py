@@ -1,28 +1,17 @@
-"""The memory planner: properties of its plans, its constants against the network's code, its predictions against counted tensors."""
+"""The memory planner: properties of its plans."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2fgvi_cli import crops, planner
-from e2fgvi_cli.bench import memory
-from e2fgvi_cli.bench.memory import Case, Request, TensorCount, measure
-from e2fgvi_cli.engine import Precision
-from e2fgvi_cli.engine.graphs import GraphCache
 from e2fgvi_cli.errors import UsageError
-from e2fgvi_cli.planner import GIB, MIB, Plan, Planner, parse_memory
-from model.attention import attention_plan
+from e2fgvi_cli.planner import GIB, MIB, Plan, Planner, costs, parse_memory, plans
 from model.config import E2FGVIConfig
-from model.network import E2FGVIHQ
 
 MULTIPLE = E2FGVIConfig().size_multiple
 FULL_HD = (1080, 1944)
@@ -38,7 +27,7 @@ def sizes(rows: int = 20, columns: int = 20) -> st.SearchStrategy[tuple[int, int
 
 
 def smallest_steps(size: tuple[int, int], references: int) -> Plan:
-    return Plan(references, 1, 1, 1, planner.LEAST_KEYS, size[0] * size[1] // 144)
+    return Plan(references, 1, 1, 1, plans.LEAST_KEYS, size[0] * size[1] // 144)
 
 
 # -- plans -----------------------------------------------------------------------------------------------------------------
@@ -95,15 +84,15 @@ def test_more_pixels_or_references_never_predict_less(
 
 def test_dials_are_given_up_in_order() -> None:
     size = (480, 864)
-    plans = [replace(FUSED, budget=b * MIB).plan(size) for b in range(6000, 500, -3)]
-    graphs, references = [p.graph for p in plans], [p.references for p in plans]
+    found = [replace(FUSED, budget=b * MIB).plan(size) for b in range(6000, 500, -3)]
+    graphs, references = [p.graph for p in found], [p.references for p in found]
     assert graphs == sorted(graphs, reverse=True)
     assert references == sorted(references, reverse=True)  # type: ignore[type-var]
     assert {2, 6} < set(references) <= {2, 3, 4, 5, 6}
     first_without_graph = graphs.index(False)
     assert references[first_without_graph] == 6
-    assert plans[first_without_graph].max_keys == planner.MOST_KEYS
-    last_with_all = plans[references.count(6) - 1]
+    assert found[first_without_graph].max_keys == plans.MOST_KEYS
+    last_with_all = found[references.count(6) - 1]
     assert last_with_all.encode_batch is not None
     assert last_with_all.encode_batch < 6
 
@@ -115,13 +104,13 @@ def test_a_reference_is_given_up_only_where_nothing_else_helps(budget: int) -> N
     assert references is not None
     if references < 6:
         more = limited.stages(FULL_HD, smallest_steps(FULL_HD, references + 1))
-        assert max(more.values()) > budget * planner.USABLE
+        assert max(more.values()) > budget * costs.USABLE
 
 
 def test_without_a_budget_nothing_is_given_up() -> None:
     assert FUSED.max_pixels(MULTIPLE) is None
     plan = FUSED.plan((2160, 3888))
-    assert (plan.references, plan.max_keys, plan.graph) == (6, planner.MOST_KEYS, False)
+    assert (plan.references, plan.max_keys, plan.graph) == (6, plans.MOST_KEYS, False)
     assert FUSED.plan((240, 432)).graph
     assert not replace(FUSED, graphs=False).plan((240, 432)).graph
 
@@ -162,7 +151,7 @@ def test_max_pixels_is_the_largest_crop_that_fits(unlimited: Planner, budget: in
     above = sorted((s for s in grid if s[0] * s[1] > most), key=lambda s: s[0] * s[1])
     just_above = [s for s in above if s[0] * s[1] == above[0][0] * above[0][1]]
     fewest = min(2, limited.references or 0)
-    limit = budget * planner.USABLE
+    limit = budget * costs.USABLE
     assert any(max(limited.stages(s, smallest_steps(s, fewest)).values()) > limit for s in just_above)
     assert any(s[0] * s[1] == most for s in grid)
 
@@ -181,7 +170,7 @@ def test_stored_features_of_other_tiles_count() -> None:
 
 def test_a_crop_that_should_have_been_tiled_gets_the_smallest_plan() -> None:
     plan = replace(FUSED, budget=2 * GIB).plan((2160, 3888))
-    assert (plan.references, plan.encode_batch, plan.max_keys) == (2, 1, planner.LEAST_KEYS)
+    assert (plan.references, plan.encode_batch, plan.max_keys) == (2, 1, plans.LEAST_KEYS)
     assert plan.predicted > 2 * GIB
 
 
@@ -221,7 +210,7 @@ def test_a_smaller_planner_starts_from_what_was_used() -> None:
     used = rich.plan(size).predicted
     smaller = rich.smaller(size)
     assert smaller is not None
-    assert smaller.budget == int(used * planner.CUT)
+    assert smaller.budget == int(used * plans.CUT)
     assert smaller.plan(size).predicted <= smaller.budget
     assert smaller.summary() == f"at most {smaller.budget / GIB:.2f} GiB, the smallest steps"
 
@@ -269,155 +258,3 @@ def test_the_plan_in_words() -> None:
     assert graph[2] == "references: all of all asked for"
     assert graph[3].endswith("launched as a CUDA graph")
     assert graph[-1].endswith("; no limit")
-
-
-# -- the network's numbers -------------------------------------------------------------------------------------------------
-
-
-def test_constants_are_the_networks() -> None:
-    with torch.device("meta"):
-        network = E2FGVIHQ()
-    flow = sum(p.numel() for p in network.update_spynet.parameters())
-    assert flow == planner.FLOW_WEIGHTS
-    assert sum(p.numel() for p in network.parameters()) - flow == planner.OTHER_WEIGHTS
-    config = network.config
-    assert (config.channels, config.embed_dim, config.window) == (planner.CHANNELS, planner.EMBED, planner.WINDOW)
-    assert planner.FEATURE_STRIDE * config.split_stride == planner.TOKEN_STRIDE
-    assert config.size_multiple == planner.NETWORK_MULTIPLE
-    assert planner.LONGEST_OVERLAP == crops.TILE_OVERLAP
-
-
-def test_constants_are_the_engines() -> None:
-    cache = GraphCache(lambda x: x, torch.device("cpu"))
-    assert cache._capacity == planner.KEPT_GRAPHS
-
-
-def test_constants_are_the_kernels() -> None:
-    kernels = pytest.importorskip("model.kernels", exc_type=ImportError)
-    assert kernels.COLUMN_BYTES_PER_CALL == planner.FUSED_COLUMN_BYTES
-    assert kernels.condition_channels(planner.CHANNELS) + 27 * 16 + planner.CHANNELS == planner.FUSED_ALIGNMENT
-    with torch.device("meta"):
-        network = E2FGVIHQ()
-    network.use_kernels(kernels)
-    known = {p.data_ptr() for p in network.parameters()}
-    copies = [
-        t for m in network.modules() for t in (getattr(m, "_fused", None) or ())[1:] if isinstance(t, torch.Tensor)
-    ]
-    assert known is not None
-    assert sum(t.numel() for t in copies) == planner.KERNEL_WEIGHTS
-
-
-@pytest.mark.parametrize("grid", [(1, 1), (2, 3), (4, 4), (7, 12), (18, 18)])
-def test_groups_of_windows_are_the_attentions(grid: tuple[int, int]) -> None:
-    config = E2FGVIConfig()
-    tokens = (grid[0] * config.window[0], grid[1] * config.window[1])
-    groups = attention_plan(tokens, config, torch.device("cpu")).groups
-    expected = sorted((len(group.queries), group.keys.shape[1]) for group in groups)
-    assert sorted(planner._groups(*grid)) == expected
-
-
-# -- predictions against counted tensors -----------------------------------------------------------------------------------
-
-
-def request_for(case: Case, dtype: torch.dtype, budget: int | None = None) -> Request:
-    return Request(torch.device("meta"), Precision("test", dtype), (case,), budget)
-
-
-def test_the_count_sees_temporaries_and_what_is_freed() -> None:
-    with TensorCount() as count:
-        x = torch.zeros(1000)
-        assert count.peak() == 4000
-        y = x.view(10, 100) + 1  # a view is nothing new
-        assert count.peak() == 8000
-        del x
-        count.reset()
-        assert count.peak() == 4000
-        torch.nn.functional.linear(y.t(), torch.zeros(7, 10), torch.zeros(7))
-        assert count.peak() > 4000 + 280 + 28 + 2800 - 1
-    assert y.shape == (10, 100)
-
-
-@pytest.mark.parametrize(
-    ("case", "dtype", "budget"),
-    [
-        (Case((120, 216), 5, 2), torch.float32, None),
-        (Case((240, 432), 11, 6), torch.float32, None),
-        (Case((240, 432), 11, 6), torch.float16, 450 * MIB),
-        (Case((480, 540), 11, 0), torch.bfloat16, None),
-        (Case(FULL_HD, 11, 6), torch.float16, None),
-        (Case(FULL_HD, 11, 6), torch.float16, 5 * GIB),
-    ],
-    ids=lambda value: str(value) if isinstance(value, int | torch.dtype) else None,
-)
-def test_predictions_are_within_a_tenth_of_counted_tensors(case: Case, dtype: torch.dtype, budget: int | None) -> None:
-    rows = list(measure(request_for(case, dtype, budget)))
-    assert [row.stage for row in rows] == [
-        "encoder",
-        "flow",
-        "propagation",
-        "attention",
-        "feed-forward",
-        "composition",
-        "decoder",
-        "window",
-        "idle",
-    ]
-    errors = {row.stage: row.error for row in rows}
-    assert abs(errors["window"]) < 0.03
-    # Stages away from the peak: never too little, and what an earlier step would still hold is counted whether it is there or not.
-    assert {stage: f"{error:+.1%}" for stage, error in errors.items() if not -0.06 < error < 0.13} == {}
-
-
-def test_a_wrong_number_of_references_is_noticed() -> None:
-    case = Case((120, 216), 5, 2)
-    window = next(row for row in measure(request_for(case, torch.float32)) if row.stage == "attention")
-    other = Planner(local=5, references=5, device="meta")
-    predicted = other.stages(case.size, other.plan(case.size), stored=10, merging=False)["attention"]
-    assert predicted > 1.1 * window.measured
-
-
-def test_the_benchmark_prints_and_writes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    output = tmp_path / "memory.json"
-    order = [
-        "memory",
-        "--device",
-        "meta",
-        "--precision",
-        "fp16",
-        "--sizes",
-        "50x100",
-        "--windows",
-        "3+1",
-        "-o",
-        str(output),
-    ]
-    monkeypatch.setattr("sys.argv", order)
-    memory.main()
-    printed = capsys.readouterr().out.splitlines()
-    record: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
-    assert len(printed) == 2 + len(record["rows"])
-    assert printed[2].startswith("60x108 3+1")
-    assert record["rows"][0]["case"] == {"size": [60, 108], "local": 3, "references": 1}
-    assert record["precision"] == "fp16"
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "told"),
-    [
-        ("--sizes", "240", "'240' is not understood: give pairs such as 240x432"),
-        ("--sizes", "0x108", "'0x108' is not understood"),
-        ("--windows", "11x6", "'11x6' is not understood: give pairs such as 240+432"),
-        ("--windows", "4+1", "4 local frames are no window: give an odd number, 3 or more"),
-        ("--max-memory", "8", "memory size '8' is not understood"),
-    ],
-)
-def test_the_benchmark_refuses_what_it_cannot_measure(
-    option: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("sys.argv", ["memory", "--device", "meta", option, value])
-    with pytest.raises(SystemExit) as ended:
-        memory.main()
-    assert ended.value.code == UsageError.exit_code
-    assert told in capsys.readouterr().err

@@ -1,90 +1,17 @@
-"""How much of a window to compute at a time, and what to give up where memory is short. Pure: numbers in, a plan out.
-
-Peak memory = what is there all the time (weights, libraries, stored frames) + the largest working set of any stage. Working sets
-are counted from the code: tensors alive at the same moment, in values a feature pixel. What a count cannot see (workspaces of
-convolutions, the process itself) are the allowances below. `python -m e2fgvi_cli.bench.memory` compares with measurements.
-
-Sizes are (height, width) of a crop, padded to the network's multiples, in pixels.
-"""
+"""Plans: the largest steps that fit into a budget, and the sizes of crops that do."""
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections import Counter
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from math import ceil, inf
 
-from .errors import UsageError
-
-MIB, GIB = 1 << 20, 1 << 30
-
-# -- the network (`model.config`) ----------------------------------------------------------------------------------------
-
-FEATURE_STRIDE = 4
-"""A feature pixel stands for so many pixels a side, a token for three times as many."""
-TOKEN_STRIDE = 12
-CHANNELS = 128
-EMBED = 512
-WINDOW = (5, 9)
-"""Tokens of an attention window."""
-RING_KEYS = 165
-"""Tokens a window attends to, the pooled ones not counted."""
-FLOW_WEIGHTS = 1_440_300
-OTHER_WEIGHTS = 39_677_587
-KERNEL_WEIGHTS = 17_564_992
-"""Copies of weights in the order that the fused kernels want."""
-
-# -- working sets: values of the engine's precision a feature pixel and frame, where nothing else is said ----------------
-
-ENCODER = 1536
-PLAIN_ALIGNMENT = {"cuda": (1220, 3824), "cpu": (3140, 4260), "meta": (3140, 4260)}
-"""A step of the propagation without fused kernels: what follows the precision, and what is float32 always. cuda: for torchvision's
-operator, an estimate, not measured yet; else the plain PyTorch one, counted."""
-FUSED_ALIGNMENT = 392 + 432 + CHANNELS
-FUSED_COLUMNS = 2304 + CHANNELS
-FUSED_COLUMN_BYTES = 256 * MIB
-"""The same with the fused kernels, whose columns are bounded (`model.kernels.COLUMN_BYTES_PER_CALL`)."""
-BOTH_PASSES = 6 * CHANNELS
-"""The end of the propagation: both passes as lists, stacked, and side by side."""
-PLAIN_FEED_FORWARD = 1744
-FUSED_FEED_FORWARD = 4944
-"""A token."""
-DECODER = 2304 + CHANNELS
-FLOW_BYTES = 1540
-"""A pair in both directions, a feature pixel of a grid rounded up to `FLOW_MULTIPLE`. Always float32."""
-FLOW_MULTIPLE = 32
-PAIR_BYTES = 16
-"""A stored pair's two flows."""
-SMALL_BYTES = 12
-"""A stored small picture."""
-RGB_BYTES = 12 * FEATURE_STRIDE**2
-"""A picture of float32 at full size."""
-WEIGHT_BYTES = 4 * FEATURE_STRIDE**2
-"""Weights of the merge, which crops that share a frame need."""
-TABLE_BYTES = 24
-"""Tables of a size (attention, coverage, positions), whatever the number of frames."""
-
-# -- allowances: what a count of tensors does not see, by device ("meta": nothing, to compare with a count) --------------
-
-LIBRARY_BYTES = {"cuda": 32 * MIB, "cpu": 730 * MIB, "meta": 0}
-"""cuda: workspace of the matrix library, a stream; not measured yet. cpu: the process without its weights and tensors. Measured with
-torch 2.14 (a CUDA build) on Linux: 510 MiB after the imports, 100 more after loading weights, 120 that the allocator keeps."""
-ENCODER_WORKSPACE = {"cuda": 1152, "cpu": 640, "meta": 0}
-"""Copies that the convolution library makes in its own layout. cuda: the widest layer's input and output; not measured yet.
-cpu: oneDNN, measured as resident memory at 240x432."""
-COMPOSITION_WORKSPACE = {"cuda": 0, "cpu": 0, "meta": 0}
-"""cuda: not measured yet."""
-DECODER_WORKSPACE = {"cuda": 0, "cpu": 384, "meta": 0}
-"""cuda: its maps lie as cuDNN wants them; not measured yet. cpu: measured as the encoder's."""
-GRAPH_STREAMS = 3
-"""With CUDA graphs: the ordinary stream, the one that warms up, the one that is captured."""
-KEPT_GRAPHS = 4
-"""Captured windows whose inputs and results stay, at most (`engine.graphs.GraphCache`)."""
-USABLE = 0.95
-"""Of a budget: blocks of memory do not fit together without gaps."""
+from ..errors import UsageError
+from . import costs
+from .geometry import NETWORK_MULTIPLE, flow_area, largest_call
 
 # -- the dials -----------------------------------------------------------------------------------------------------------
 
@@ -92,7 +19,7 @@ GRAPH_PIXELS = 480 * 864
 """Up to this size a window is launched as one CUDA graph: above, its kernels are long enough to hide their launches."""
 MOST_KEYS, LEAST_KEYS = 1 << 18, 1 << 14
 MOST_TOKENS = 1 << 14
-BATCH_BYTES = 512 * MIB
+BATCH_BYTES = 512 * costs.MIB
 """Batches of frames may need as much as the window itself needs anyway, or so much if that is more."""
 LEAST_REFERENCES = 2
 """Tiles come before fewer."""
@@ -216,11 +143,11 @@ class Planner:
         e, local = self.bytes_per_value, self.local
         references = self._most if plan.references is None else plan.references
         count = local + references
-        area = size[0] * size[1] // FEATURE_STRIDE**2
-        tokens = area * FEATURE_STRIDE**2 // TOKEN_STRIDE**2
-        feature = CHANNELS * e * area
-        picture, result = RGB_BYTES * area, 3 * FEATURE_STRIDE**2 * e * area
-        pairs = (local - 1) * PAIR_BYTES * area
+        area = size[0] * size[1] // costs.FEATURE_STRIDE**2
+        tokens = area * costs.FEATURE_STRIDE**2 // costs.TOKEN_STRIDE**2
+        feature = costs.CHANNELS * e * area
+        picture, result = costs.RGB_BYTES * area, 3 * costs.FEATURE_STRIDE**2 * e * area
+        pairs = (local - 1) * costs.PAIR_BYTES * area
         if stored is None:
             # Frames that were local stay while later windows may refer to them; half of a window's references are ahead of it.
             stored = local + self._most + ceil(references / 2)
@@ -228,43 +155,51 @@ class Planner:
         encoded = min(plan.encode_batch or count, count)
         flows = min(plan.flow_batch or local, local - 1)
         decoded = local if plan.graph else min(plan.decode_batch or local, local)
-        everywhere = area + others / FEATURE_STRIDE**2
-        there = self.fixed + ceil(stored * (CHANNELS * e + SMALL_BYTES) * everywhere) + pairs + TABLE_BYTES * area
+        everywhere = area + others / costs.FEATURE_STRIDE**2
+        there = (
+            self.fixed
+            + ceil(stored * (costs.CHANNELS * e + costs.SMALL_BYTES) * everywhere)
+            + pairs
+            + costs.TABLE_BYTES * area
+        )
         if merging:
-            there += ceil(local * (RGB_BYTES + (WEIGHT_BYTES if others else 0)) * everywhere)
+            there += ceil(local * (costs.RGB_BYTES + (costs.WEIGHT_BYTES if others else 0)) * everywhere)
         stack = count * feature + pairs
         if plan.graph:
             there += stack + local * result
 
         converted = 0 if e == 4 else result
-        encoder = (ENCODER + ENCODER_WORKSPACE[self.device]) * e * area + picture + converted
+        encoder = (costs.ENCODER + costs.ENCODER_WORKSPACE[self.device]) * e * area + picture + converted
         if self.kernels:
-            step = FUSED_ALIGNMENT * e * area + min(FUSED_COLUMNS * e * area, FUSED_COLUMN_BYTES)
+            step = costs.FUSED_ALIGNMENT * e * area + min(costs.FUSED_COLUMNS * e * area, costs.FUSED_COLUMN_BYTES)
         else:
-            narrow, wide = PLAIN_ALIGNMENT[self.device]
+            narrow, wide = costs.PLAIN_ALIGNMENT[self.device]
             step = (narrow * e + wide * 4) * area
-        propagation = max(local * BOTH_PASSES * e * area, (2 * local + 1) * feature + step)
+        propagation = max(local * costs.BOTH_PASSES * e * area, (2 * local + 1) * feature + step)
 
         # The features that the transformer was given, and the flows; `unit`: the tokens of the window.
         joined = stack
-        unit = count * tokens * EMBED * e
-        pooled = 1 / (WINDOW[0] * WINDOW[1])
-        queries, keys = _largest_call(size, count, plan.max_keys)
-        call = 2 * queries * EMBED * e + keys * (2 * EMBED * e + 8)
+        unit = count * tokens * costs.EMBED * e
+        pooled = 1 / (costs.WINDOW[0] * costs.WINDOW[1])
+        queries, keys = largest_call(size, count, plan.max_keys)
+        call = 2 * queries * costs.EMBED * e + keys * (2 * costs.EMBED * e + 8)
         attention = ceil(unit * (2 + pooled + max(4 * (1 + pooled), 3 * (1 + pooled) + 1))) + call
         together = min(count, max(1, plan.max_tokens // tokens)) * tokens
-        feed_forward = together * (FUSED_FEED_FORWARD if self.kernels else PLAIN_FEED_FORWARD) * e
-        composition = count * (2 * CHANNELS + COMPOSITION_WORKSPACE[self.device]) * e * area
+        feed_forward = together * (costs.FUSED_FEED_FORWARD if self.kernels else costs.PLAIN_FEED_FORWARD) * e
+        composition = count * (2 * costs.CHANNELS + costs.COMPOSITION_WORKSPACE[self.device]) * e * area
         # Parts of decoded frames are handed out on a GPU, copies on a CPU.
         handed_out = (local - decoded) * (result if self.device == "cuda" else picture)
         return {
             "encoder": there + encoded * encoder,
-            "flow": there + flows * FLOW_BYTES * _flow_area(size),
+            "flow": there + flows * costs.FLOW_BYTES * flow_area(size),
             "propagation": there + stack + propagation,
             "attention": there + joined + attention,
             "feed-forward": there + joined + 2 * unit + feed_forward,
             "composition": there + joined + unit + composition,
-            "decoder": there + stack + decoded * (DECODER + DECODER_WORKSPACE[self.device]) * e * area + handed_out,
+            "decoder": there
+            + stack
+            + decoded * (costs.DECODER + costs.DECODER_WORKSPACE[self.device]) * e * area
+            + handed_out,
         }
 
     @property
@@ -280,19 +215,19 @@ class Planner:
 
     @property
     def _limit(self) -> float:
-        return inf if self.budget is None else self.budget * USABLE
+        return inf if self.budget is None else self.budget * costs.USABLE
 
     @property
     def fixed(self) -> int:
         """Bytes of weights and libraries, which are there all the time."""
-        values = OTHER_WEIGHTS + (KERNEL_WEIGHTS if self.kernels else 0)
-        libraries = LIBRARY_BYTES[self.device] * (GRAPH_STREAMS if self.graphs else 1)
-        return FLOW_WEIGHTS * 4 + values * self.bytes_per_value + libraries
+        values = costs.OTHER_WEIGHTS + (costs.KERNEL_WEIGHTS if self.kernels else 0)
+        libraries = costs.LIBRARY_BYTES[self.device] * (costs.GRAPH_STREAMS if self.graphs else 1)
+        return costs.FLOW_WEIGHTS * 4 + values * self.bytes_per_value + libraries
 
     def _least(self, size: tuple[int, int], references: int) -> Plan:
         """The plan with the smallest steps."""
         given = self.references if references == self._most else references
-        return Plan(given, 1, 1, 1, LEAST_KEYS, size[0] * size[1] // TOKEN_STRIDE**2)
+        return Plan(given, 1, 1, 1, LEAST_KEYS, size[0] * size[1] // costs.TOKEN_STRIDE**2)
 
     def _needed(self, size: tuple[int, int], references: int, others: int = 0) -> int:
         """Bytes without which there is no plan."""
@@ -307,7 +242,7 @@ class Planner:
             return None
         return (
             f"a memory limit of {_gib(self.budget or 0)} is too low: the smallest tile ({_by(tile)} pixels, {self._fewest} references) "
-            f"needs {_gib(ceil(needed / USABLE))}, raise --max-memory"
+            f"needs {_gib(ceil(needed / costs.USABLE))}, raise --max-memory"
         )
 
 
@@ -367,7 +302,7 @@ def _widen(planner: Planner, size: tuple[int, int], plan: Plan, others: int) -> 
     limit = planner._limit
     plan = replace(plan, graph=_graph_fits(planner, size, plan, others))
     count = planner.local + planner._most
-    tokens = size[0] * size[1] // TOKEN_STRIDE**2
+    tokens = size[0] * size[1] // costs.TOKEN_STRIDE**2
     keys = [MOST_KEYS >> i for i in range((MOST_KEYS // LEAST_KEYS).bit_length())]
     plan = widest(plan, "max_keys", keys, "attention", limit)
     frames = down(min(count, MOST_TOKENS // tokens))
@@ -388,7 +323,7 @@ def _graph_fits(planner: Planner, size: tuple[int, int], plan: Plan, others: int
     if not planner.graphs or size[0] * size[1] > GRAPH_PIXELS:
         return False
     alone, captured = (planner.stages(size, replace(plan, graph=g), others=others) for g in (False, True))
-    other_graphs = (KEPT_GRAPHS - 1) * (captured["flow"] - alone["flow"])
+    other_graphs = (costs.KEPT_GRAPHS - 1) * (captured["flow"] - alone["flow"])
     other_work = max(alone["encoder"], alone["flow"]) - planner.fixed
     return max(captured.values()) + other_graphs + other_work <= planner._limit
 
@@ -426,44 +361,8 @@ def _largest_tile(frame: tuple[int, int], multiple: tuple[int, int], pixels: int
     return max((size for size in sizes if size[0] * size[1] <= pixels), key=lambda s: (s[0] * s[1], -abs(s[0] - s[1])))
 
 
-# -- geometry --------------------------------------------------------------------------------------------------------------
-
-NETWORK_MULTIPLE = (WINDOW[0] * TOKEN_STRIDE, WINDOW[1] * TOKEN_STRIDE)
-
-
-@lru_cache(maxsize=4096)
-def _groups(rows: int, columns: int) -> tuple[tuple[int, int], ...]:
-    """(windows, keys a window) of the groups that `model.attention.attention_plan` makes of rows x columns windows."""
-
-    def neighbours(count: int, length: int) -> Counter[int]:
-        """How many windows of an axis have how many windows in their neighbourhood."""
-        reach = length // 2
-        return Counter(min(count, i + reach + 1) - max(0, i - reach) for i in range(count))
-
-    groups: Counter[int] = Counter()
-    for (down, m), (across, n) in product(neighbours(rows, WINDOW[0]).items(), neighbours(columns, WINDOW[1]).items()):
-        groups[RING_KEYS + down * across] += m * n
-    return tuple((windows, keys) for keys, windows in groups.items())
-
-
-def _largest_call(size: tuple[int, int], count: int, max_keys: int) -> tuple[int, int]:
-    """(queries, keys) of the largest attention call, over all frames."""
-    rows, columns = (max(1, side // m) for side, m in zip(size, NETWORK_MULTIPLE, strict=True))
-    calls = []
-    for windows, keys in _groups(rows, columns):
-        together = min(windows, max(1, max_keys // (count * keys))) * count
-        calls.append((together * keys, together * WINDOW[0] * WINDOW[1]))
-    keys, queries = max(calls)
-    return queries, keys
-
-
-def _flow_area(size: tuple[int, int]) -> int:
-    height, width = (-(-side // (FEATURE_STRIDE * FLOW_MULTIPLE)) * FLOW_MULTIPLE for side in size)
-    return height * width
-
-
 def _gib(size: float) -> str:
-    return f"{size / GIB:.2f} GiB"
+    return f"{size / costs.GIB:.2f} GiB"
 
 
 def _by(size: tuple[int, int]) -> str:
