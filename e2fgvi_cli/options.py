@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import UsageError
+from .image_propagation import PropagationOptions
 from .masks import MaskOptions
 from .planner import parse_memory
 from .streaming import WindowOptions
@@ -14,6 +15,10 @@ from .video.options import OutputOptions
 
 if TYPE_CHECKING:
     from .comparison import ComparisonOptions
+
+
+def _default_windows() -> WindowOptions:
+    return WindowOptions(propagation=PropagationOptions())
 
 
 PRECISIONS = ("auto", "fp32", "tf32", "fp16", "bf16")
@@ -45,7 +50,7 @@ class InpaintOptions:
     compile: bool = False
     devices: tuple[str, ...] = ()
     threads: int | None = None
-    windows: WindowOptions = field(default_factory=WindowOptions)
+    windows: WindowOptions = field(default_factory=_default_windows)
     masking: MaskOptions = field(default_factory=MaskOptions)
     encoding: OutputOptions = field(default_factory=OutputOptions)
     size: tuple[int, int] | None = None

@@ -15,7 +15,8 @@ from dataclasses import replace
 from queue import SimpleQueue
 
 from .crops import block_range
-from .streaming import FinishedFrame, HoledFrame, WindowEngine, WindowOptions, fill_shot
+from .image_propagation import Found, propagate
+from .streaming import FinishedFrame, HoledFrame, WindowEngine, WindowOptions, fill_rest
 from .windows import lookahead
 
 PIECE_BYTES = 3 << 30
@@ -25,7 +26,14 @@ SHORTEST_PIECE, LONGEST_PIECE = 40, 200
 
 
 def context_range(start: int, stop: int, count: int, options: WindowOptions) -> tuple[int, int]:
-    """(first, end) of the frames that filling start..stop-1 can depend on, numbered within a shot of `count` frames.
+    """(first, end) of the frames that filling start..stop-1 can depend on, numbered within a shot of `count` frames."""
+    first, end = window_range(start, stop, count, options)
+    reach = 0 if options.propagation is None else options.propagation.reach
+    return max(0, first - reach), min(count, end + reach)
+
+
+def window_range(start: int, stop: int, count: int, options: WindowOptions) -> tuple[int, int]:
+    """(first, end) of the frames that the network looks at for start..stop-1. What was propagated into them comes from further away.
 
     `first` is a multiple of both strides and of a block of windows, so that windows, references and crops counted from it are
     those counted from the shot's start.
@@ -55,14 +63,19 @@ def fill_range(
     options: WindowOptions,
 ) -> Iterator[FinishedFrame]:
     """Frames start..stop-1 of a shot of `count` frames. `read(first, end)` gives frames first..end-1 of it, and is called once."""
-    first, end = context_range(start, stop, count, options)
+    first, end = window_range(start, stop, count, options)
+    low, high = context_range(start, stop, count, options)
+    items = read(low, high)
+    pairs: Iterable[tuple[HoledFrame, Found | None]] = ((item, None) for item in items)
+    if options.propagation is not None:
+        pairs = propagate(items, options.propagation, first - low, end - low)
 
-    def only_own_boxes() -> Iterator[HoledFrame]:
+    def only_own_boxes() -> Iterator[tuple[HoledFrame, Found | None]]:
         # Without a box a frame is context: windows that fill nothing but context are not computed.
-        for number, item in enumerate(read(first, end), first):
-            yield item if start <= number < stop else replace(item, box=None)
+        for number, (item, found) in enumerate(pairs, first):
+            yield (item, found) if start <= number < stop else (replace(item.without(found), box=None), None)
 
-    for number, finished in enumerate(fill_shot(only_own_boxes(), engine, options), first):
+    for number, finished in enumerate(fill_rest(only_own_boxes(), engine, options), first):
         if number >= stop:
             return
         if number >= start:

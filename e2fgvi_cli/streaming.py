@@ -7,13 +7,17 @@ Frames are numbered from the start of their shot; windows, crops, flow and refer
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
+import numpy as np
+
 from .compose import AlphaArray, Blender, Box, Prediction, PublishedBlender, bounding_box, paste
 from .crops import Crop, CropOptions, block_range, hole_boxes, plan_crops, ramp_weights, wanted_boxes
+from .image_propagation import Found, PropagationOptions, propagate
 from .types import Frame, HoleArray, PixelArray, Window
 from .windows import blend_weight, lookahead, plan_published_window, plan_window
 
@@ -49,13 +53,17 @@ class WindowEngine(Protocol):
 
 @dataclass(frozen=True)
 class WindowOptions:
-    """How windows are laid. `released`: exactly as the published program does, whole clip in memory, whole frames and all."""
+    """How windows are laid. `released`: exactly as the published program does, whole clip in memory, whole frames and all.
+
+    propagation: what other frames show of a hole is taken from there first (None: everything is left to the network).
+    """
 
     neighbor_stride: int = 5
     reference_stride: int = 10
     max_references: int | None = 6
     released: bool = False
     crops: CropOptions = field(default_factory=CropOptions)
+    propagation: PropagationOptions | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,14 @@ class HoledFrame:
         """With the boxes computed."""
         return cls(frame, hole, alpha, bounding_box(alpha), hole_boxes(alpha))
 
+    def without(self, found: Found | None) -> HoledFrame:
+        """The frame as the network gets it: what was found elsewhere is in the picture, the hole is what is left."""
+        if found is None:
+            return self
+        rgb, where = found
+        hole, alpha = np.where(where, np.uint8(0), self.hole), np.where(where, np.float32(0), self.alpha)
+        return HoledFrame.of(replace(self.frame, rgb=rgb), hole, alpha)
+
 
 @dataclass(frozen=True)
 class FinishedFrame:
@@ -93,7 +109,35 @@ class FinishedFrame:
 
 
 def fill_shot(items: Iterable[HoledFrame], engine: WindowEngine, options: WindowOptions) -> Iterator[FinishedFrame]:
-    """Fill the frames of one shot, in order. Reads only as far ahead as the next window can depend on.
+    """Fill the frames of one shot, in order: what other frames show (`options.propagation`), then what the network makes of the rest.
+
+    Reads only as far ahead as the next window can depend on.
+    """
+    if options.propagation is None:
+        return fill_windows(items, engine, options)
+    return fill_rest(propagate(items, options.propagation), engine, options)
+
+
+def fill_rest(
+    found: Iterable[tuple[HoledFrame, Found | None]], engine: WindowEngine, options: WindowOptions
+) -> Iterator[FinishedFrame]:
+    """Fill what image propagation left of the frames of one shot, in order."""
+    sources: deque[HoledFrame] = deque()
+
+    def opened() -> Iterator[HoledFrame]:
+        for source, pixels in found:
+            sources.append(source)
+            yield source.without(pixels)
+
+    for finished in fill_windows(opened(), engine, options):
+        source, filled = sources.popleft(), finished.filled
+        if filled is None and source.box is not None:
+            filled = finished.source.frame.rgb  # nothing was left to the network
+        yield FinishedFrame(source, filled)
+
+
+def fill_windows(items: Iterable[HoledFrame], engine: WindowEngine, options: WindowOptions) -> Iterator[FinishedFrame]:
+    """Fill the frames of one shot with the network alone, in order.
 
     Windows without any hole in their local frames are not computed: their frames pass through untouched. A frame is handed out
     after the window that follows its last one has been started, so that a device works on while its result is fetched and written.

@@ -111,6 +111,12 @@ def inpaint(
         help="Reference frames a window (default 6).",
         rich_help_panel=FILL,
     ),
+    image_propagation: bool = typer.Option(
+        True,
+        "--image-propagation/--no-image-propagation",
+        help="Take from other frames what they show of the hole; off: all by the network.",
+        rich_help_panel=FILL,
+    ),
     cuts: bool = typer.Option(True, "--cuts/--no-cuts", help="Detect shots and keep them apart.", rich_help_panel=FILL),
     compat: str = typer.Option(
         None,
@@ -214,6 +220,7 @@ def _pin_cpu_arithmetic() -> None:
 
 def options_from(given: dict[str, Any]) -> InpaintOptions:
     """Command-line values, by parameter name, as one checked `InpaintOptions`. `batch` parses its manifest values with it too."""
+    from ..image_propagation import PropagationOptions
     from ..options import InpaintOptions, default_output
     from ..streaming import WindowOptions
     from ..video import OutputOptions
@@ -235,7 +242,12 @@ def options_from(given: dict[str, Any]) -> InpaintOptions:
         devices=_parse_devices(given["devices"]),
         threads=given["threads"],
         windows=WindowOptions(
-            given["neighbor_stride"], given["reference_stride"], references, released, _crop_options(given)
+            given["neighbor_stride"],
+            given["reference_stride"],
+            references,
+            released,
+            _crop_options(given),
+            PropagationOptions() if given["image_propagation"] and not released else None,
         ),
         masking=_mask_options(given, released),
         encoding=OutputOptions(

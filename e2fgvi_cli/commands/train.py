@@ -176,6 +176,11 @@ def evaluate(
     only: list[str] = typer.Option([], "--clip", help="Only this clip (may be given again)."),
     frames: int = typer.Option(0, "--frames", help="Only so many frames of each clip. 0: all."),
     max_references: int = typer.Option(6, "--max-references", help="As in inpaint."),
+    image_propagation: bool = typer.Option(
+        False,
+        "--image-propagation/--no-image-propagation",
+        help="Score what inpaint makes of it, not the weights alone.",
+    ),
     baselines: bool = typer.Option(True, help="Also score Telea's fill and the temporal median."),
     output: Path = typer.Option(None, "--output", "-o", help="Also write all figures as JSON."),
     sheets: Path = typer.Option(None, "--sheets", help="Also write a picture a clip into this folder."),
@@ -183,6 +188,7 @@ def evaluate(
 ) -> None:
     """Score weights on clips with known holes, through the sliding window of `inpaint`: the project's yardstick."""
     from ..engine import build_engine, choose_deform, read_weights, select_device
+    from ..image_propagation import PropagationOptions
     from ..streaming import WindowOptions
     from ..training.evaluate import evaluate as score
     from ..training.evaluate_report import SheetWriter, table
@@ -196,7 +202,9 @@ def evaluate(
         kinds=kinds,
         clips=only,
         frames=frames or None,
-        options=WindowOptions(max_references=max_references),
+        options=WindowOptions(
+            max_references=max_references, propagation=PropagationOptions() if image_propagation else None
+        ),
         baselines=baselines,
         on_fill=SheetWriter(sheets) if sheets is not None else None,
         on_score=lambda method, kind, clip, s: typer.echo(f"{kind} {clip} {method} {s.hole_psnr} dB", err=True),

@@ -61,9 +61,12 @@ class Evaluation:
 
 
 def fill_clip(engine: Engine, frames: Frames, holes: Frames, options: WindowOptions) -> Iterator[Frames]:
-    """The filled frames (H, W, 3) of a clip (t, H, W, 3) with holes (t, H, W) in {0, 1}, as `e2fgvi inpaint` fills them."""
+    """The filled frames (H, W, 3) of a clip (t, H, W, 3) with holes (t, H, W) in {0, 1}, as `e2fgvi inpaint` fills them.
+
+    What the clip has in its holes is blacked out first: nothing can learn the answer from it.
+    """
     items = (
-        HoledFrame.of(Frame(i, rgb, Fraction(i)), hole, hole.astype(np.float32))
+        HoledFrame.of(Frame(i, rgb * (1 - hole[:, :, None]), Fraction(i)), hole, hole.astype(np.float32))
         for i, (rgb, hole) in enumerate(zip(frames, holes, strict=True))
     )
     for finished in fill_shot(items, engine, options):

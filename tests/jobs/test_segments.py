@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from e2fgvi_cli.crops import CropOptions
+from e2fgvi_cli.image_propagation import PropagationOptions
 from e2fgvi_cli.jobs.model import ClipPlan, Segment
 from e2fgvi_cli.jobs.segments import (
     ClipSource,
@@ -28,6 +29,7 @@ from e2fgvi_cli.jobs.work import consecutive, prepare
 from e2fgvi_cli.pieces import context_range, fill_range, fill_shot_on, piece_length
 from e2fgvi_cli.streaming import HoledFrame, WindowOptions, fill_shot
 from e2fgvi_cli.types import Frame
+from tests.factories import clip, holes
 
 from .clips import expected, make_job
 from .fake_engine import FakeEngine
@@ -92,6 +94,24 @@ def test_several_engines_fill_a_shot_as_one_does(data: st.DataObject) -> None:
     shared = list(fill_shot_on(engines, items, options, piece=data.draw(st.integers(1, 40))))
     assert [f.source.frame.index for f in shared] == list(range(count))
     assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(alone, shared, strict=True))
+
+
+def test_what_is_propagated_is_the_same_in_pieces() -> None:
+    """Pixels come from further away than windows reach; the engine's answers depend on every pixel and hole it is shown."""
+    pictures = clip(60, 48, 64)
+    items = [
+        HoledFrame.of(Frame(i, rgb, Fraction(i)), hole // 255, (hole // 255).astype(np.float32))
+        for i, (rgb, hole) in enumerate(zip(pictures, holes(60, 48, 64), strict=True))
+    ]
+    options = WindowOptions(3, 4, 2, crops=CropOptions(margin=4, overhead=0), propagation=PropagationOptions(reach=9))
+    whole = [f.rgb for f in fill_shot(items, FakeEngine(), options)]
+    without = [f.rgb for f in fill_shot(items, FakeEngine(), replace(options, propagation=None))]
+    assert not any(np.array_equal(a, b) for a, b in zip(whole, without, strict=True)), "something was propagated"
+    for start, stop in ((0, 7), (7, 31), (31, 60)):
+        part = fill_range(lambda a, b: items[a:b], 60, start, stop, FakeEngine(), options)
+        assert all(np.array_equal(f.rgb, w) for f, w in zip(part, whole[start:stop], strict=True))
+    shared = fill_shot_on([FakeEngine(), FakeEngine()], items, options, piece=12)
+    assert all(np.array_equal(f.rgb, w) for f, w in zip(shared, whole, strict=True))
 
 
 def test_pieces_are_shorter_where_frames_are_large() -> None:

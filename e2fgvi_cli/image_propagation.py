@@ -1,0 +1,342 @@
+"""Image propagation: what other frames show of a hole is taken from there, before the network sees the frames.
+
+Known in the field as the first stage of ProPainter (Zhou et al., ICCV 2023), there along completed optical flow. Here frames are aligned
+by one homography a neighbouring pair, which neither holes nor moving objects disturb and which keeps sharpness over many frames. Where the
+scene does not move like that, aligned frames do not fit around the hole or contradict each other, and the pixel is left to the network.
+numpy and OpenCV, no torch.
+
+Shape legend: H W the frame, y x the region around a hole, k candidates, n pixels of the hole.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count as numbers
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .types import HoleArray, PixelArray
+
+if TYPE_CHECKING:
+    from .streaming import HoledFrame
+
+Motion = NDArray[np.float64]
+"""(3, 3) homography: where a pixel (x, y, 1) of one frame lies in another."""
+
+Found = tuple[PixelArray, NDArray[np.bool_]]
+"""A frame (H, W, 3) with what was found of its hole, and where that is (H, W)."""
+
+
+@dataclass(frozen=True)
+class PropagationOptions:
+    """What counts as seen elsewhere; levels are of 8 bits. The defaults are from docs/image-propagation.md.
+
+    reach: frames looked at on either side, at most. candidates: frames whose pixels are compared, nearest first. One counts near a pixel if
+    it fits the frame around the hole there to `fit` levels on average. A pixel is taken if at least `agreeing` candidates count, and
+    differ from their median by no more than `spread` levels on average.
+    """
+
+    reach: int = 30
+    candidates: int = 5
+    agreeing: int = 2
+    fit: float = 20.0
+    spread: float = 16.0
+
+
+WORKERS = 8
+MATCHING_PIXELS = 480
+"""Longer side of the pictures that motion is estimated in: features are located to a fraction of a pixel anyway."""
+FEATURES, LEAST_FEATURES = 300, 12
+ROUND_TRIP = 0.5
+"""Pixels by which a feature that was followed forwards and back may miss its start."""
+INLIER = 1.0
+"""Pixels by which a feature may miss the homography."""
+CLEARANCE = 4
+"""Pixels (of the matching pictures) that features keep from holes."""
+SPACING = 1.1
+"""Each frame that is looked at is so many times as far away as the one before."""
+RING = 1 / 12
+"""Of the frame's shorter side: how far around the hole frames are compared, and how near "near a pixel" is."""
+DISTANT = 0.02
+"""Weight of the mean over the whole ring against what is near, for pixels that no ring is near to."""
+
+
+def propagate(
+    items: Iterable[HoledFrame], options: PropagationOptions, start: int = 0, stop: int | None = None
+) -> Iterator[tuple[HoledFrame, Found | None]]:
+    """Frames start..stop-1 of a shot (None: all), in order, each with what others show of its hole (None: nothing).
+
+    Reads `options.reach` frames ahead and a few more, which are worked on in threads; holds as many behind.
+    """
+    source = enumerate(items)
+    workers = min(WORKERS, os.cpu_count() or 1)
+    pending: deque[tuple[HoledFrame, Future[Found | None] | None]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="propagation") as pool:
+        shot = _Shot(pool)
+        try:
+            for index in numbers() if stop is None else range(stop):
+                while shot.count <= index + options.reach and (following := next(source, None)) is not None:
+                    shot.items[following[0]] = following[1]
+                    shot.count += 1
+                if index >= shot.count:
+                    break
+                if index >= start:
+                    pending.append((shot.items[index], shot.search(index, options)))
+                if len(pending) > 2 * workers:
+                    yield _awaited(pending.popleft())
+                shot.forget(index - options.reach)
+            while pending:
+                yield _awaited(pending.popleft())
+        finally:
+            for _, task in pending:
+                if task is not None:
+                    task.cancel()
+
+
+def _awaited(entry: tuple[HoledFrame, Future[Found | None] | None]) -> tuple[HoledFrame, Found | None]:
+    item, task = entry
+    return item, None if task is None else task.result()
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A frame as others see it: `visible` (H, W) is 1 outside of the hole and of the rim that cubic interpolation would look into it from."""
+
+    rgb: PixelArray
+    visible: NDArray[np.uint8]
+
+
+class _Shot:
+    """The frames within reach by number, and how they move. Used by one thread; its tasks get what they need when they are made."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self.items: dict[int, HoledFrame] = {}
+        self.count = 0
+        """Frames read so far."""
+        self._pool = pool
+        self._sources: dict[int, Future[_Source]] = {}
+        self._small: dict[int, Future[_Small]] = {}
+        self._motions: dict[int, Future[Motion | None]] = {}
+
+    def forget(self, before: int) -> None:
+        for known in (self.items, self._sources, self._small, self._motions):
+            for i in [i for i in known if i < before]:
+                del known[i]
+
+    def search(self, index: int, options: PropagationOptions) -> Future[Found | None] | None:
+        """Start looking for the hole of frame `index`; None if it has none."""
+        item = self.items[index]
+        if item.box is None:
+            return None
+        low, high = max(0, index - options.reach), min(self.count, index + options.reach + 1)
+        # In this order: a task that waits for others is behind them in the queue, so there is always one that runs.
+        for i in range(low, high):
+            if i not in self._small:
+                self._sources[i] = self._pool.submit(_source, self.items[i])
+                self._small[i] = self._pool.submit(_small, self.items[i])
+        for i in range(low, high - 1):
+            if i not in self._motions:
+                self._motions[i] = self._pool.submit(_motion, self._small[i], self._small[i + 1])
+        motions = {i: self._motions[i] for i in range(low, high - 1)}
+        sources = {i: self._sources[i] for i in range(low, high)}
+        return self._pool.submit(_recover, item, index, sources, motions, options)
+
+
+# -- motion ----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Small:
+    """A frame in gray (h, w) with 1 at and near its hole, `scale` times the frame's size."""
+
+    gray: NDArray[np.uint8]
+    near: HoleArray
+    scale: float
+
+
+def _small(item: HoledFrame) -> _Small:
+    import cv2
+
+    rgb: NDArray[Any] = item.frame.rgb
+    scale = min(1.0, MATCHING_PIXELS / max(rgb.shape[:2]))
+    hole = np.asarray(item.alpha > 0, np.uint8)
+    if scale < 1:
+        size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
+        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+        hole = np.asarray(cv2.resize(hole * np.uint8(255), size, interpolation=cv2.INTER_AREA) > 0, np.uint8)
+    eight = rgb if rgb.dtype == np.uint8 else (rgb >> 8).astype(np.uint8)
+    near = cv2.dilate(hole, np.ones((2 * CLEARANCE + 1, 2 * CLEARANCE + 1), np.uint8))
+    return _Small(np.asarray(cv2.cvtColor(eight, cv2.COLOR_RGB2GRAY)), np.asarray(near), scale)
+
+
+def _motion(earlier: Future[_Small], later: Future[_Small]) -> Motion | None:
+    """From one frame to the next, in the frames' own pixels."""
+    one, other = earlier.result(), later.result()
+    found = estimate_motion(one.gray, one.near, other.gray, other.near)
+    if found is None:
+        return None
+    # Pixel centres lie at whole numbers: (x + 1/2) scales.
+    half = 0.5 * one.scale - 0.5
+    down = np.array([[one.scale, 0, half], [0, one.scale, half], [0, 0, 1]])
+    return np.asarray(np.linalg.inv(down) @ found @ down)
+
+
+def estimate_motion(
+    earlier: NDArray[np.uint8], hole: HoleArray, later: NDArray[np.uint8], later_hole: HoleArray
+) -> Motion | None:
+    """The homography between two gray pictures (h, w) by their features outside of both holes; None with too few of them."""
+    import cv2
+
+    points = cv2.goodFeaturesToTrack(earlier, FEATURES, 0.005, 5, mask=(1 - hole) * np.uint8(255))
+    if points is None or len(points) < LEAST_FEATURES:
+        return None
+    window = {"winSize": (15, 15), "maxLevel": 3}
+    moved, found, _ = cv2.calcOpticalFlowPyrLK(earlier, later, points, None, **window)  # type: ignore[call-overload]
+    back, found_back, _ = cv2.calcOpticalFlowPyrLK(later, earlier, moved, None, **window)  # type: ignore[call-overload]
+    good = (found & found_back).ravel().astype(bool) & (
+        np.abs(points - back).reshape(len(points), 2).max(axis=1) < ROUND_TRIP
+    )
+    x, y = np.rint(moved.reshape(-1, 2)).astype(int).T
+    good &= (x >= 0) & (x < later.shape[1]) & (y >= 0) & (y < later.shape[0])
+    good[good] = later_hole[y[good], x[good]] == 0
+    if good.sum() < LEAST_FEATURES:
+        return None
+    motion, _ = cv2.findHomography(points[good], moved[good], cv2.RANSAC, INLIER)
+    return motion if motion is not None and abs(np.linalg.det(motion)) > 1e-3 else None
+
+
+def _neighbours(index: int, motions: dict[int, Future[Motion | None]], reach: int) -> Iterator[tuple[int, Motion]]:
+    """Other frames, nearest first, with the motion from frame `index` to each; a side ends where motion cannot be told."""
+    forward: Motion | None = np.eye(3)
+    backward: Motion | None = np.eye(3)
+    looked_at = set(_distances(reach))
+    for distance in range(1, reach + 1):
+        if forward is not None:
+            task = motions.get(index + distance - 1)
+            step = None if task is None else task.result()
+            forward = None if step is None else step @ forward
+            if forward is not None and distance in looked_at:
+                yield index + distance, forward
+        if backward is not None:
+            task = motions.get(index - distance)
+            step = None if task is None else task.result()
+            backward = None if step is None else np.linalg.inv(step) @ backward
+            if backward is not None and distance in looked_at:
+                yield index - distance, backward
+
+
+def _distances(reach: int) -> list[int]:
+    """1, 2, 3, ..., further and further apart: what far frames show they show for long."""
+    found = [1]
+    while (following := max(found[-1] + 1, round(found[-1] * SPACING))) <= reach:
+        found.append(following)
+    return found
+
+
+# -- pixels ----------------------------------------------------------------------------------------------------------------
+
+
+def _source(item: HoledFrame) -> _Source:
+    import cv2
+
+    hole = np.asarray(item.alpha > 0, np.uint8)
+    return _Source(item.frame.rgb, np.asarray(1 - cv2.dilate(hole, np.ones((5, 5), np.uint8)), np.uint8))
+
+
+def _recover(
+    item: HoledFrame,
+    index: int,
+    sources: dict[int, Future[_Source]],
+    motions: dict[int, Future[Motion | None]],
+    options: PropagationOptions,
+) -> Found | None:
+    import cv2
+
+    rgb = item.frame.rgb
+    region = _region(item)
+    target = rgb[region].astype(np.float32)
+    need = item.alpha[region] > 0
+    shift = np.array([[1, 0, region[1].start], [0, 1, region[0].start], [0, 0, 1]], np.float64)
+    size = (need.shape[1], need.shape[0])
+    levels = np.iinfo(rgb.dtype).max / 255
+
+    # The candidates of each pixel of the hole, nearest first; what is not there is larger than any colour.
+    stack = np.full((options.candidates, int(need.sum()), 3), np.inf, np.float32)
+    got = np.zeros(stack.shape[1], np.int64)
+    for other, motion in _neighbours(index, motions, options.reach):
+        source = sources[other].result()
+        flags = cv2.WARP_INVERSE_MAP
+        visible = cv2.warpPerspective(source.visible, motion @ shift, size, flags=flags | cv2.INTER_NEAREST) > 0
+        wanted = visible[need] & (got < options.candidates)
+        if not wanted.any():
+            continue
+        aligned = cv2.warpPerspective(source.rgb, motion @ shift, size, flags=flags | cv2.INTER_CUBIC).astype(
+            np.float32
+        )
+        wanted &= _misfit(aligned, target, visible & ~need)[need] <= options.fit * levels
+        stack[got[wanted], wanted] = aligned[need][wanted]
+        got[wanted] += 1
+        if (got >= options.candidates).all():
+            break
+    colours, spread = _median(stack, got)
+    known = np.zeros(need.shape, np.uint8)
+    known[need] = (got >= options.agreeing) & (spread <= options.spread * levels)
+    known &= np.asarray(cv2.morphologyEx(known, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
+    if not known.any():
+        return None
+    result, where = rgb.copy(), np.zeros(rgb.shape[:2], np.bool_)
+    where[region] = known
+    result[where] = np.clip(np.rint(colours[known[need] > 0]), 0, np.iinfo(rgb.dtype).max).astype(rgb.dtype)
+    return result, where
+
+
+def _region(item: HoledFrame) -> tuple[slice, slice]:
+    """The hole with the ring around it, as far as the frame goes."""
+    assert item.box is not None, "only frames with holes are searched for"
+    ring = _ring(item.frame.size)
+    top, left, bottom, right = item.box
+    return slice(max(0, top - ring), bottom + ring), slice(max(0, left - ring), right + ring)
+
+
+def _ring(size: tuple[int, int]) -> int:
+    return max(8, round(RING * min(size)))
+
+
+def _misfit(
+    aligned: NDArray[np.float32], target: NDArray[np.float32], compared: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """(y, x): mean absolute difference (of all channels) of the `compared` pixels near each pixel; infinite if there are none at all."""
+    import cv2
+
+    if not compared.any():
+        return np.full(compared.shape, np.inf, np.float32)
+    weight = compared.astype(np.float32)
+    error = _mean_of_channels(np.abs(aligned - target)) * weight
+    side = 2 * max(8, min(compared.shape) // 8) + 1
+    near = {"ksize": (side, side), "borderType": cv2.BORDER_CONSTANT}
+    mean = float(error.sum()) / float(weight.sum())
+    return np.asarray((cv2.blur(error, **near) + DISTANT * mean) / (cv2.blur(weight, **near) + DISTANT))  # type: ignore[call-overload]
+
+
+def _mean_of_channels(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(a, b, 3) -> (a, b): three times as fast as `values.mean(axis=2)`."""
+    return (values[:, :, 0] + values[:, :, 1] + values[:, :, 2]) * np.float32(1 / 3)
+
+
+def _median(stack: NDArray[np.float32], got: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Median (n, 3) of the first `got` (n,) of (k, n, 3) candidates, and their mean absolute difference from it (n,); (0, inf) without any."""
+    pixel = np.arange(len(got))
+    ordered = np.sort(stack, axis=0)
+    last = np.maximum(got - 1, 0)
+    median = (ordered[last // 2, pixel] + ordered[(last + 1) // 2, pixel]) / 2
+    there = np.arange(len(stack))[:, None] < got
+    with np.errstate(invalid="ignore"):  # infinity less infinity, which is not there
+        apart = np.where(there, _mean_of_channels(np.abs(stack - median)), 0).sum(axis=0)
+    spread = np.where(got > 0, apart / np.maximum(got, 1), np.inf).astype(np.float32)
+    return np.where(got[:, None] > 0, median, 0).astype(np.float32), spread

@@ -1,0 +1,199 @@
+"""Image propagation: what it finds is right, what nobody shows or all contradict is left alone, and the network gets the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from e2fgvi_cli.image_propagation import PropagationOptions, estimate_motion, propagate
+from e2fgvi_cli.streaming import FinishedFrame, HoledFrame, WindowOptions, fill_shot
+from e2fgvi_cli.types import Frame
+from tests.factories import clip, texture
+from tests.unit.test_streaming import FakeEngine
+
+SIZE = (96, 128)
+OPTIONS = PropagationOptions()
+
+
+def drifting(i: int) -> NDArray[np.uint8]:
+    """A square of a fifth of the frame's height that wanders."""
+    hole = np.zeros(SIZE, np.uint8)
+    top, left = 30 + round(20 * np.sin(i / 3)), 20 + 4 * i % 80
+    hole[top : top + 20, left : left + 20] = 1
+    return hole
+
+
+def fixed(i: int) -> NDArray[np.uint8]:
+    return drifting(0)
+
+
+def holed(pictures: NDArray[np.generic], hole: Callable[[int], NDArray[np.uint8]]) -> list[HoledFrame]:
+    """With the hole's pixels black, so that nothing can be found in them."""
+    return [
+        HoledFrame.of(
+            Frame(i, (rgb * (1 - hole(i)[:, :, None])).astype(rgb.dtype), Fraction(i, 25)),
+            hole(i),
+            hole(i).astype(np.float32),
+        )
+        for i, rgb in enumerate(pictures)
+    ]
+
+
+def share_and_error(items: list[HoledFrame], truth: NDArray[np.generic], **options: float) -> tuple[float, float]:
+    """Of all hole pixels the share that was found, and the mean absolute error of those in 8-bit levels."""
+    wanted = found = 0
+    error = 0.0
+    for (item, result), true in zip(propagate(items, PropagationOptions(**options)), truth, strict=True):  # type: ignore[arg-type]
+        wanted += int(item.hole.sum())
+        if result is not None:
+            rgb, where = result
+            assert not (where & (item.hole == 0)).any(), "only the hole is touched"
+            assert np.array_equal(rgb[~where], item.frame.rgb[~where])
+            assert rgb.dtype == item.frame.rgb.dtype
+            found += int(where.sum())
+            error += float(np.abs(rgb[where].astype(float) - true[where]).mean(axis=1).sum())
+    levels = np.iinfo(truth.dtype).max / 255
+    return found / wanted, error / max(found, 1) / levels
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_what_a_moving_camera_shows_of_a_hole_is_found(dtype: type) -> None:
+    pictures = clip(24, *SIZE).astype(dtype) * dtype(1 if dtype is np.uint8 else 257)
+    share, error = share_and_error(holed(pictures, drifting), pictures)
+    assert share > 0.95
+    assert error < 1.5
+
+
+def test_a_turn_and_a_zoom_are_followed() -> None:
+    import cv2
+
+    wide = texture(200, 240, seed=3)
+    turns = [cv2.getRotationMatrix2D((120, 100), 1.5 * i, 1 + 0.01 * i) for i in range(16)]
+    pictures = np.stack([cv2.warpAffine(wide, t, (240, 200))[52:148, 56:184] for t in turns])
+    share, error = share_and_error(holed(pictures, drifting), pictures)
+    assert share > 0.9
+    assert error < 4
+
+
+def test_a_hole_that_a_standing_camera_never_uncovers_is_left_alone() -> None:
+    pictures = np.repeat(texture(*SIZE)[None], 12, axis=0)
+    assert all(found is None for _, found in propagate(holed(pictures, fixed), OPTIONS))
+
+
+def test_frames_that_do_not_fit_are_not_believed() -> None:
+    """Every frame another picture, but the same features in one corner: motion can be told, and means nothing for the hole."""
+    pictures = np.stack([texture(*SIZE, seed=i) for i in range(12)])
+    pictures[:, :, 100:] = texture(*SIZE, seed=99)[:, 100:]
+    share, _ = share_and_error(holed(pictures, drifting), pictures)
+    assert share < 0.02
+    believed, error = share_and_error(holed(pictures, drifting), pictures, fit=1e9, spread=1e9)
+    assert believed > 0.5, "without the checks they would be"
+    assert error > 20
+
+
+def test_a_frame_is_found_in_reach_only() -> None:
+    pictures = clip(24, *SIZE)
+    items = holed(pictures, lambda i: fixed(i) if i < 20 else np.zeros(SIZE, np.uint8))
+    near, far = (list(propagate(items, PropagationOptions(reach=reach))) for reach in (2, 20))
+    assert far[10][1] is not None
+    assert near[10][1] is None, "two frames on the hole has hardly moved"
+    assert near[22] == (items[22], None), "a frame without a hole is not searched"
+
+
+def test_nothing_to_hold_on_to_is_no_error() -> None:
+    flat = np.full((6, *SIZE, 3), 128, np.uint8)
+    assert all(found is None for _, found in propagate(holed(flat, drifting), OPTIONS))
+    blank = np.zeros((20, 20), np.uint8)
+    assert estimate_motion(blank, blank, blank, blank) is None
+    tiny = HoledFrame.of(
+        Frame(0, np.zeros((1, 1, 3), np.uint8), Fraction(0)), np.ones((1, 1), np.uint8), np.ones((1, 1), np.float32)
+    )
+    for count in (0, 1, 2):
+        assert [found for _, found in propagate([tiny] * count, OPTIONS)] == [None] * count
+
+
+def test_a_part_is_what_the_whole_gives() -> None:
+    items = holed(clip(40, *SIZE), drifting)
+    options = PropagationOptions(reach=8)
+    whole = list(propagate(items, options))
+    part = list(propagate(items[4:30], options, start=8, stop=18))
+    assert len(part) == 10
+    for (item, found), (other, expected) in zip(part, whole[12:22], strict=True):
+        assert item is other
+        assert found is not None
+        assert expected is not None
+        assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def test_the_stream_is_read_little_further_than_it_reaches() -> None:
+    items = iter(holed(clip(60, *SIZE), drifting))
+    results = propagate(items, PropagationOptions(reach=5))
+    next(results)
+    assert len(list(items)) > 60 - 5 - 2 * 8 - 2
+    results.close()  # type: ignore[attr-defined]
+
+
+class Black(FakeEngine):
+    """Predicts black, whatever it is shown."""
+
+    def fill(self, window, frame, crop, wanted):  # type: ignore[no-untyped-def]
+        from e2fgvi_cli.compose import Prediction
+
+        self.windows.append(window)
+        self.seen = {i: frame(i) for i in window.frames}
+        return [(i, Prediction(box, np.zeros((box[2] - box[0], box[3] - box[1], 3), np.float32))) for i, box in wanted]
+
+
+def filled(items: list[HoledFrame], options: WindowOptions) -> tuple[list[FinishedFrame], Black]:
+    engine = Black()
+    return list(fill_shot(items, engine, options)), engine
+
+
+def test_the_network_fills_what_is_left() -> None:
+    pictures = clip(16, *SIZE)
+    items = holed(pictures, drifting)
+    near = PropagationOptions(reach=2)
+    found = [result for _, result in propagate(items, near)]
+    frames, engine = filled(items, WindowOptions(propagation=near))
+    assert engine.windows, "something was left"
+    for item, frame, pixels, true in zip(items, frames, found, pictures, strict=True):
+        assert frame.source is item, "the writer gets the source's frame, hole and alpha"
+        assert pixels is not None
+        assert frame.filled is not None
+        outside, left = item.hole == 0, (item.hole == 1) & ~pixels[1]
+        assert np.array_equal(frame.rgb[outside], true[outside])
+        assert np.array_equal(frame.filled[pixels[1]], pixels[0][pixels[1]])
+        assert not frame.filled[left].any(), "what nobody shows is the network's, black here"
+    rgb, hole = engine.seen[15]
+    where = found[15][1] if found[15] is not None else None
+    assert where is not None
+    assert not (hole.astype(bool) & where).any(), "the network sees what was found"
+    assert np.array_equal(rgb[where], found[15][0][where])  # type: ignore[index]
+
+
+def test_without_it_the_network_fills_everything() -> None:
+    items = holed(clip(12, *SIZE), drifting)
+    frames, _ = filled(items, WindowOptions())
+    assert all(not frame.rgb[item.hole == 1].any() for item, frame in zip(items, frames, strict=True))
+
+
+def test_a_shot_of_which_everything_is_found_needs_no_network() -> None:
+    pictures = clip(20, *SIZE)
+
+    def corner(i: int) -> NDArray[np.uint8]:
+        hole = np.zeros(SIZE, np.uint8)
+        hole[30:40, 10 + 5 * i : 20 + 5 * i] = 1
+        return hole
+
+    items = holed(pictures, corner)
+    assert all(
+        found is not None and np.array_equal(found[1], item.hole == 1) for item, found in propagate(items, OPTIONS)
+    )
+    frames, engine = filled(items, WindowOptions(propagation=OPTIONS))
+    assert engine.windows == []
+    assert all(frame.filled is not None for frame in frames)
+    assert max(np.abs(f.rgb.astype(int) - p).max() for f, p in zip(frames, pictures, strict=True)) < 30
