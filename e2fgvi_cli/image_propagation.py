@@ -14,7 +14,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count as numbers
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +62,13 @@ CLEARANCE = 4
 SPACING = 1.1
 """Each frame that is looked at is so many times as far away as the one before."""
 RING = 1 / 12
-"""Of the frame's shorter side: how far around the hole frames are compared, and how near "near a pixel" is."""
+"""Of the frame's shorter side: how far around the hole frames are compared."""
+NEAR = 1 / 8
+"""Of the shorter side of the hole with its ring: how near "near a pixel" is."""
+LEAST_PIXELS = 8
+"""Of a ring, and of what is near."""
+HELD_BYTES = 1 << 30
+"""Frames that are held for others: where they are large, fewer are within reach. 1080p has all 30 on either side, 2160p eight."""
 DISTANT = 0.02
 """Weight of the mean over the whole ring against what is near, for pixels that no ring is near to."""
 
@@ -72,7 +78,7 @@ def propagate(
 ) -> Iterator[tuple[HoledFrame, Found | None]]:
     """Frames start..stop-1 of a shot (None: all), in order, each with what others show of its hole (None: nothing).
 
-    Reads `options.reach` frames ahead and a few more, which are worked on in threads; holds as many behind.
+    Reads `options.reach` frames ahead and holds as many behind, fewer where frames are large; and a few more that threads work on.
     """
     source = enumerate(items)
     workers = min(WORKERS, os.cpu_count() or 1)
@@ -82,6 +88,8 @@ def propagate(
         try:
             for index in numbers() if stop is None else range(stop):
                 while shot.count <= index + options.reach and (following := next(source, None)) is not None:
+                    if shot.count == 0:
+                        options = replace(options, reach=_affordable(following[1], options.reach))
                     shot.items[following[0]] = following[1]
                     shot.count += 1
                 if index >= shot.count:
@@ -97,6 +105,12 @@ def propagate(
             for _, task in pending:
                 if task is not None:
                     task.cancel()
+
+
+def _affordable(item: HoledFrame, reach: int) -> int:
+    """As much of `reach` as there is room for: it follows from the frames' size alone, so it is the same in every piece of a shot."""
+    frame = item.frame.rgb.nbytes + item.hole.nbytes + item.alpha.nbytes
+    return max(1, min(reach, HELD_BYTES // (2 * frame)))
 
 
 def _awaited(entry: tuple[HoledFrame, Future[Found | None] | None]) -> tuple[HoledFrame, Found | None]:
@@ -299,13 +313,9 @@ def _recover(
 def _region(item: HoledFrame) -> tuple[slice, slice]:
     """The hole with the ring around it, as far as the frame goes."""
     assert item.box is not None, "only frames with holes are searched for"
-    ring = _ring(item.frame.size)
+    ring = max(LEAST_PIXELS, round(RING * min(item.frame.size)))
     top, left, bottom, right = item.box
     return slice(max(0, top - ring), bottom + ring), slice(max(0, left - ring), right + ring)
-
-
-def _ring(size: tuple[int, int]) -> int:
-    return max(8, round(RING * min(size)))
 
 
 def _misfit(
@@ -318,7 +328,7 @@ def _misfit(
         return np.full(compared.shape, np.inf, np.float32)
     weight = compared.astype(np.float32)
     error = _mean_of_channels(np.abs(aligned - target)) * weight
-    side = 2 * max(8, min(compared.shape) // 8) + 1
+    side = 2 * max(LEAST_PIXELS, int(NEAR * min(compared.shape))) + 1
     near = {"ksize": (side, side), "borderType": cv2.BORDER_CONSTANT}
     mean = float(error.sum()) / float(weight.sum())
     return np.asarray((cv2.blur(error, **near) + DISTANT * mean) / (cv2.blur(weight, **near) + DISTANT))  # type: ignore[call-overload]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e2fgvi_cli.errors import InputError
+from e2fgvi_cli.streaming import HoledFrame
+from e2fgvi_cli.types import Frame
 
 FRAMES = "frames"
 SEEDED_HOLES = ("still", "drifting")
@@ -26,6 +29,13 @@ EVAL_STRIDE = 5
 
 HOLE_THRESHOLD = 127
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png"}
+
+
+def holed_frames(frames: NDArray[np.uint8], holes: NDArray[np.uint8]) -> Iterator[HoledFrame]:
+    """A clip (t, H, W, 3) with holes (t, H, W) in {0, 1} as `streaming.fill_shot` takes it. What it has in its holes is blacked out:
+    no fill can learn the answer from it."""
+    for i, (rgb, hole) in enumerate(zip(frames, holes, strict=True)):
+        yield HoledFrame.of(Frame(i, rgb * (1 - hole[:, :, None]), Fraction(i)), hole, hole.astype(np.float32))
 
 
 @dataclass(frozen=True)

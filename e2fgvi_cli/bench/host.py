@@ -1,8 +1,8 @@
 """What a run costs the host when the network costs nothing: `python -m e2fgvi_cli.bench.host --sizes 432x240,1920x1080`.
 
 Decoding, masks, cuts, windows, blending into the source's format and encoding, all as `e2fgvi inpaint` does them, with an engine that
-predicts black at once. A device that is faster than this waits for its host. The driving thread's share matters by itself: it is the one
-that launches the network's kernels.
+predicts black at once; image propagation on request. A device that is faster than this waits for its host. The driving thread's share
+matters by itself: it is the one that launches the network's kernels.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from rich.console import Console
 
 from .. import video
 from ..compose import AlphaArray, Box, Prediction, bounding_box, insert
+from ..image_propagation import PropagationOptions
 from ..options import InpaintOptions
 from ..outputs import ClipOutput
 from ..pipeline import finished_frames
+from ..streaming import WindowOptions
 from ..types import HoleArray, PixelArray, Window
 from .synthetic import SyntheticClip, write_clip
 
@@ -82,11 +84,14 @@ class _NoEngine:
     fill_whole_window = fill
 
 
-def measure_host(size: tuple[int, int], frames: int, *, hole_share: float = 0.1) -> HostTime:
+def measure_host(
+    size: tuple[int, int], frames: int, *, hole_share: float = 0.1, propagation: PropagationOptions | None = None
+) -> HostTime:
     """One run over a synthetic clip of `size` (height, width), H.264 in and out, masks as a lossless video."""
     with tempfile.TemporaryDirectory() as folder:
         film, mask = write_clip(SyntheticClip(size, frames, hole_share), Path(folder))
-        options = InpaintOptions(film, mask, Path(folder) / "out.mp4")
+        windows = WindowOptions(propagation=propagation)
+        options = InpaintOptions(film, mask, Path(folder) / "out.mp4", windows=windows)
         wall, cpu, driver = time.perf_counter(), os.times(), time.thread_time()
         with (
             video.open_reader(film) as reader,
@@ -109,13 +114,18 @@ def main() -> None:
     parser.add_argument("--sizes", default="432x240,1920x1080", help="WxH, separated by commas")
     parser.add_argument("--frames", type=int, default=120)
     parser.add_argument("--hole", type=float, default=0.1, help="share of the frame")
+    parser.add_argument("--image-propagation", action="store_true", help="with it, as inpaint has by default")
     parser.add_argument("--repeats", type=int, default=3, help="the fastest by the clock is printed")
     given = parser.parse_args()
     say = Console().print
     say(f"{os.cpu_count()} cores; ms a frame, {given.frames} frames, best of {given.repeats}")
     for text in given.sizes.split(","):
         width, height = map(int, text.split("x"))
-        times = [measure_host((height, width), given.frames, hole_share=given.hole) for _ in range(given.repeats)]
+        propagation = PropagationOptions() if given.image_propagation else None
+        times = [
+            measure_host((height, width), given.frames, hole_share=given.hole, propagation=propagation)
+            for _ in range(given.repeats)
+        ]
         best = min(times, key=lambda t: t.wall)
         wall, cpu, driver = (f"{seconds * 1000:.2f}" for seconds in (best.wall, best.cpu, best.driver))
         say(f"{text}: {wall} by the clock, {cpu} of all cores, {driver} of the driving thread")

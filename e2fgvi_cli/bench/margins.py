@@ -12,7 +12,6 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,11 +32,10 @@ from ..crops import (
     wanted_boxes,
 )
 from ..errors import UsageError, UserError
-from ..streaming import HoledFrame, WindowOptions, fill_shot
-from ..types import Frame
+from ..streaming import WindowOptions, fill_shot
 from ..weights import resolve
 from ..windows import plan_window
-from .clips import EVAL_STRIDE, SEEDED_HOLES, MeasuredClip, find_clips
+from .clips import EVAL_STRIDE, SEEDED_HOLES, MeasuredClip, find_clips, holed_frames
 from .metrics import score_clip
 
 if TYPE_CHECKING:
@@ -118,11 +116,7 @@ def measure_clip(
 
 def fill_clip(engine: Engine, frames: Frames, holes: Frames, options: WindowOptions) -> list[Frames]:
     """The filled frames (H, W, 3) of a clip (t, H, W, 3) with holes (t, H, W) in {0, 1}."""
-    items = (
-        HoledFrame.of(Frame(i, rgb, Fraction(i)), hole, hole.astype(np.float32))
-        for i, (rgb, hole) in enumerate(zip(frames, holes, strict=True))
-    )
-    return [np.asarray(finished.rgb, np.uint8) for finished in fill_shot(items, engine, options)]
+    return [np.asarray(f.rgb, np.uint8) for f in fill_shot(holed_frames(frames, holes), engine, options)]
 
 
 def brightness_error(filled: Sequence[Frames], truth: Sequence[Frames] | Frames, holes: Frames) -> float:

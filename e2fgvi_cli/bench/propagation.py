@@ -10,7 +10,6 @@ import argparse
 import math
 import time
 from dataclasses import dataclass, fields
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +17,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from ..image_propagation import PropagationOptions, propagate
-from ..streaming import HoledFrame
-from ..types import Frame
 from .baselines import telea
-from .clips import EVAL_STRIDE, SEEDED_HOLES, find_clips
+from .clips import EVAL_STRIDE, SEEDED_HOLES, find_clips, holed_frames
+from .metrics import hole_psnr
 
 Frames = NDArray[np.uint8]
 
@@ -39,12 +37,8 @@ class Finding:
 
 def measure(frames: Frames, holes: Frames, options: PropagationOptions, every: int = EVAL_STRIDE) -> Finding:
     """For a clip (t, H, W, 3) with holes (t, H, W) in {0, 1}, whose pixels are blacked out before anything is looked for."""
-    items = [
-        HoledFrame.of(Frame(i, rgb * (1 - hole[:, :, None]), Fraction(i)), hole, hole.astype(np.float32))
-        for i, (rgb, hole) in enumerate(zip(frames, holes, strict=True))
-    ]
     rows = []
-    for i, (_, result) in enumerate(propagate(items, options)):
+    for i, (_, result) in enumerate(propagate(holed_frames(frames, holes), options)):
         hole = holes[i] > 0
         if i % every or not hole.any():
             continue
@@ -54,16 +48,10 @@ def measure(frames: Frames, holes: Frames, options: PropagationOptions, every: i
         if result is not None:
             both[where] = result[0][where]
         pairs = ((both, where), (plain, where), (both, hole), (plain, hole))
-        rows.append((where.sum() / hole.sum(), *(_psnr(picture, frames[i], part) for picture, part in pairs)))
+        scores = (hole_psnr(picture, frames[i], part.astype(np.uint8)) for picture, part in pairs)
+        rows.append((where.sum() / hole.sum(), *(math.nan if score is None else score for score in scores)))
     means = [_mean(column) for column in zip(*rows, strict=True)]
     return Finding(*means)
-
-
-def _psnr(picture: Frames, truth: Frames, part: NDArray[np.bool_]) -> float:
-    if not part.any():
-        return math.nan
-    error = float(((picture[part].astype(np.float64) - truth[part]) ** 2).mean())
-    return 10 * math.log10(255**2 / max(error, 1e-3))
 
 
 def _mean(values: tuple[float, ...]) -> float:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bench.baselines import median_clip, telea_clip
-from ..bench.clips import EVAL_STRIDE, SEEDED_HOLES, find_clips
+from ..bench.clips import EVAL_STRIDE, SEEDED_HOLES, find_clips, holed_frames
 from ..bench.metrics import ClipSummary, score_clip
 from ..engine import Engine
 from ..errors import InputError
-from ..streaming import HoledFrame, WindowOptions, fill_shot
-from ..types import Frame
+from ..streaming import WindowOptions, fill_shot
 
 Frames = NDArray[np.uint8]
 BASELINES = {"telea": telea_clip, "median": median_clip}
@@ -61,15 +59,8 @@ class Evaluation:
 
 
 def fill_clip(engine: Engine, frames: Frames, holes: Frames, options: WindowOptions) -> Iterator[Frames]:
-    """The filled frames (H, W, 3) of a clip (t, H, W, 3) with holes (t, H, W) in {0, 1}, as `e2fgvi inpaint` fills them.
-
-    What the clip has in its holes is blacked out first: nothing can learn the answer from it.
-    """
-    items = (
-        HoledFrame.of(Frame(i, rgb * (1 - hole[:, :, None]), Fraction(i)), hole, hole.astype(np.float32))
-        for i, (rgb, hole) in enumerate(zip(frames, holes, strict=True))
-    )
-    for finished in fill_shot(items, engine, options):
+    """The filled frames (H, W, 3) of a clip (t, H, W, 3) with holes (t, H, W) in {0, 1}, as `e2fgvi inpaint` fills them."""
+    for finished in fill_shot(holed_frames(frames, holes), engine, options):
         yield np.asarray(finished.rgb, np.uint8)
 
 

@@ -197,3 +197,27 @@ def test_a_shot_of_which_everything_is_found_needs_no_network() -> None:
     assert engine.windows == []
     assert all(frame.filled is not None for frame in frames)
     assert max(np.abs(f.rgb.astype(int) - p).max() for f, p in zip(frames, pictures, strict=True)) < 30
+
+
+def test_large_frames_reach_less_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    items = holed(clip(24, *SIZE), drifting)
+    held = items[0].frame.rgb.nbytes + items[0].hole.nbytes + items[0].alpha.nbytes
+    near = list(propagate(items, PropagationOptions(reach=3)))
+    monkeypatch.setattr("e2fgvi_cli.image_propagation.HELD_BYTES", 7 * held)
+    for (_, found), (_, expected) in zip(propagate(items, OPTIONS), near, strict=True):
+        assert (found is None) == (expected is None)
+        assert found is None or expected is None or np.array_equal(found[0], expected[0])
+
+
+def test_the_measurement_blacks_out_what_it_scores() -> None:
+    from e2fgvi_cli.bench.propagation import measure
+
+    pictures = clip(16, *SIZE)
+    found = measure(pictures, np.stack([drifting(i) for i in range(16)]), OPTIONS)
+    assert found.share > 0.9
+    assert found.found > found.telea_there + 5
+    still = np.repeat(pictures[:1], 8, axis=0)
+    nothing = measure(still, np.stack([fixed(i) for i in range(8)]), OPTIONS)
+    assert nothing.share == 0
+    assert np.isnan(nothing.found)
+    assert nothing.whole == nothing.telea_whole
