@@ -81,7 +81,7 @@ def run(
                 steps = trainer.progress.step
                 with profiled(trainer.folder.path / "profile", world.device) as after_step:
                     for i in range(1, 6):
-                        trainer.run(max_steps=steps + i)
+                        trainer.run(max_steps=steps + i, keep=False)
                         after_step()
                 typer.echo(str(trainer.folder.path / "profile.txt"))
             else:

@@ -78,9 +78,7 @@ class Engine:
         self.notices: list[str] = []
         self._stores: dict[Box, _Store] = {}
         if self.settings.graphs and device.type == "cuda":
-            self._graphs: GraphCache | None = GraphCache(
-                self._forward, device, constants=self._tables, on_refusal=self._without_graph
-            )
+            self._graphs: GraphCache | None = GraphCache(device)
         else:
             self._graphs = None
         if device.type == "cuda":
@@ -163,8 +161,13 @@ class Engine:
             empty = features.new_zeros(1, 0, 2, *features.shape[-2:], dtype=torch.float32)
             flow_fwd, flow_bwd = (torch.stack([f[k] for f in flows])[None] if flows else empty for k in (0, 1))
             if self._graphs is not None and flows and plan.graph:
-                rgb = self._graphs(features, flow_fwd, flow_bwd)[0]
-                return self._predictions(rgb, window.local, crop, wanted)
+                window_rgb = self._graphs.run(
+                    self._forward,
+                    *(features, flow_fwd, flow_bwd),
+                    constants=self._tables,
+                    on_refusal=self._without_graph,
+                )
+                return self._predictions(window_rgb[0], window.local, crop, wanted)
             inputs = [features]
             del features
             mixed = self._mix(inputs, flow_fwd, flow_bwd)

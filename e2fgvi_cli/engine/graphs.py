@@ -31,30 +31,31 @@ class _Graph:
 
 
 class GraphCache:
-    """Calls `function(*tensors)`, from the second call with the same shapes on as a captured graph.
+    """Calls of one function, from the second call with the same shapes on as a captured graph.
 
     Results lie in memory that the next call of the same shape overwrites. At most `capacity` graphs are kept, the least recently
     used is dropped; they share one memory pool, so calls must not overlap. A shape whose capture fails or computes something else
-    runs without a graph, and `on_refusal` is told why. constants: what to keep alive with a graph of these tensors.
+    runs without a graph.
+
+    The function is given with each call and not kept: a method of the cache's owner would make a circle of references, which
+    keeps all of an engine's memory on the device until Python's collector comes by.
     """
 
-    def __init__(
-        self,
-        function: Callable[..., Tensor],
-        device: torch.device,
-        capacity: int = 4,
-        *,
-        constants: Callable[..., object] = lambda *_: None,
-        on_refusal: Callable[[str], None] = lambda _: None,
-    ) -> None:
-        self._function, self._device, self._capacity = function, device, capacity
-        self._constants, self._on_refusal = constants, on_refusal
+    def __init__(self, device: torch.device, capacity: int = 4) -> None:
+        self._device, self._capacity = device, capacity
         self._graphs: OrderedDict[tuple[object, ...], _Graph] = OrderedDict()
         self._seen: set[tuple[object, ...]] = set()
         self._refused: set[tuple[object, ...]] = set()
         self._pool: Any = None
 
-    def __call__(self, *tensors: Tensor) -> Tensor:
+    def run(
+        self,
+        function: Callable[..., Tensor],
+        *tensors: Tensor,
+        constants: Callable[..., object] = lambda *_: None,
+        on_refusal: Callable[[str], None] = lambda _: None,
+    ) -> Tensor:
+        """`function(*tensors)`. constants: what to keep alive with a graph of these tensors. on_refusal: is told why there is none."""
         key = tuple((tuple(t.shape), t.stride(), t.dtype) for t in tensors)
         if key in self._graphs:
             self._graphs.move_to_end(key)
@@ -66,13 +67,13 @@ class GraphCache:
         if key not in self._seen or key in self._refused:
             # Shapes that come once (the ends of a shot) are not worth a capture.
             self._seen.add(key)
-            return self._function(*tensors)
+            return function(*tensors)
         try:
-            self._capture(key, tensors)
+            self._capture(key, function, tensors, constants)
         except RuntimeError as error:  # out of memory during a capture is no OutOfMemoryError but an invalid capture
             self._refused.add(key)
-            self._on_refusal((str(error).strip() or type(error).__name__).splitlines()[0])
-        return self(*tensors)
+            on_refusal((str(error).strip() or type(error).__name__).splitlines()[0])
+        return self.run(function, *tensors, constants=constants, on_refusal=on_refusal)
 
     def clear(self) -> None:
         """Drop every graph and the memory it holds."""
@@ -81,7 +82,13 @@ class GraphCache:
         self._refused.clear()
         self._pool = None
 
-    def _capture(self, key: tuple[object, ...], tensors: tuple[Tensor, ...]) -> None:
+    def _capture(
+        self,
+        key: tuple[object, ...],
+        function: Callable[..., Tensor],
+        tensors: tuple[Tensor, ...],
+        constants: Callable[..., object],
+    ) -> None:
         while len(self._graphs) >= self._capacity:
             self._graphs.popitem(last=False)
         inputs = tuple(t.clone() for t in tensors)
@@ -89,17 +96,17 @@ class GraphCache:
         side.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(side):
             for _ in range(WARMUP_CALLS):
-                expected = self._function(*inputs)
+                expected = function(*inputs)
         torch.cuda.current_stream(self._device).wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
         with torch.cuda.graph(graph, pool=self._pool):
-            output = self._function(*inputs)
+            output = function(*inputs)
         graph.replay()
         # An operator that launches on the legacy stream, as torchvision's deformable convolution does, is left out of the
         # capture without a word, and the result is wrong. So a graph is believed only after it has given the same once.
         error = float((output.float() - expected.float()).norm() / expected.float().norm().clamp_min(1e-12))
         if not error < MOST_DIFFERENCE:
             raise RuntimeError(f"the captured graph computes something else (relative difference {error:.2g})")
-        self._graphs[key] = _Graph(graph, inputs, output, self._constants(*tensors))
+        self._graphs[key] = _Graph(graph, inputs, output, constants(*tensors))

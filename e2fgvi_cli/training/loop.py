@@ -99,16 +99,16 @@ class Trainer:
         self._sums = _Sums()
         self._clock = 0.0
 
-    def run(self, *, call_seconds: float | None = None, max_steps: int | None = None) -> bool:
+    def run(self, *, call_seconds: float | None = None, max_steps: int | None = None, keep: bool = True) -> bool:
         """Train until the run's minutes are used, or this call's `call_seconds` of wall clock, or `max_steps` of the run.
 
         True when the run is complete; else a later call resumes its state, which is saved in any case (also when
-        DivergedError or an interruption ends it).
+        DivergedError or an interruption ends it). Not `keep`: steps only, nothing scored before or saved after them.
         """
         began = time.perf_counter()
         budget = self.config.minutes * 60
         complete = False
-        if self.world.leads and self.progress.step == 0:
+        if keep and self.world.leads and self.progress.step == 0:
             self.validate()  # what the run has to beat; `best.safetensors` is never worse than the start
         self._restart_clock()
         try:
@@ -123,10 +123,10 @@ class Trainer:
                 if self.world.leads:
                     self._housekeeping()
         except (KeyboardInterrupt, DivergedError):
-            if self.world.leads:
+            if keep and self.world.leads:
                 self.save()
             raise
-        if self.world.leads:
+        if keep and self.world.leads:
             self._finish(complete)
         self.world.wait()
         return complete

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -18,6 +19,7 @@ from e2fgvi_cli.crops import CropOptions
 from e2fgvi_cli.engine import Engine, EngineSettings, Precision
 from e2fgvi_cli.engine.blending import DeviceBlender
 from e2fgvi_cli.engine.core import nearest_references
+from e2fgvi_cli.engine.graphs import GraphCache
 from e2fgvi_cli.errors import DeviceError
 from e2fgvi_cli.planner import Planner
 from e2fgvi_cli.streaming import FinishedFrame, HoledFrame, WindowOptions, fill_shot
@@ -201,6 +203,17 @@ def test_out_of_memory_twice_ends_with_a_sentence() -> None:
     engine.network.transform = Fails(engine.network.transform, 2)  # type: ignore[method-assign]
     with pytest.raises(DeviceError, match=r"no room for a window of 60x108 pixels: .*--max-memory"):
         fill(clip(7), engine, WHOLE)
+
+
+def test_an_engine_gives_its_memory_back_at_once() -> None:
+    """Not when Python's collector comes by: a second clip would not fit beside the first one's."""
+    engine = Engine(network(), CPU, EngineSettings(planner=Planner(graphs=True)))
+    engine._graphs = GraphCache(CPU)  # as on a GPU
+    list(fill_shot(clip(6), engine, WHOLE))
+    assert engine._graphs._seen
+    alive = weakref.ref(engine)
+    del engine
+    assert alive() is None
 
 
 def test_fewer_references_are_the_nearest() -> None:

@@ -41,7 +41,7 @@ def test_constants_are_the_networks() -> None:
 
 
 def test_constants_are_the_engines() -> None:
-    cache = GraphCache(lambda x: x, torch.device("cpu"))
+    cache = GraphCache(torch.device("cpu"))
     assert cache._capacity == costs.KEPT_GRAPHS
 
 
