@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import struct
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -291,3 +293,10 @@ def test_versions_agree_with_packaging(version: str, requirement: str, met: bool
     _, clauses = parse_requirement(requirement)
     assert satisfies(version, clauses) is met
     assert packaging.SpecifierSet(",".join(a + b for a, b in clauses)).contains(version) is met
+
+
+def test_required_packages_are_those_of_pyproject() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = [re.match(r"([\w-]+)(>=.+)", text) for text in project["dependencies"]]
+    assert {found[1]: found[2] for found in asked if found} == packages.REQUIRED
+    assert all(asked)
