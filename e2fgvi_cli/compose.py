@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from .types import PixelArray
 
-AlphaArray = NDArray[np.float32]
-"""(H, W) in [0, 1]: how much of the filled picture to take. 1 in the hole; between, where it is feathered."""
+AlphaArray = NDArray[np.float32] | NDArray[np.uint8]
+"""(H, W) in [0, 1]: how much of the filled picture to take. 1 in the hole; between, where it is feathered. Where nothing is, the hole
+itself: a quarter of the memory, and nothing to make."""
 
 
 Box = tuple[int, int, int, int]
@@ -54,7 +55,9 @@ class Blender(Protocol):
         self, index: int, box: Box, prediction: Prediction[Any], weight: float, ramp: NDArray[np.float32] | None = None
     ) -> None: ...
 
-    def finish(self, index: int, rgb: PixelArray, alpha: AlphaArray) -> Callable[[], PixelArray]: ...
+    def finish(self, index: int, dtype: np.dtype[Any]) -> Callable[[], PixelArray]:
+        """What gives the merged pixels (y, x, 3) of frame `index`'s box as 8 or 16-bit integers; to be called once, in any thread."""
+        ...
 
 
 @dataclass
@@ -106,17 +109,17 @@ class WeightedBlender:
         known.total[here] += prediction.rgb * share
         known.weights[here] += share
 
-    def finish(self, index: int, rgb: PixelArray, alpha: AlphaArray) -> Callable[[], PixelArray]:
-        """`rgb` (H, W, 3) with the prediction wherever `alpha` (H, W) is above 0, rounded to its dtype, when it is called for."""
+    def finish(self, index: int, dtype: np.dtype[Any]) -> Callable[[], PixelArray]:
+        """As `Blender.finish`: the mean, rounded."""
         known = self._sums.pop(index)
-        peak = float(np.iinfo(rgb.dtype).max)
+        peak = float(np.iinfo(dtype).max)
 
         def merge() -> PixelArray:
             if isinstance(known.weights, np.ndarray):
                 scale = np.float32(peak) / np.maximum(known.weights, np.float32(1e-12))
             else:
                 scale = np.asarray(peak / known.weights, np.float32)
-            return insert(rgb, np.clip(np.rint(known.total * scale), 0, peak), known.box, alpha)
+            return np.clip(np.rint(known.total * scale), 0, peak).astype(dtype)
 
         return merge
 
@@ -143,19 +146,19 @@ class PublishedBlender:
             truncated = 0.5 * old + 0.5 * truncated
         self._merged[index] = (prediction.box, truncated)
 
-    def finish(self, index: int, rgb: PixelArray, alpha: AlphaArray) -> Callable[[], PixelArray]:
-        """As `WeightedBlender.finish`; depths above 8 bits are scaled up from the 8-bit result."""
-        box, merged = self._merged.pop(index)
-        scale = np.iinfo(rgb.dtype).max // 255
-        return lambda: insert(rgb, np.floor(merged) * scale, box, alpha)
+    def finish(self, index: int, dtype: np.dtype[Any]) -> Callable[[], PixelArray]:
+        """As `Blender.finish`; depths above 8 bits are scaled up from the 8-bit result."""
+        _, merged = self._merged.pop(index)
+        scale = np.iinfo(dtype).max // 255
+        return lambda: (np.floor(merged) * scale).astype(dtype)
 
 
-def insert(rgb: PixelArray, inside: NDArray[np.generic], box: Box, alpha: AlphaArray) -> PixelArray:
+def insert(rgb: PixelArray, inside: PixelArray, box: Box, alpha: AlphaArray) -> PixelArray:
     """A copy of `rgb` (H, W, 3) with `inside` (y, x, 3) in `box`, wherever `alpha` is above 0."""
     top, left, bottom, right = box
     result = rgb.copy()
     where = alpha[top:bottom, left:right, None] > 0
-    np.copyto(result[top:bottom, left:right], inside.astype(rgb.dtype), where=where)
+    np.copyto(result[top:bottom, left:right], inside, where=where)
     return result
 
 

@@ -80,12 +80,15 @@ class ClipOutput:
         """Append one frame; they come in order. What is wrong with writing one may be raised by a later call, or on leaving."""
         self._behind.put(finished)
         self.frames += 1
-        self.filled += finished.filled is not None
+        self.filled += finished.inside is not None
 
     def _write_now(self, finished: FinishedFrame) -> None:
         source = finished.source
         for writer in self._writers:
-            writer.write(source.frame, finished.filled, source.alpha if finished.filled is not None else None)
+            if finished.inside is None:
+                writer.write(source.frame, None, None)
+            else:
+                writer.write(source.frame, finished.inside.get(), source.alpha, source.box)
         if self._comparison is not None:
             self._comparison.write(source.frame, source.hole, finished.rgb)
         if self._reference is not None:

@@ -18,7 +18,7 @@ from .errors import EXIT_INTERRUPTED, UserError
 from .options import InpaintOptions
 from .outputs import ClipOutput
 from .pieces import fill_shot_on
-from .shots import split_shots
+from .shots import judge, split_judged
 from .streaming import FinishedFrame, HoledFrame, WindowEngine, fill_shot
 from .types import Frame, HoleArray, Progress, Summary
 from .weights import resolve
@@ -177,11 +177,14 @@ def finished_frames(
         hole = hole_at(frame)
         return HoledFrame.of(frame, hole, masks.feather_alpha(hole, options.masking.feather))
 
-    # Decoding, masks and holes in a thread of their own: the network must not wait for them.
-    ahead = video.DecodeAhead(lambda: map(with_hole, frames), depth=FRAMES_AHEAD)
+    def judged() -> Iterator[tuple[HoledFrame, bool]]:
+        items = map(with_hole, frames)
+        return judge(items, lambda item: item.frame.rgb) if options.detect_cuts else ((item, False) for item in items)
+
+    # Decoding, masks, holes and cuts in a thread of their own: the network must not wait for them.
+    ahead = video.DecodeAhead(judged, depth=FRAMES_AHEAD)
     try:
-        stream = iter(ahead)
-        shots = split_shots(stream, lambda item: item.frame.rgb) if options.detect_cuts else [stream]
+        shots = split_judged(ahead)
         for shot in shots:
             if len(several) == 1:
                 yield from fill_shot(shot, several[0], options.windows)

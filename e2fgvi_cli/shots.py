@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar, cast
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,7 +142,12 @@ def split_shots(
 
     Holds `CutDetector.DELAY` + 1 items at most.
     """
-    stream = _ShotStream(iter(items), rgb_of, CutDetector(options))
+    return split_judged(judge(items, rgb_of, options))
+
+
+def split_judged(judged: Iterable[tuple[T, bool]]) -> Iterator[Iterator[T]]:
+    """`split_shots` of what `judge` gave, for which another thread may have looked for the cuts."""
+    stream = _ShotStream(iter(judged))
     while stream.has_next():
         yield stream.shot()
 
@@ -150,8 +155,8 @@ def split_shots(
 class _ShotStream(Generic[T]):
     """Items whose verdict is known, one ahead."""
 
-    def __init__(self, items: Iterator[T], rgb_of: Callable[[T], PixelArray], detector: CutDetector) -> None:
-        self._judged = _judge(items, rgb_of, detector)
+    def __init__(self, judged: Iterator[tuple[T, bool]]) -> None:
+        self._judged = judged
         self._ahead: tuple[T, bool] | None = None
         self._ended = False
 
@@ -171,7 +176,11 @@ class _ShotStream(Generic[T]):
             yield ahead[0]
 
 
-def _judge(items: Iterator[T], rgb_of: Callable[[T], PixelArray], detector: CutDetector) -> Iterator[tuple[T, bool]]:
+def judge(
+    items: Iterable[T], rgb_of: Callable[[T], PixelArray], options: ShotOptions = ShotOptions()
+) -> Iterator[tuple[T, bool]]:
+    """Each item, `CutDetector.DELAY` items later, with whether it starts a new shot."""
+    detector = CutDetector(options)
     waiting: deque[T] = deque()
     for item in items:
         waiting.append(item)
@@ -184,5 +193,5 @@ def _judge(items: Iterator[T], rgb_of: Callable[[T], PixelArray], detector: CutD
 
 def find_cuts(frames: Iterable[PixelArray], options: ShotOptions = ShotOptions()) -> list[int]:
     """Numbers of the frames that start a new shot (never 0)."""
-    judged = _judge(iter(frames), lambda rgb: rgb, CutDetector(options))
-    return [index for index, (_, is_cut) in enumerate(cast(Iterable[tuple[PixelArray, bool]], judged)) if is_cut]
+    judged = judge(frames, lambda rgb: rgb, options)
+    return [index for index, (_, is_cut) in enumerate(judged) if is_cut]

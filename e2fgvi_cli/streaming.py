@@ -11,16 +11,18 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol
+from threading import Lock
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from .compose import AlphaArray, Blender, Box, Prediction, PublishedBlender, bounding_box, paste
+from .compose import AlphaArray, Blender, Box, Prediction, PublishedBlender, bounding_box, insert, paste
 from .crops import Crop, CropOptions, block_range, hole_boxes, plan_crops, ramp_weights, wanted_boxes
 from .image_propagation import Found, PropagationOptions, propagate
 from .types import Frame, HoleArray, PixelArray, Window
 from .windows import blend_weight, lookahead, plan_published_window, plan_window
 
+T = TypeVar("T")
 Wanted = Sequence[tuple[int, Box]]
 """Local frames and the part of each that is to be filled."""
 
@@ -89,23 +91,50 @@ class HoledFrame:
         if found is None:
             return self
         rgb, where = found
-        hole, alpha = np.where(where, np.uint8(0), self.hole), np.where(where, np.float32(0), self.alpha)
+        hole = np.where(where, np.uint8(0), self.hole)
+        alpha = hole if self.alpha is self.hole else np.where(where, self.alpha.dtype.type(0), self.alpha)
         return HoledFrame.of(replace(self.frame, rgb=rgb), hole, alpha)
+
+
+class Later(Generic[T]):
+    """A value that is computed when it is first asked for, by whichever thread asks, once."""
+
+    def __init__(self, compute: Callable[[], T]) -> None:
+        self._compute: Callable[[], T] | None = compute
+        self._lock = Lock()
+
+    def get(self) -> T:
+        """The value. What computing it raises is raised again by the next call."""
+        with self._lock:
+            if self._compute is not None:
+                self._value = self._compute()
+                self._compute = None  # what it was computed from is not needed any more
+            return self._value
 
 
 @dataclass(frozen=True)
 class FinishedFrame:
-    """A frame that no later window changes. `filled` (H, W, 3) is the prediction where alpha > 0; None if there was no hole."""
+    """A frame that no later window changes. `inside` gives the prediction (y, x, 3) for `source.box`; None if there was no hole.
+
+    A device may still be at work on it: the thread that asks for pixels first waits.
+    """
 
     source: HoledFrame
-    filled: PixelArray | None
+    inside: Later[PixelArray] | None
+
+    @property
+    def filled(self) -> PixelArray | None:
+        """(H, W, 3): the prediction where alpha > 0, the source elsewhere; None if there was no hole."""
+        if self.inside is None:
+            return None
+        assert self.source.box is not None, "what was filled has a box"
+        return insert(self.source.frame.rgb, self.inside.get(), self.source.box, self.source.alpha)
 
     @property
     def rgb(self) -> PixelArray:
         """The finished picture (H, W, 3)."""
-        if self.filled is None:
-            return self.source.frame.rgb
-        return paste(self.source.frame.rgb, self.filled, self.source.alpha)
+        filled = self.filled
+        return self.source.frame.rgb if filled is None else paste(self.source.frame.rgb, filled, self.source.alpha)
 
 
 def fill_shot(items: Iterable[HoledFrame], engine: WindowEngine, options: WindowOptions) -> Iterator[FinishedFrame]:
@@ -130,10 +159,18 @@ def fill_rest(
             yield source.without(pixels)
 
     for finished in fill_windows(opened(), engine, options):
-        source, filled = sources.popleft(), finished.filled
-        if filled is None and source.box is not None:
-            filled = finished.source.frame.rgb  # nothing was left to the network
-        yield FinishedFrame(source, filled)
+        source = sources.popleft()
+        yield FinishedFrame(
+            source, None if source.box is None else Later(partial(_found_and_filled, finished, source.box))
+        )
+
+
+def _found_and_filled(finished: FinishedFrame, box: Box) -> PixelArray:
+    """The pixels of `box` of an opened frame: what was found is in its picture, the network's in its fill."""
+    filled = finished.filled
+    rgb = finished.source.frame.rgb if filled is None else filled  # None: nothing was left to the network
+    top, left, bottom, right = box
+    return rgb[top:bottom, left:right]
 
 
 def fill_windows(items: Iterable[HoledFrame], engine: WindowEngine, options: WindowOptions) -> Iterator[FinishedFrame]:
@@ -146,7 +183,7 @@ def fill_windows(items: Iterable[HoledFrame], engine: WindowEngine, options: Win
     blender: Blender = PublishedBlender(engine.blender().to_numpy) if options.released else engine.blender()
     fill = engine.fill_whole_window if options.released else engine.fill
     engine.start_shot()
-    started: list[Callable[[], FinishedFrame]] = []
+    started: list[FinishedFrame] = []
     for center in itertools.count(0, options.neighbor_stride):
         shot.read_until(center)
         if center >= shot.count:
@@ -164,16 +201,12 @@ def fill_windows(items: Iterable[HoledFrame], engine: WindowEngine, options: Win
                     blender.add(i, boxes[i], prediction, blend_weight(i, window), ramp)
         # The next window begins at this centre: what lies before it is final.
         finished = list(shot.finish(center, blender))
-        yield from (result() for result in started)
+        yield from started
         started = finished
         shot.forget(center)
         engine.forget(center, shot.may_be_reference(center))
-    yield from (result() for result in started)
-    yield from (result() for result in shot.finish(shot.count, blender))
-
-
-def _finished(item: HoledFrame, fetch: Callable[[], PixelArray] | None) -> FinishedFrame:
-    return FinishedFrame(item, None if fetch is None else fetch())
+    yield from started
+    yield from shot.finish(shot.count, blender)
 
 
 class _Shot:
@@ -244,12 +277,12 @@ class _Shot:
         item = self.items[index]
         return item.frame.rgb, item.hole
 
-    def finish(self, before: int, blender: Blender) -> Iterator[Callable[[], FinishedFrame]]:
-        """What makes the finished frames below `before` that were not asked for yet; each is to be called once."""
+    def finish(self, before: int, blender: Blender) -> Iterator[FinishedFrame]:
+        """The finished frames below `before` that were not asked for yet."""
         for i in range(self._finished, before):
             item = self.items[i]
-            fetch = None if item.box is None else blender.finish(i, item.frame.rgb, item.alpha)
-            yield partial(_finished, item, fetch)
+            inside = None if item.box is None else Later(blender.finish(i, item.frame.rgb.dtype))
+            yield FinishedFrame(item, inside)
         self._finished = max(self._finished, before)
 
     def may_be_reference(self, before: int) -> Callable[[int], bool]:

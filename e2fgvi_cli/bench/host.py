@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from .. import video
-from ..compose import AlphaArray, Box, Prediction, bounding_box, insert
+from ..compose import Box, Prediction
 from ..image_propagation import PropagationOptions
 from ..options import InpaintOptions
 from ..outputs import ClipOutput
@@ -43,18 +43,20 @@ class HostTime:
 class _NoBlender:
     """Hands out black."""
 
+    def __init__(self) -> None:
+        self._boxes: dict[int, Box] = {}
+
     def to_numpy(self, rgb: Any) -> NDArray[np.float32]:
         raise AssertionError("no prediction is ever looked at")
 
     def add(
         self, index: int, box: Box, prediction: Prediction[Any], weight: float, ramp: NDArray[np.float32] | None = None
-    ) -> None: ...
+    ) -> None:
+        self._boxes[index] = box
 
-    def finish(self, index: int, rgb: PixelArray, alpha: AlphaArray) -> Callable[[], PixelArray]:
-        box = bounding_box(alpha)
-        assert box is not None, "only frames with holes are finished"
-        black = np.zeros((box[2] - box[0], box[3] - box[1], 3), rgb.dtype)
-        return lambda: insert(rgb, black, box, alpha)
+    def finish(self, index: int, dtype: np.dtype[Any]) -> Callable[[], PixelArray]:
+        box = self._boxes.pop(index)
+        return lambda: np.zeros((box[2] - box[0], box[3] - box[1], 3), dtype)
 
 
 class _NoEngine:

@@ -28,7 +28,7 @@ from model.config import ENCODER_STRIDE, E2FGVIConfig
 from model.deform import DeformBackend
 from model.network import E2FGVIHQ
 
-from ..compose import AlphaArray, Blender, Box, Prediction
+from ..compose import Blender, Box, Prediction
 from ..engine.core import nearest_references
 from ..engine.precision import Precision, convert
 from ..planner import Planner
@@ -151,9 +151,9 @@ class _NoBlender:
     ) -> None:
         """Nothing."""
 
-    def finish(self, index: int, rgb: PixelArray, alpha: AlphaArray) -> Callable[[], PixelArray]:
-        """The frame as it came."""
-        return lambda: rgb
+    def finish(self, index: int, dtype: np.dtype[Any]) -> Callable[[], PixelArray]:
+        """Pixels that nobody asks for."""
+        return lambda: np.zeros((0, 0, 3), dtype)
 
 
 def window_cost(config: E2FGVIConfig, precision: Precision, work: WindowWork) -> dict[str, Cost]:

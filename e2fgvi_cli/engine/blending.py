@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..compose import AlphaArray, Box, Prediction, insert
+from ..compose import Box, Prediction
 from ..types import PixelArray
 
 
@@ -65,15 +66,15 @@ class DeviceBlender:
         known.total[:, here[0], here[1]] += prediction.rgb * share
         known.weights[here] += share
 
-    def finish(self, index: int, rgb: PixelArray, alpha: AlphaArray) -> Callable[[], PixelArray]:
+    def finish(self, index: int, dtype: np.dtype[Any]) -> Callable[[], PixelArray]:
         """As `WeightedBlender.finish`; the copy to the host is under way when this returns, calling the result waits for it."""
         known = self._sums.pop(index)
-        peak = int(np.iinfo(rgb.dtype).max)
+        peak = int(np.iinfo(dtype).max)
         weights = known.weights.clamp_min(1e-12) if isinstance(known.weights, Tensor) else known.weights
         levels = ((known.total / weights + 1) * (peak / 2)).round_().clamp_(0, peak)
         pixels = levels.permute(1, 2, 0).to(torch.uint8 if peak == 255 else torch.int32).contiguous()
         if pixels.device.type != "cuda":
-            return lambda: insert(rgb, pixels.cpu().numpy(), known.box, alpha)
+            return lambda: pixels.cpu().numpy().astype(dtype, copy=False)
         host = torch.empty(pixels.shape, dtype=pixels.dtype, pin_memory=True)
         host.copy_(pixels, non_blocking=True)
         copied = torch.cuda.Event()
@@ -81,6 +82,6 @@ class DeviceBlender:
 
         def wait() -> PixelArray:
             copied.synchronize()
-            return insert(rgb, host.numpy(), known.box, alpha)
+            return host.numpy().astype(dtype)  # a copy: pinned memory is scarce
 
         return wait

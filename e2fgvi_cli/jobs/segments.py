@@ -21,7 +21,7 @@ from .. import masks, video
 from ..errors import InputError
 from ..options import InpaintOptions
 from ..pieces import fill_range
-from ..streaming import FinishedFrame, HoledFrame, WindowEngine
+from ..streaming import FinishedFrame, HoledFrame, Later, WindowEngine
 from ..types import Frame, PixelArray
 from .model import ClipPlan, Segment
 
@@ -117,11 +117,11 @@ class SegmentWriter:
     def add(self, finished: FinishedFrame) -> None:
         """Store the fill of one frame; frames without a hole need nothing."""
         box = finished.source.box
-        if finished.filled is None or box is None:
+        if finished.inside is None or box is None:
             return
-        top, left, bottom, right = box
+        top, left, _, _ = box
         buffer = io.BytesIO()
-        np.save(buffer, np.ascontiguousarray(finished.filled[top:bottom, left:right]), allow_pickle=False)
+        np.save(buffer, np.ascontiguousarray(finished.inside.get()), allow_pickle=False)
         self._zip.writestr(f"{finished.source.frame.index}_{top}_{left}.npy", buffer.getvalue())
 
     def __exit__(
@@ -181,10 +181,7 @@ class StoredFills:
         while self._current is None or index >= self._current.stop:
             self._open(next(self._segments))
         pixels = self._pixels(index, item)
-        top, left, bottom, right = item.box
-        filled = item.frame.rgb.copy()
-        filled[top:bottom, left:right] = pixels
-        return FinishedFrame(item, filled)
+        return FinishedFrame(item, Later(lambda: pixels))
 
     def _open(self, segment: Segment) -> None:
         if self._zip is not None:

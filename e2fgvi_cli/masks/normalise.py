@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ..compose import AlphaArray
 from ..types import HoleArray
 from .options import Dilation, MaskOptions
 
@@ -105,10 +106,10 @@ def _distance_to(hole: HoleArray, reach: float) -> tuple[tuple[slice, slice], ND
     return near, cast(NDArray[np.float32], cv2.distanceTransform(1 - hole[near], cv2.DIST_L2, cv2.DIST_MASK_PRECISE))
 
 
-def feather_alpha(hole: HoleArray, feather: float) -> NDArray[np.float32]:
-    """(H, W) float32 0..1 for pasting: 1 in the hole, falling linearly to 0 at `feather` + 1 pixels outside of it."""
+def feather_alpha(hole: HoleArray, feather: float) -> AlphaArray:
+    """(H, W) 0..1 for pasting: 1 in the hole, falling linearly to 0 at `feather` + 1 pixels outside of it (then float32)."""
     if feather <= 0 or not hole.any():
-        return hole.astype(np.float32)
+        return hole
     near, distance = _distance_to(hole, feather + 1.0)
     alpha = np.zeros(hole.shape, np.float32)
     alpha[near] = np.clip(1.0 - distance / (feather + 1.0), 0.0, 1.0)

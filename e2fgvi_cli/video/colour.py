@@ -5,6 +5,8 @@ ITU-T H.273 gives the weights (table 4) and the ranges (equations 20 to 28). Eve
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,6 +34,7 @@ def matrix_or_default(matrix: int, height: int, width: int) -> int:
     return _BT709 if width >= 1280 or height > 576 else _BT601
 
 
+@lru_cache
 def rgb_to_ycc(matrix: int, *, full_range: bool, depth: int, rgb_max: float) -> NDArray[np.float64]:
     """3x4 affine matrix: (R, G, B, 1) with 0..rgb_max to (Y, Cb, Cr) codes of `depth` bits, not yet rounded."""
     kr, kb = _LUMA_WEIGHTS[matrix]
@@ -44,14 +47,21 @@ def rgb_to_ycc(matrix: int, *, full_range: bool, depth: int, rgb_max: float) -> 
     blue = (np.array([0.0, 0.0, 1.0]) - luma) / (2 * (1 - kb))
     red = (np.array([1.0, 0.0, 0.0]) - luma) / (2 * (1 - kr))
     linear = np.stack([luma * luma_scale, blue * chroma_scale, red * chroma_scale]) / rgb_max
-    return np.concatenate([linear, np.array([[luma_zero], [chroma_zero], [chroma_zero]])], axis=1)
+    return _constant(np.concatenate([linear, np.array([[luma_zero], [chroma_zero], [chroma_zero]])], axis=1))
 
 
+@lru_cache
 def ycc_to_rgb(matrix: int, *, full_range: bool, depth: int, rgb_max: float) -> NDArray[np.float64]:
     """The exact inverse of `rgb_to_ycc`, also 3x4."""
     forward = rgb_to_ycc(matrix, full_range=full_range, depth=depth, rgb_max=rgb_max)
     inverse = np.linalg.inv(forward[:, :3])
-    return np.concatenate([inverse, -inverse @ forward[:, 3:]], axis=1)
+    return _constant(np.concatenate([inverse, -inverse @ forward[:, 3:]], axis=1))
+
+
+def _constant(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Not to be written to: it is computed once and shared."""
+    matrix.flags.writeable = False
+    return matrix
 
 
 def range_scale(*, full_range: bool, depth: int, rgb_max: float) -> tuple[float, float]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import masks
+from ..compose import AlphaArray, Box
 from ..errors import InputError
 from ..types import Frame, PixelArray, VideoInfo
 from . import images, native, target
@@ -36,9 +37,9 @@ class FolderWriter:
             raise InputError(f"the output {self._path} cannot be written: {error.strerror or error}") from error
         return self
 
-    def write(self, frame: Frame, filled: PixelArray | None, alpha: NDArray[np.float32] | None) -> None:
+    def write(self, frame: Frame, filled: PixelArray | None, alpha: AlphaArray | None, box: Box | None = None) -> None:
         """Write one image; outside `alpha` above 0 its samples are the source's (a video's as converted to RGB)."""
-        samples = self._samples(frame, filled, alpha)
+        samples = self._samples(frame, filled, alpha, box)
         file = self._temporary / self._name(frame, samples)
         try:
             images.write_image(file, samples)
@@ -49,11 +50,13 @@ class FolderWriter:
                 ) from error
             raise
 
-    def _samples(self, frame: Frame, filled: PixelArray | None, alpha: NDArray[np.float32] | None) -> NDArray[Any]:
+    def _samples(
+        self, frame: Frame, filled: PixelArray | None, alpha: AlphaArray | None, box: Box | None
+    ) -> NDArray[Any]:
         source = frame.native
         samples = source.samples if isinstance(source, images.ImageNative) else self._video_samples(frame)
         if filled is not None and alpha is not None:
-            samples = images.blend(samples, filled, alpha)
+            samples = images.blend(samples, filled, alpha, box)
         if self._info.rotation and not isinstance(source, images.ImageNative):
             samples = masks.turn_to_display(samples, self._info.rotation)
         return samples

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..compose import AlphaArray, Box
 from ..errors import InputError
 from ..types import PixelArray
 
@@ -149,17 +150,25 @@ def decode_srgb(encoded: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
-def blend(samples: NDArray[Any], filled: PixelArray, alpha: NDArray[np.float32]) -> NDArray[Any]:
-    """A copy of `samples` with `filled` (H, W, 3) where `alpha` (H, W) is above 0; an alpha channel is kept."""
+def blend(samples: NDArray[Any], filled: PixelArray, alpha: AlphaArray, box: Box | None = None) -> NDArray[Any]:
+    """A copy of `samples` with `filled` (H, W, 3) where `alpha` (H, W) is above 0; an alpha channel is kept.
+
+    With a `box` that bounds alpha, `filled` is only that part of it (y, x, 3)."""
+    if box is not None:
+        here = (slice(box[0], box[2]), slice(box[1], box[3]))
+        whole = samples.copy()
+        whole[here] = blend(samples[here], filled, alpha[here])
+        return whole
     result = samples.copy()
     value = filled.astype(np.float32)
     if samples.dtype == np.float32:
         value = decode_srgb(value / 65535.0)
     touched = alpha > 0
+    weight = alpha[touched].astype(np.float32)
     if samples.ndim == 2:
-        result[touched] = _mixed(samples[touched], value[touched].mean(axis=1), alpha[touched])
+        result[touched] = _mixed(samples[touched], value[touched].mean(axis=1), weight)
     else:
-        weight = alpha[touched][:, None]
+        weight = weight[:, None]
         result[touched, :3] = _mixed(samples[touched, :3], value[touched], weight)
     return result
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,7 +135,12 @@ class VideoMasks:
 
 
 def _picture(frame: Frame) -> NDArray[Any]:
-    """A mask video's frame as RGB, or RGBA if it has an alpha plane."""
+    """A mask video's frame as gray (H, W), RGB, or RGBA if it has an alpha plane."""
+    layout = native.require_layout(frame.native.format.name)
+    if layout.kind == "gray":
+        import cv2
+
+        return cast(NDArray[Any], cv2.extractChannel(frame.rgb, 0))
     alpha = native.alpha_of(frame.native)
     return frame.rgb if alpha is None else np.dstack([frame.rgb, alpha])
 

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..compose import AlphaArray, Box, bounding_box
 from ..types import PixelArray
 from . import colour
 
@@ -186,8 +187,9 @@ def _stretch(rgb: PixelArray, layout: PixelLayout) -> PixelArray:
 
 def _gray_to_rgb(gray: NDArray[Any], full_range: bool, layout: PixelLayout) -> PixelArray:
     gain, offset = colour.range_scale(full_range=full_range, depth=layout.depth, rgb_max=layout.rgb_max)
-    codes = np.clip(np.arange(2**layout.depth) * gain + offset, 0, layout.rgb_max)
-    return cast(PixelArray, cv2.merge([np.rint(codes).astype(layout.dtype)[gray]] * 3))
+    codes = np.rint(np.clip(np.arange(2**layout.depth) * gain + offset, 0, layout.rgb_max)).astype(layout.dtype)
+    levels = cv2.LUT(gray, codes) if layout.depth == 8 else codes[gray]  # cv2's is ten times as fast
+    return cast(PixelArray, cv2.cvtColor(levels, cv2.COLOR_GRAY2RGB))
 
 
 def _enlarge(chroma: NDArray[Any], shape: tuple[int, ...], layout: PixelLayout) -> NDArray[Any]:
@@ -220,19 +222,21 @@ def copy_tags(frame: av.VideoFrame, target: av.VideoFrame) -> None:
     target.color_primaries, target.color_trc = frame.color_primaries, frame.color_trc
 
 
-def blend(frame: av.VideoFrame, filled: PixelArray, alpha: NDArray[np.float32]) -> av.VideoFrame:
+def blend(frame: av.VideoFrame, filled: PixelArray, alpha: AlphaArray, box: Box | None = None) -> av.VideoFrame:
     """A copy of `frame` with `filled` (H, W, 3; the dtype of `to_rgb`) where `alpha` (H, W; 0..1) is above 0.
 
+    With a `box` that bounds alpha, `filled` is only that part of it (y, x, 3).
     A chroma sample becomes the mean over the pixels it covers: `filled` by their alpha, the source by the rest; so the
     source's chroma does not leak into the hole and a sample that covers no pixel of it keeps its bits.
     """
     layout = require_layout(frame.format.name)
     result = copy_picture(frame)
-    region = covered_region(alpha, layout.subsampling)
+    region = covered_region(alpha, layout.subsampling, box)
     if region is None:
         return result
     rows, columns = region
-    patch, weight = filled[rows, columns], alpha[rows, columns]
+    patch = filled[rows, columns] if box is None else _cut_out(filled, box, region)
+    weight = alpha[rows, columns].astype(np.float32, copy=False)
     if layout.kind == "yuv":
         _blend_yuv(result, patch, weight, region, layout)
     elif layout.kind == "packed":
@@ -320,13 +324,24 @@ def _mix(samples: NDArray[Any], value: NDArray[Any], weight: NDArray[np.float32]
     np.copyto(samples, np.clip(np.rint(mixed), 0, 2**depth - 1).astype(samples.dtype), where=weight > 0)
 
 
-def covered_region(alpha: NDArray[np.float32], block: tuple[int, int] = (1, 1)) -> tuple[slice, slice] | None:
-    """The rectangle of pixels with alpha above 0, grown to whole blocks; None where there are none."""
-    touched = alpha > 0
-    rows, columns = np.flatnonzero(touched.any(axis=1)), np.flatnonzero(touched.any(axis=0))
-    if not len(rows):
+def covered_region(
+    alpha: AlphaArray, block: tuple[int, int] = (1, 1), box: Box | None = None
+) -> tuple[slice, slice] | None:
+    """The rectangle of pixels with alpha above 0 (`box`, where it is known), grown to whole blocks; None where there are none."""
+    box = bounding_box(alpha > 0) if box is None else box
+    if box is None:
         return None
-    top, left = rows[0] // block[0] * block[0], columns[0] // block[1] * block[1]
-    bottom = min(-(-(rows[-1] + 1) // block[0]) * block[0], alpha.shape[0])
-    right = min(-(-(columns[-1] + 1) // block[1]) * block[1], alpha.shape[1])
-    return slice(int(top), int(bottom)), slice(int(left), int(right))
+    top, left = box[0] // block[0] * block[0], box[1] // block[1] * block[1]
+    bottom = min(-(-box[2] // block[0]) * block[0], alpha.shape[0])
+    right = min(-(-box[3] // block[1]) * block[1], alpha.shape[1])
+    return slice(top, bottom), slice(left, right)
+
+
+def _cut_out(inside: PixelArray, box: Box, region: tuple[slice, slice]) -> PixelArray:
+    """`inside`, the part `box` of a picture, grown to `region` with what nobody will look at."""
+    rows, columns = region
+    if inside.shape[:2] == (rows.stop - rows.start, columns.stop - columns.start):
+        return inside
+    grown = np.zeros((rows.stop - rows.start, columns.stop - columns.start, 3), inside.dtype)
+    grown[box[0] - rows.start : box[2] - rows.start, box[1] - columns.start : box[3] - columns.start] = inside
+    return grown

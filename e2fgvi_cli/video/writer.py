@@ -16,6 +16,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Interpolation
 from numpy.typing import NDArray
 
+from ..compose import AlphaArray, Box
 from ..errors import InputError
 from ..types import Frame, PixelArray, VideoInfo
 from . import colour, images, native, probe, stream_copy, target
@@ -38,9 +39,11 @@ class FrameWriter(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
-    def write(self, frame: Frame, filled: PixelArray | None, alpha: NDArray[np.float32] | None) -> None:
+    def write(self, frame: Frame, filled: PixelArray | None, alpha: AlphaArray | None, box: Box | None = None) -> None:
         """Append `frame`; where `alpha` (H, W; 0..1) is above 0, `filled` (H, W, 3; dtype of `frame.rgb`) is mixed in.
-        `filled` None passes the source's picture through untouched."""
+
+        `filled` None passes the source's picture through untouched. With a `box`, which has to bound `alpha`, `filled` is only
+        that part of the frame (y, x, 3)."""
 
 
 def open_writer(path: Path, info: VideoInfo, options: OutputOptions) -> FrameWriter:
@@ -137,9 +140,9 @@ class VideoWriter:
             return (colour.RANGE_FULL, *self._info.color[1:])
         return self._info.color
 
-    def write(self, frame: Frame, filled: PixelArray | None, alpha: NDArray[np.float32] | None) -> None:
+    def write(self, frame: Frame, filled: PixelArray | None, alpha: AlphaArray | None, box: Box | None = None) -> None:
         """See `FrameWriter.write`. Frames must come in order."""
-        picture = self._for_encoder(blended_picture(frame, filled, alpha))
+        picture = self._for_encoder(blended_picture(frame, filled, alpha, box))
         picture.pts = picture.pts if self._keeps_times else frame.index
         picture.time_base = self._time_base
         picture.pict_type = 0  # the source's frame types are not the encoder's business
@@ -211,14 +214,16 @@ class VideoWriter:
         target.discard(self._temporary)
 
 
-def blended_picture(frame: Frame, filled: PixelArray | None, alpha: NDArray[np.float32] | None) -> av.VideoFrame:
-    """The frame as a picture in the source's pixel format, with `filled` mixed in by `alpha`."""
+def blended_picture(
+    frame: Frame, filled: PixelArray | None, alpha: AlphaArray | None, box: Box | None = None
+) -> av.VideoFrame:
+    """The frame as a picture in the source's pixel format, with `filled` mixed in by `alpha` (see `FrameWriter.write`)."""
     source = frame.native
     if isinstance(source, av.VideoFrame):
-        return source if filled is None or alpha is None else native.blend(source, filled, alpha)
+        return source if filled is None or alpha is None else native.blend(source, filled, alpha, box)
     samples = source.samples if isinstance(source, images.ImageNative) else frame.rgb
     if filled is not None and alpha is not None:
-        samples = images.blend(samples, filled, alpha)
+        samples = images.blend(samples, filled, alpha, box)
     return picture_of_samples(samples)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from e2fgvi_cli.compose import Prediction, PublishedBlender, WeightedBlender, bounding_box, paste
+from e2fgvi_cli.compose import Prediction, PublishedBlender, WeightedBlender, bounding_box, insert, paste
 
 BOX = (1, 1, 3, 3)
 
@@ -35,7 +35,7 @@ def test_weighted_mean_does_not_depend_on_the_order_and_is_rounded_once() -> Non
         blender = WeightedBlender()
         for k in order:
             blender.add(7, BOX, prediction((100.0, 103.0)[k]), (1.0, 0.5)[k])
-        results.append(blender.finish(7, frame, alpha())())
+        results.append(insert(frame, blender.finish(7, frame.dtype)(), BOX, alpha()))
     assert np.array_equal(*results)
     assert results[0][1, 1].tolist() == [101, 101, 101]
     assert results[0][0, 0].tolist() == [9, 9, 9]
@@ -46,14 +46,14 @@ def test_rounding_is_to_the_nearest_level_and_clipped() -> None:
     for level, expected in ((99.6, 100), (99.4, 99), (255.4, 255), (-0.3, 0)):
         blender = WeightedBlender()
         blender.add(0, BOX, prediction(level), 0.3)
-        assert blender.finish(0, frame, alpha())()[1, 1, 0] == expected
+        assert blender.finish(0, frame.dtype)()[0, 0, 0] == expected
 
 
 def test_sixteen_bits_keep_their_precision() -> None:
     frame = np.zeros((4, 4, 3), np.uint16)
     blender = WeightedBlender()
     blender.add(0, BOX, prediction(100.25), 1.0)
-    assert blender.finish(0, frame, alpha())()[1, 1, 0] == round(100.25 * 257)
+    assert blender.finish(0, frame.dtype)()[0, 0, 0] == round(100.25 * 257)
 
 
 def test_published_merge_truncates_and_halves_in_order() -> None:
@@ -62,7 +62,7 @@ def test_published_merge_truncates_and_halves_in_order() -> None:
     for level in (10.9, 21.2, 33.9):
         blender.add(0, BOX, prediction(level), 1.0)
     # 10 and 21 give 15.5, with 33 gives 24.25: weights 1/4, 1/4, 1/2
-    assert blender.finish(0, frame, alpha())()[1, 1, 0] == 24
+    assert blender.finish(0, frame.dtype)()[0, 0, 0] == 24
 
 
 def test_parts_are_merged_pixel_by_pixel() -> None:
@@ -71,7 +71,7 @@ def test_parts_are_merged_pixel_by_pixel() -> None:
     blender.add(0, BOX, prediction(100.0), 1.0)
     right = Prediction((1, 2, 3, 3), np.full((2, 1, 3), 200 / 255, np.float32))
     blender.add(0, BOX, right, 1.0, np.array([[1.0], [0.5]], np.float32))
-    result = blender.finish(0, frame, alpha())()[1:3, 1:3, 0]
+    result = blender.finish(0, frame.dtype)()[:, :, 0]
     assert result.tolist() == [[100, 150], [100, round((100 + 200 * 0.5) / 1.5)]]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from e2fgvi_cli.errors import UsageError
-from e2fgvi_cli.video import OutputOptions, check_output, images, open_reader, open_writer
+from e2fgvi_cli.video import OutputOptions, check_output, images, native, open_reader, open_writer
 from e2fgvi_cli.video.codecs import choose
 
 from .media import PORTRAIT_PHONE, Contents, Recipe, make_clip, picture, read_back
@@ -309,3 +309,21 @@ def test_both_a_video_and_frames(tmp_path: Path) -> None:
             outside[9:21, 9:21] = False
             assert np.array_equal(first.rgb[outside], second.rgb[outside])
             assert np.abs(first.rgb[12:18, 12:18].astype(int) - second.rgb[12:18, 12:18]).max() <= 2
+
+
+@pytest.mark.parametrize("box", [(10, 11, 21, 30), (0, 0, 48, 64), (47, 63, 48, 64)])
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv411p", "rgb24", "gray"])
+def test_a_fill_may_be_cut_out(box: tuple[int, int, int, int], pixel_format: str) -> None:
+    """Given as the part inside a box of odd sides, it is mixed in as the whole picture is."""
+    rng = np.random.default_rng(0)
+    frame = av.VideoFrame.from_ndarray(rng.integers(0, 256, (48, 64, 3), np.uint8), "rgb24").reformat(
+        format=pixel_format
+    )
+    filled, alpha = rng.integers(0, 256, (48, 64, 3), np.uint8), np.zeros((48, 64), np.float32)
+    part = (slice(box[0], box[2]), slice(box[1], box[3]))
+    alpha[part] = rng.random((box[2] - box[0], box[3] - box[1]), np.float32) * 0.9 + 0.1
+    whole, cut = native.blend(frame, filled, alpha), native.blend(frame, filled[part], alpha, box)
+    for plane, other in zip(whole.planes, cut.planes, strict=True):
+        assert bytes(plane) == bytes(other)
+    samples = rng.integers(0, 256, (48, 64, 4), np.uint8)
+    assert np.array_equal(images.blend(samples, filled, alpha), images.blend(samples, filled[part], alpha, box))
