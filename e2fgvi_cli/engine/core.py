@@ -5,6 +5,7 @@ Shape legend: T all frames of a window, l local frames, c channels, H W pixels o
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -319,8 +320,10 @@ def prepare(network: E2FGVIHQ, device: torch.device, settings: EngineSettings) -
 
         network.use_kernels(kernels)
     if settings.compile:
+        # The cached index tables are traced through on purpose; the user can do nothing about it.
+        warnings.filterwarnings("ignore", message="Dynamo detected a call to a `functools.lru_cache`")
         for stage in (network.encoder, network.decoder, *network.transformer):
-            stage.compile(dynamic=False)
+            stage.compile()  # from the second number of frames on for any number: compiling takes longer than most clips
     return network
 
 
