@@ -274,33 +274,34 @@ def _recover(
 
     rgb = item.frame.rgb
     region = _region(item)
-    target = rgb[region].astype(np.float32)
+    target = np.ascontiguousarray(rgb[region])
     need = item.alpha[region] > 0
+    hole = np.flatnonzero(need)
     shift = np.array([[1, 0, region[1].start], [0, 1, region[0].start], [0, 0, 1]], np.float64)
     size = (need.shape[1], need.shape[0])
     levels = np.iinfo(rgb.dtype).max / 255
+    inverse = cv2.WARP_INVERSE_MAP
 
     # The candidates of each pixel of the hole, nearest first; what is not there is larger than any colour.
-    stack = np.full((options.candidates, int(need.sum()), 3), np.inf, np.float32)
-    got = np.zeros(stack.shape[1], np.int64)
+    stack = np.full((options.candidates, hole.size, 3), np.inf, np.float32)
+    got = np.zeros(hole.size, np.int64)
     for other, motion in _neighbours(index, motions, options.reach):
         source = sources[other].result()
-        flags = cv2.WARP_INVERSE_MAP
-        visible = cv2.warpPerspective(source.visible, motion @ shift, size, flags=flags | cv2.INTER_NEAREST) > 0
-        wanted = visible[need] & (got < options.candidates)
-        if not wanted.any():
+        visible = cv2.warpPerspective(source.visible, motion @ shift, size, flags=inverse | cv2.INTER_NEAREST) > 0
+        # Numbers instead of masks: with most pixels of a hole found, few are looked up.
+        wanted = np.flatnonzero(visible.ravel()[hole] & (got < options.candidates))
+        if not wanted.size:
             continue
-        aligned = cv2.warpPerspective(source.rgb, motion @ shift, size, flags=flags | cv2.INTER_CUBIC).astype(
-            np.float32
-        )
-        wanted &= _misfit(aligned, target, visible & ~need)[need] <= options.fit * levels
-        stack[got[wanted], wanted] = aligned[need][wanted]
+        aligned = cv2.warpPerspective(source.rgb, motion @ shift, size, flags=inverse | cv2.INTER_CUBIC)
+        misfit = _misfit(aligned, target, visible & ~need)
+        wanted = wanted[misfit.ravel()[hole[wanted]] <= options.fit * levels]
+        stack[got[wanted], wanted] = aligned.reshape(-1, 3)[hole[wanted]]
         got[wanted] += 1
         if (got >= options.candidates).all():
             break
     colours, spread = _median(stack, got)
     known = np.zeros(need.shape, np.uint8)
-    known[need] = (got >= options.agreeing) & (spread <= options.spread * levels)
+    known.ravel()[hole] = (got >= options.agreeing) & (spread <= options.spread * levels)
     known &= np.asarray(cv2.morphologyEx(known, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
     if not known.any():
         return None
@@ -318,16 +319,16 @@ def _region(item: HoledFrame) -> tuple[slice, slice]:
     return slice(max(0, top - ring), bottom + ring), slice(max(0, left - ring), right + ring)
 
 
-def _misfit(
-    aligned: NDArray[np.float32], target: NDArray[np.float32], compared: NDArray[np.bool_]
-) -> NDArray[np.float32]:
+def _misfit(aligned: NDArray[Any], target: NDArray[Any], compared: NDArray[np.bool_]) -> NDArray[np.float32]:
     """(y, x): mean absolute difference (of all channels) of the `compared` pixels near each pixel; infinite if there are none at all."""
     import cv2
 
     if not compared.any():
         return np.full(compared.shape, np.inf, np.float32)
     weight = compared.astype(np.float32)
-    error = _mean_of_channels(np.abs(aligned - target)) * weight
+    # OpenCV where it can be: several times as fast as the same in numpy.
+    apart = cv2.absdiff(aligned, target).astype(np.float32)
+    error = np.asarray(cv2.transform(apart, np.full((1, 3), 1 / 3, np.float32))).reshape(compared.shape) * weight
     side = 2 * max(LEAST_PIXELS, int(NEAR * min(compared.shape))) + 1
     near = {"ksize": (side, side), "borderType": cv2.BORDER_CONSTANT}
     mean = float(error.sum()) / float(weight.sum())
@@ -342,7 +343,7 @@ def _mean_of_channels(values: NDArray[np.float32]) -> NDArray[np.float32]:
 def _median(stack: NDArray[np.float32], got: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Median (n, 3) of the first `got` (n,) of (k, n, 3) candidates, and their mean absolute difference from it (n,); (0, inf) without any."""
     pixel = np.arange(len(got))
-    ordered = np.sort(stack, axis=0)
+    ordered = _sorted(stack)
     last = np.maximum(got - 1, 0)
     median = (ordered[last // 2, pixel] + ordered[(last + 1) // 2, pixel]) / 2
     there = np.arange(len(stack))[:, None] < got
@@ -350,3 +351,12 @@ def _median(stack: NDArray[np.float32], got: NDArray[np.int64]) -> tuple[NDArray
         apart = np.where(there, _mean_of_channels(np.abs(stack - median)), 0).sum(axis=0)
     spread = np.where(got > 0, apart / np.maximum(got, 1), np.inf).astype(np.float32)
     return np.where(got[:, None] > 0, median, 0).astype(np.float32), spread
+
+
+def _sorted(stack: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`np.sort(stack, axis=0)` for a few layers: odd-even exchanges of whole layers take a fraction of its time."""
+    layers = list(stack)
+    for turn in range(len(layers)):
+        for i in range(turn % 2, len(layers) - 1, 2):
+            layers[i], layers[i + 1] = np.minimum(layers[i], layers[i + 1]), np.maximum(layers[i], layers[i + 1])
+    return np.stack(layers)
