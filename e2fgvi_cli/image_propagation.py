@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import count as numbers
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,15 +51,16 @@ class PropagationOptions:
 
 
 WORKERS = 8
-MATCHING_PIXELS = 480
-"""Longer side of the pictures that motion is estimated in: features are located to a fraction of a pixel anyway."""
+COARSE_PIXELS = 480
+"""Longer side of the pictures that motion is estimated and frames are compared in: features are located to a fraction of a pixel anyway,
+and whether frames fit is a mean over many pixels. What is taken comes from the frames themselves."""
 FEATURES, LEAST_FEATURES = 300, 12
 ROUND_TRIP = 0.5
 """Pixels by which a feature that was followed forwards and back may miss its start."""
 INLIER = 1.0
 """Pixels by which a feature may miss the homography."""
 CLEARANCE = 4
-"""Pixels (of the matching pictures) that features keep from holes."""
+"""Pixels (of the coarse pictures) that features keep from holes."""
 SPACING = 1.1
 """Each frame that is looked at is so many times as far away as the one before."""
 RING = 1 / 12
@@ -120,10 +122,22 @@ def _awaited(entry: tuple[HoledFrame, Future[Found | None] | None]) -> tuple[Hol
 
 @dataclass(frozen=True)
 class _Source:
-    """A frame as others see it: `visible` (H, W) is 1 outside of the hole and of the rim that cubic interpolation would look into it from."""
+    """A frame as others see it.
+
+    coarse (h, w, 3): its picture, no longer than `COARSE_PIXELS`. hole (h, w): 1 where any of a coarse pixel is hole. visible (h, w): 1
+    outside of that and of the rim that cubic interpolation would look into it from.
+    """
 
     rgb: PixelArray
+    coarse: PixelArray
+    hole: HoleArray
     visible: NDArray[np.uint8]
+
+    @property
+    def to_coarse(self) -> Motion:
+        """From the frame's pixels to the coarse picture's. Centres of pixels lie at whole numbers: (x + 1/2) scales."""
+        x, y = (self.coarse.shape[k] / self.rgb.shape[k] for k in (1, 0))
+        return np.array([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5], [0, 0, 1]])
 
 
 class _Shot:
@@ -153,7 +167,7 @@ class _Shot:
         for i in range(low, high):
             if i not in self._small:
                 self._sources[i] = self._pool.submit(_source, self.items[i])
-                self._small[i] = self._pool.submit(_small, self.items[i])
+                self._small[i] = self._pool.submit(_small, self._sources[i])
         for i in range(low, high - 1):
             if i not in self._motions:
                 self._motions[i] = self._pool.submit(_motion, self._small[i], self._small[i + 1])
@@ -167,38 +181,28 @@ class _Shot:
 
 @dataclass(frozen=True)
 class _Small:
-    """A frame in gray (h, w) with 1 at and near its hole, `scale` times the frame's size."""
+    """A coarse picture in gray (h, w) with 1 at and near its hole. to_coarse: of `_Source`."""
 
     gray: NDArray[np.uint8]
     near: HoleArray
-    scale: float
+    to_coarse: Motion
 
 
-def _small(item: HoledFrame) -> _Small:
+def _small(source: Future[_Source]) -> _Small:
     import cv2
 
-    rgb: NDArray[Any] = item.frame.rgb
-    scale = min(1.0, MATCHING_PIXELS / max(rgb.shape[:2]))
-    hole = np.asarray(item.alpha > 0, np.uint8)
-    if scale < 1:
-        size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
-        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-        hole = np.asarray(cv2.resize(hole * np.uint8(255), size, interpolation=cv2.INTER_AREA) > 0, np.uint8)
-    eight = rgb if rgb.dtype == np.uint8 else (rgb >> 8).astype(np.uint8)
-    near = cv2.dilate(hole, np.ones((2 * CLEARANCE + 1, 2 * CLEARANCE + 1), np.uint8))
-    return _Small(np.asarray(cv2.cvtColor(eight, cv2.COLOR_RGB2GRAY)), np.asarray(near), scale)
+    frame = source.result()
+    coarse: NDArray[Any] = frame.coarse
+    eight = coarse if coarse.dtype == np.uint8 else (coarse >> 8).astype(np.uint8)
+    near = cv2.dilate(frame.hole, np.ones((2 * CLEARANCE + 1, 2 * CLEARANCE + 1), np.uint8))
+    return _Small(np.asarray(cv2.cvtColor(eight, cv2.COLOR_RGB2GRAY)), np.asarray(near), frame.to_coarse)
 
 
 def _motion(earlier: Future[_Small], later: Future[_Small]) -> Motion | None:
     """From one frame to the next, in the frames' own pixels."""
     one, other = earlier.result(), later.result()
     found = estimate_motion(one.gray, one.near, other.gray, other.near)
-    if found is None:
-        return None
-    # Pixel centres lie at whole numbers: (x + 1/2) scales.
-    half = 0.5 * one.scale - 0.5
-    down = np.array([[one.scale, 0, half], [0, one.scale, half], [0, 0, 1]])
-    return np.asarray(np.linalg.inv(down) @ found @ down)
+    return None if found is None else np.asarray(np.linalg.inv(other.to_coarse) @ found @ one.to_coarse)
 
 
 def estimate_motion(
@@ -259,8 +263,14 @@ def _distances(reach: int) -> list[int]:
 def _source(item: HoledFrame) -> _Source:
     import cv2
 
-    hole = np.asarray(item.alpha > 0, np.uint8)
-    return _Source(item.frame.rgb, np.asarray(1 - cv2.dilate(hole, np.ones((5, 5), np.uint8)), np.uint8))
+    rgb: NDArray[Any] = item.frame.rgb
+    coarse, hole = rgb, np.asarray(item.alpha > 0, np.uint8)
+    scale = COARSE_PIXELS / max(rgb.shape[:2])
+    if scale < 1:
+        size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
+        coarse = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+        hole = np.asarray(cv2.resize(hole * np.uint8(255), size, interpolation=cv2.INTER_AREA) > 0, np.uint8)
+    return _Source(rgb, coarse, hole, np.asarray(1 - cv2.dilate(hole, np.ones((5, 5), np.uint8)), np.uint8))
 
 
 def _recover(
@@ -272,36 +282,49 @@ def _recover(
 ) -> Found | None:
     import cv2
 
-    rgb = item.frame.rgb
-    region = _region(item)
-    target = np.ascontiguousarray(rgb[region])
+    own = sources[index].result()
+    rgb, region = own.rgb, _region(item)
     need = item.alpha[region] > 0
-    hole = np.flatnonzero(need)
-    shift = np.array([[1, 0, region[1].start], [0, 1, region[0].start], [0, 0, 1]], np.float64)
-    size = (need.shape[1], need.shape[0])
+    y, x = np.nonzero(need)
+    y, x = y + region[0].start, x + region[1].start
+
+    # Frames are compared coarsely, in the region's part of the coarse picture.
+    scale, back = own.to_coarse, np.linalg.inv(own.to_coarse)
+    rows, columns = (_coarse(r, scale[k, k], own.hole.shape[1 - k]) for k, r in ((1, region[0]), (0, region[1])))
+    target, others = np.ascontiguousarray(own.coarse[rows, columns]), own.hole[rows, columns] == 0
+    shift = np.array([[1, 0, columns.start], [0, 1, rows.start], [0, 0, 1]], np.float64)
+    size = (others.shape[1], others.shape[0])
+    place = ((y + 0.5) * scale[1, 1]).astype(np.intp) - rows.start
+    place = place * size[0] + ((x + 0.5) * scale[0, 0]).astype(np.intp) - columns.start
     levels = np.iinfo(rgb.dtype).max / 255
     inverse = cv2.WARP_INVERSE_MAP
 
     # The candidates of each pixel of the hole, nearest first; what is not there is larger than any colour.
-    stack = np.full((options.candidates, hole.size, 3), np.inf, np.float32)
-    got = np.zeros(hole.size, np.int64)
+    stack = np.full((options.candidates, y.size, 3), np.inf, np.float32)
+    got = np.zeros(y.size, np.int64)
     for other, motion in _neighbours(index, motions, options.reach):
         source = sources[other].result()
-        visible = cv2.warpPerspective(source.visible, motion @ shift, size, flags=inverse | cv2.INTER_NEAREST) > 0
+        there = scale @ motion @ back @ shift
+        visible = cv2.warpPerspective(source.visible, there, size, flags=inverse | cv2.INTER_NEAREST) > 0
         # Numbers instead of masks: with most pixels of a hole found, few are looked up.
-        wanted = np.flatnonzero(visible.ravel()[hole] & (got < options.candidates))
+        wanted = np.flatnonzero(visible.ravel()[place] & (got < options.candidates))
         if not wanted.size:
             continue
-        aligned = cv2.warpPerspective(source.rgb, motion @ shift, size, flags=inverse | cv2.INTER_CUBIC)
-        misfit = _misfit(aligned, target, visible & ~need)
-        wanted = wanted[misfit.ravel()[hole[wanted]] <= options.fit * levels]
-        stack[got[wanted], wanted] = aligned.reshape(-1, 3)[hole[wanted]]
+        aligned = cv2.warpPerspective(source.coarse, there, size, flags=inverse | cv2.INTER_CUBIC)
+        misfit = _misfit(aligned, target, visible & others)
+        wanted = wanted[misfit.ravel()[place[wanted]] <= options.fit * levels]
+        if not wanted.size:
+            continue
+        if source.coarse is source.rgb:
+            stack[got[wanted], wanted] = aligned.reshape(-1, 3)[place[wanted]]
+        else:
+            stack[got[wanted], wanted] = _pixels_at(source.rgb, motion, x[wanted], y[wanted])
         got[wanted] += 1
         if (got >= options.candidates).all():
             break
     colours, spread = _median(stack, got)
     known = np.zeros(need.shape, np.uint8)
-    known.ravel()[hole] = (got >= options.agreeing) & (spread <= options.spread * levels)
+    known[need] = (got >= options.agreeing) & (spread <= options.spread * levels)
     known &= np.asarray(cv2.morphologyEx(known, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
     if not known.any():
         return None
@@ -317,6 +340,23 @@ def _region(item: HoledFrame) -> tuple[slice, slice]:
     ring = max(LEAST_PIXELS, round(RING * min(item.frame.size)))
     top, left, bottom, right = item.box
     return slice(max(0, top - ring), bottom + ring), slice(max(0, left - ring), right + ring)
+
+
+def _coarse(fine: slice, scale: float, limit: int) -> slice:
+    """The pixels of the coarse picture that pixels `fine` of a frame lie in."""
+    return slice(int(fine.start * scale), min(ceil(fine.stop * scale), limit))
+
+
+def _pixels_at(rgb: PixelArray, motion: Motion, x: NDArray[np.intp], y: NDArray[np.intp]) -> NDArray[Any]:
+    """(n, 3): the picture, interpolated, where `motion` takes the pixels (x, y)."""
+    import cv2
+
+    across, down, depth = (motion @ np.stack([x, y, np.ones_like(x)]).astype(np.float64)).astype(np.float32)
+    # OpenCV wants less than 32,768 rows and columns.
+    width = min(x.size, 4096) or 1
+    padding = -x.size % width
+    where = [np.pad(part / depth, (0, padding)).reshape(-1, width) for part in (across, down)]
+    return np.asarray(cv2.remap(rgb, where[0], where[1], cv2.INTER_CUBIC)).reshape(-1, 3)[: x.size]
 
 
 def _misfit(aligned: NDArray[Any], target: NDArray[Any], compared: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from e2fgvi_cli.image_propagation import PropagationOptions, estimate_motion, propagate
+from e2fgvi_cli.image_propagation import COARSE_PIXELS, PropagationOptions, estimate_motion, propagate
 from e2fgvi_cli.streaming import FinishedFrame, HoledFrame, WindowOptions, fill_shot
 from e2fgvi_cli.types import Frame
 from tests.factories import clip, texture
@@ -77,6 +77,21 @@ def test_a_turn_and_a_zoom_are_followed() -> None:
     share, error = share_and_error(holed(pictures, drifting), pictures)
     assert share > 0.9
     assert error < 4
+
+
+def test_large_frames_are_compared_coarsely_and_taken_finely() -> None:
+    """Frames wider than the pictures they are compared in: what is found is as sharp as they are, and in its place."""
+    size = (252, 1000)
+    assert size[1] > 2 * COARSE_PIXELS
+    pictures = clip(16, *size)
+    items = []
+    for i, rgb in enumerate(pictures):
+        hole = np.zeros(size, np.uint8)
+        hole[101:151, 203 + 22 * i : 263 + 22 * i] = 1
+        items.append(HoledFrame.of(Frame(i, rgb * (1 - hole[..., None]), Fraction(i, 25)), hole, hole))
+    share, error = share_and_error(items, pictures)
+    assert share > 0.95
+    assert error < 1.5
 
 
 def test_a_hole_that_a_standing_camera_never_uncovers_is_left_alone() -> None:
