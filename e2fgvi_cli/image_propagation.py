@@ -22,13 +22,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .camera_motion import Motion, estimate_motion
 from .types import HoleArray, PixelArray
 
 if TYPE_CHECKING:
     from .streaming import HoledFrame
-
-Motion = NDArray[np.float64]
-"""(3, 3) homography: where a pixel (x, y, 1) of one frame lies in another."""
 
 Found = tuple[PixelArray, NDArray[np.bool_]]
 """A frame (H, W, 3) with what was found of its hole, and where that is (H, W)."""
@@ -54,11 +52,6 @@ WORKERS = 8
 COARSE_PIXELS = 480
 """Longer side of the pictures that motion is estimated and frames are compared in: features are located to a fraction of a pixel anyway,
 and whether frames fit is a mean over many pixels. What is taken comes from the frames themselves."""
-FEATURES, LEAST_FEATURES = 300, 12
-ROUND_TRIP = 0.5
-"""Pixels by which a feature that was followed forwards and back may miss its start."""
-INLIER = 1.0
-"""Pixels by which a feature may miss the homography."""
 CLEARANCE = 4
 """Pixels (of the coarse pictures) that features keep from holes."""
 SPACING = 1.1
@@ -203,30 +196,6 @@ def _motion(earlier: Future[_Small], later: Future[_Small]) -> Motion | None:
     one, other = earlier.result(), later.result()
     found = estimate_motion(one.gray, one.near, other.gray, other.near)
     return None if found is None else np.asarray(np.linalg.inv(other.to_coarse) @ found @ one.to_coarse)
-
-
-def estimate_motion(
-    earlier: NDArray[np.uint8], hole: HoleArray, later: NDArray[np.uint8], later_hole: HoleArray
-) -> Motion | None:
-    """The homography between two gray pictures (h, w) by their features outside of both holes; None with too few of them."""
-    import cv2
-
-    points = cv2.goodFeaturesToTrack(earlier, FEATURES, 0.005, 5, mask=(1 - hole) * np.uint8(255))
-    if points is None or len(points) < LEAST_FEATURES:
-        return None
-    window = {"winSize": (15, 15), "maxLevel": 3}
-    moved, found, _ = cv2.calcOpticalFlowPyrLK(earlier, later, points, None, **window)  # type: ignore[call-overload]
-    back, found_back, _ = cv2.calcOpticalFlowPyrLK(later, earlier, moved, None, **window)  # type: ignore[call-overload]
-    good = (found & found_back).ravel().astype(bool) & (
-        np.abs(points - back).reshape(len(points), 2).max(axis=1) < ROUND_TRIP
-    )
-    x, y = np.rint(moved.reshape(-1, 2)).astype(int).T
-    good &= (x >= 0) & (x < later.shape[1]) & (y >= 0) & (y < later.shape[0])
-    good[good] = later_hole[y[good], x[good]] == 0
-    if good.sum() < LEAST_FEATURES:
-        return None
-    motion, _ = cv2.findHomography(points[good], moved[good], cv2.RANSAC, INLIER)
-    return motion if motion is not None and abs(np.linalg.det(motion)) > 1e-3 else None
 
 
 def _neighbours(index: int, motions: dict[int, Future[Motion | None]], reach: int) -> Iterator[tuple[int, Motion]]:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from e2fgvi_cli.image_propagation import COARSE_PIXELS, PropagationOptions, estimate_motion, propagate
+from e2fgvi_cli.camera_motion import estimate_motion
+from e2fgvi_cli.image_propagation import COARSE_PIXELS, PropagationOptions, propagate
 from e2fgvi_cli.streaming import FinishedFrame, HoledFrame, WindowOptions, fill_shot
 from e2fgvi_cli.types import Frame
 from tests.factories import clip, texture

@@ -89,7 +89,8 @@ LOWER_LAYERS = {
     "weights.py": {"errors"},
     "crops.py": {"compose", "errors"},
     **{f"planner/{p.name}": {"errors", "planner"} for p in files(CLI / "planner")},
-    "image_propagation.py": {"streaming", "types"},  # the former for its type alone
+    "camera_motion.py": {"types"},
+    "image_propagation.py": {"camera_motion", "streaming", "types"},  # streaming for its type alone
     "streaming.py": {"compose", "crops", "image_propagation", "types", "windows"},
     **{
         f"engine/{p.name}": {"compose", "engine", "errors", "options", "planner", "types", "weights"}
