@@ -104,8 +104,7 @@ def propagate(
 
 def _affordable(item: HoledFrame, reach: int) -> int:
     """As much of `reach` as there is room for: it follows from the frames' size alone, so it is the same in every piece of a shot."""
-    frame = item.frame.rgb.nbytes + item.hole.nbytes + item.alpha.nbytes
-    return max(1, min(reach, HELD_BYTES // (2 * frame)))
+    return max(1, min(reach, HELD_BYTES // (2 * item.most_bytes)))
 
 
 def _awaited(entry: tuple[HoledFrame, Future[Found | None] | None]) -> tuple[HoledFrame, Found | None]:

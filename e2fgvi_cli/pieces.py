@@ -124,9 +124,8 @@ _ENDLESS = 1 << 60
 
 def piece_length(item: HoledFrame, devices: int, options: WindowOptions) -> int:
     """Frames of a piece, whole blocks of windows, so that what waits for `devices` of them stays within `PIECE_BYTES`."""
-    frame = item.frame.rgb.nbytes + item.hole.nbytes + item.alpha.nbytes
     block = options.neighbor_stride * options.crops.block_windows
-    fitting = PIECE_BYTES // (frame * (devices + 1))
+    fitting = PIECE_BYTES // (item.most_bytes * (devices + 1))
     length = min(max(fitting, SHORTEST_PIECE), LONGEST_PIECE)
     return max(length // block, 1) * block
 

@@ -86,6 +86,14 @@ class HoledFrame:
         """With the boxes computed."""
         return cls(frame, hole, alpha, bounding_box(alpha), hole_boxes(alpha))
 
+    @property
+    def most_bytes(self) -> int:
+        """What holding it takes at most: picture, hole, and an alpha map of floats, though an unfeathered one is the hole itself.
+
+        It follows from the size and depth of the picture alone, so every frame of a clip says the same.
+        """
+        return self.frame.rgb.nbytes + 5 * self.hole.nbytes
+
     def without(self, found: Found | None) -> HoledFrame:
         """The frame as the network gets it: what was found elsewhere is in the picture, the hole is what is left."""
         if found is None:

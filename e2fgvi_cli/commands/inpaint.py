@@ -94,7 +94,10 @@ def inpaint(
         None, metavar="PIXELS", help="Context around the holes, for the crops.", rich_help_panel=FILL
     ),
     compile: bool = typer.Option(
-        False, "--compile", help="Compile the network first: a minute or more, for a few percent.", rich_help_panel=FILL
+        False,
+        "--compile",
+        help="Compile the network first: a minute or more; no gain was measured.",
+        rich_help_panel=FILL,
     ),
     threads: int = typer.Option(None, help="CPU threads (default: all cores).", rich_help_panel=FILL),
     neighbor_stride: int = typer.Option(

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Training on a machine that is lent for some minutes, bare each time, without network; docs/training.md says how to call it.
-#   lent.sh pack FOLDER SHARED   here: the material and the scored clips as FOLDER/part.1 (19 MB) and FOLDER/part.2
+#   lent.sh pack FOLDER SHARED   here: the material and the scored clips as FOLDER/part.1, part.2, ... of 19 MB
 #   lent.sh keep FOLDER          there, first call: keep this checkout, with its weights, and part.1
 #   lent.sh train FOLDER MINUTES CALL [ARGUMENTS]   there: unpack, train MINUTES in all, CALL minutes in this call; resumes by itself
 #   lent.sh score                there: whole clips, the network alone and the program, before and after

@@ -118,7 +118,8 @@ def test_pieces_are_shorter_where_frames_are_large() -> None:
     item = stream(1, [True])[0]
     options = WindowOptions()
     assert piece_length(item, 2, options) == 200
-    large = replace(item, alpha=np.zeros((4320, 7680), np.float32))
+    hole = np.zeros((4320, 7680), np.uint8)
+    large = replace(item, frame=replace(item.frame, rgb=np.zeros((*hole.shape, 3), np.uint8)), hole=hole, alpha=hole)
     assert piece_length(large, 2, options) == 40
 
 

@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from e2fgvi_cli.camera_motion import estimate_motion
-from e2fgvi_cli.image_propagation import COARSE_PIXELS, PropagationOptions, propagate
+from e2fgvi_cli.image_propagation import COARSE_PIXELS, PropagationOptions, _affordable, propagate
+from e2fgvi_cli.masks import feather_alpha
 from e2fgvi_cli.streaming import FinishedFrame, HoledFrame, WindowOptions, fill_shot
 from e2fgvi_cli.types import Frame
 from tests.factories import clip, texture
@@ -130,6 +131,18 @@ def test_nothing_to_hold_on_to_is_no_error() -> None:
     )
     for count in (0, 1, 2):
         assert [found for _, found in propagate([tiny] * count, OPTIONS)] == [None] * count
+
+
+def test_reach_follows_from_the_frames_size_alone() -> None:
+    """Pieces of a shot may begin with a frame without a hole, and have to look as far as the others do."""
+    rgb = np.zeros((2160, 3840, 3), np.uint8)
+    empty, hole = np.zeros(rgb.shape[:2], np.uint8), np.zeros(rgb.shape[:2], np.uint8)
+    hole[900:1000, 900:1000] = 1
+    items = [
+        HoledFrame.of(Frame(0, rgb, Fraction(0)), where, feather_alpha(where, feather))
+        for where, feather in ((empty, 0.0), (empty, 3.0), (hole, 0.0), (hole, 3.0))
+    ]
+    assert [_affordable(item, 30) for item in items] == [8] * 4
 
 
 def test_a_part_is_what_the_whole_gives() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from e2fgvi_cli.compose import Box, Prediction, WeightedBlender
-from e2fgvi_cli.streaming import FinishedFrame, HoledFrame, WindowOptions, fill_shot
+from e2fgvi_cli.streaming import FinishedFrame, HoledFrame, Later, WindowOptions, fill_shot
 from e2fgvi_cli.types import Frame, Window
 
 
@@ -141,3 +142,23 @@ def test_a_failing_source_is_not_swallowed() -> None:
 
     with pytest.raises(OSError, match="the disk is gone"):
         list(fill_shot(broken(), FakeEngine(), WindowOptions()))
+
+
+def test_later_computes_once_and_lets_go() -> None:
+    class Pixels:
+        calls = 0
+
+        def make(self) -> int:
+            self.calls += 1
+            if self.calls == 1:
+                raise OSError("not yet")
+            return 7
+
+    source = Pixels()
+    alive, later = weakref.ref(source), Later(source.make)
+    with pytest.raises(OSError, match="not yet"):
+        later.get()
+    assert later.get() == later.get() == 7
+    assert source.calls == 2
+    del source
+    assert alive() is None, "what it was computed from is not held any longer"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +48,7 @@ class Import:
 
 
 @dataclass
-class Binary:
+class Binary(ABC):
     """One parsed file (one slice of a fat Mach-O). Exports are read on first use, since they are the large part."""
 
     path: Path
@@ -70,13 +71,13 @@ class Binary:
         """True when the file ends before its own tables do."""
         return self.expected_size > self.size
 
+    @abstractmethod
     def defines(self, name: str, ordinal: int | None = None) -> bool:
         """True if the file offers this symbol (or this ordinal)."""
-        raise NotImplementedError(f"{type(self).__name__} must say what it defines")  # pragma: no cover
 
+    @abstractmethod
     def export_names(self) -> Collection[str]:
         """All symbols offered."""
-        raise NotImplementedError(f"{type(self).__name__} must list its exports")  # pragma: no cover
 
     def forwards(self, name: str, ordinal: int | None = None) -> tuple[str, str] | None:
         """(library, symbol) this export is only a pointer to, or None."""
@@ -86,5 +87,6 @@ class Binary:
         """Symbol versions the file defines, or None if it is not versioned (then any version is accepted)."""
         return None
 
+    @abstractmethod
     def close(self) -> None:
         """Release the file."""
