@@ -11,7 +11,6 @@ Shape legend: b batch, t frames, th tw token grid, d token dimension, n windows 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import product
 
 import torch
@@ -19,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import E2FGVIConfig
+from .tables import table
 from .tokens import FusionFeedForward
 
 MAX_KEYS_PER_CALL = 1 << 18
@@ -60,7 +60,7 @@ class AttentionPlan:
     inverse: Tensor
 
 
-@lru_cache(maxsize=16)
+@table
 def attention_plan(grid: tuple[int, int], config: E2FGVIConfig, device: torch.device) -> AttentionPlan:
     """Queries and keys of every window, for a token grid (th, tw). A row below th*tw is a token, above it a window's pooled token."""
     (th, tw), (wh, ww), (ey, ex) = grid, config.window, config.expansion

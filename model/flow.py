@@ -6,7 +6,6 @@ Shape legend: b batch, c channels, h w grid.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
@@ -14,13 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .tables import table
+
 SPYNET_LEVELS = 6
 SPYNET_MULTIPLE = 2 ** (SPYNET_LEVELS - 1)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-@lru_cache(maxsize=16)
+@table
 def _pixel_grid(h: int, w: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(1, 2, h, w): the x and y coordinate of every pixel."""
     with torch.inference_mode(False):  # cached: it must also serve a later training step

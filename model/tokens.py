@@ -10,7 +10,6 @@ Shape legend: n frames, c channels of the map, d token dimension, h w feature gr
 
 from __future__ import annotations
 
-from functools import lru_cache
 from types import ModuleType
 from typing import cast
 
@@ -19,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import E2FGVIConfig
+from .tables import table
 
 
 def _output_padding(size: int, tokens: int, config: E2FGVIConfig) -> int:
@@ -53,7 +53,7 @@ def split_patches(x: Tensor, weight: Tensor, bias: Tensor, config: E2FGVIConfig)
     return F.conv2d(x, kernel, bias, stride=config.split_stride, padding=config.split_padding)
 
 
-@lru_cache(maxsize=16)
+@table
 def _coverage(size: tuple[int, int], config: E2FGVIConfig, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(1, 1, h, w): how many patches cover each feature pixel."""
     k = config.split_kernel

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.attention import attention_plan
 from model.checkpoint import Checkpoint, CheckpointError, load_network, read_checkpoint, read_spynet
 from model.deform import DeformBackend
 from model.network import E2FGVIHQ
@@ -26,7 +25,7 @@ from ..planner import Plan, Planner
 from ..types import HoleArray, PixelArray, Window
 from .blending import DeviceBlender
 from .devices import describe_device
-from .graphs import GraphCache
+from .graphs import GraphCache, R
 from .precision import Precision, convert, products
 
 FrameSource = Callable[[int], tuple[PixelArray, HoleArray]]
@@ -139,8 +138,8 @@ class Engine:
         """As `fill`, in the published program's way: one forward pass, every frame encoded and decoded, nothing kept."""
         try:
             with torch.inference_mode(), products(self.settings.precision, self.device):
-                frames = torch.stack([self._masked(*frame(i), crop) for i in window.frames])[None]
-                rgb = self.network(frames, len(window.local))[0]
+                frames = self._masked(*self._upload([frame(i) for i in window.frames], crop))
+                rgb = self.network(frames[None], len(window.local))[0]
                 return self._predictions(rgb, window.local, crop, wanted)
         except torch.cuda.OutOfMemoryError as error:
             raise self._no_room(crop) from error
@@ -162,13 +161,8 @@ class Engine:
             empty = features.new_zeros(1, 0, 2, *features.shape[-2:], dtype=torch.float32)
             flow_fwd, flow_bwd = (torch.stack([f[k] for f in flows])[None] if flows else empty for k in (0, 1))
             if self._graphs is not None and flows and plan.graph:
-                window_rgb = self._graphs.run(
-                    self._forward,
-                    *(features, flow_fwd, flow_bwd),
-                    constants=self._tables,
-                    on_refusal=self._without_graph,
-                )
-                return self._predictions(window_rgb[0], window.local, crop, wanted)
+                rgb = self._run(self._forward, features, flow_fwd, flow_bwd, plan=plan)
+                return self._predictions(rgb[0], window.local, crop, wanted)
             inputs = [features]
             del features
             mixed = self._mix(inputs, flow_fwd, flow_bwd)
@@ -184,12 +178,14 @@ class Engine:
         """(1, T, c, h, w) and the flows (1, l-1, 2, h, w) -> RGB (1, l, 3, H, W)."""
         return self.network.decode(self._mix([features], flow_fwd, flow_bwd))
 
-    def _tables(self, features: Tensor, *_: Tensor) -> object:
-        config = self.network.config
-        return attention_plan(config.token_grid((features.shape[-2], features.shape[-1])), config, self.device)
+    def _run(self, function: Callable[..., R], *tensors: Tensor, plan: Plan) -> R:
+        """`function(*tensors)`, as a graph where there are graphs; the next call may overwrite what it returns."""
+        if self._graphs is None or not plan.graph:
+            return function(*tensors)
+        return self._graphs.run(function, *tensors, on_refusal=self._without_graph)
 
     def _without_graph(self, reason: str) -> None:
-        sentence = f"windows of one size run without a CUDA graph, which is slower: {reason}"
+        sentence = f"a stage of one size runs without a CUDA graph, which is slower: {reason}"
         if sentence not in self.notices:
             self.notices.append(sentence)
 
@@ -208,22 +204,27 @@ class Engine:
     def _encode(self, store: _Store, indices: tuple[int, ...], frame: FrameSource, crop: Box, plan: Plan) -> None:
         missing = [i for i in indices if i not in store.features]
         for some in _chunks(missing, plan.encode_batch):
-            frames = torch.stack([self._masked(*frame(i), crop) for i in some])[None]
-            features, small = self.network.encode(frames)[0], self.network.shrink(frames)[0]
-            if self.device.type == "cuda":
-                features = features.contiguous(memory_format=torch.channels_last)
+            rgb, hole = self._upload([frame(i) for i in some], crop)
+            features, small = self._run(self._features, rgb, hole, plan=plan)
             for position, i in enumerate(some):
-                # Copies: a view would keep the whole batch alive.
-                here = slice(position, position + 1)
-                store.features[i] = features[here].clone() if len(some) > 1 else features
-                store.small[i] = small[position].clone() if len(some) > 1 else small[position]
+                # Copies: a view would keep the whole batch alive, and a graph overwrites its results.
+                store.features[i] = features[position : position + 1].clone()
+                store.small[i] = small[position].clone()
+
+    def _features(self, rgb: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
+        """Uploaded crops -> features (n, c, h, w) and the small pictures (n, 3, h, w) for flow."""
+        frames = self._masked(rgb, hole)[None]
+        features, small = self.network.encode(frames)[0], self.network.shrink(frames)[0]
+        if self.device.type == "cuda":
+            features = features.contiguous(memory_format=torch.channels_last)
+        return features, small
 
     def _estimate_flow(self, store: _Store, local: tuple[int, ...], plan: Plan) -> None:
         missing = [i for i in local[:-1] if i not in store.flows]
         for some in _chunks(missing, plan.flow_batch):
             # Consecutive: windows move forwards.
             small = torch.stack([store.small[i] for i in range(some[0], some[-1] + 2)])[None]
-            flow_fwd, flow_bwd = self.network.flow_between(small)
+            flow_fwd, flow_bwd = self._run(self.network.flow_between, small, plan=plan)
             for position, i in enumerate(some):
                 store.flows[i] = (flow_fwd[0, position].clone(), flow_bwd[0, position].clone())
 
@@ -238,22 +239,29 @@ class Engine:
             result.append((i, Prediction(box, _to_numpy(inside) if self.device.type == "cpu" else inside)))
         return result
 
-    def _masked(self, rgb: PixelArray, hole: HoleArray, crop: Box) -> Tensor:
-        """The crop as (3, H, W) in [-1, 1], hole pixels 0, padded by mirroring to the network's multiples."""
+    def _upload(self, frames: Sequence[tuple[PixelArray, HoleArray]], crop: Box) -> tuple[Tensor, Tensor]:
+        """The crop of n frames: (n, y, x, 3) of uint8, or int32 for 16-bit pictures, and the holes (n, y, x)."""
         top, left, bottom, right = crop
-        peak = float(np.iinfo(rgb.dtype).max)
-        pixels = rgb[top:bottom, left:right]
-        x = self._upload(pixels if rgb.dtype == np.uint8 else pixels.astype(np.int32))
-        x = x.permute(2, 0, 1).to(torch.float32) / peak * 2 - 1
-        x = x * (1 - self._upload(hole[top:bottom, left:right]).to(torch.float32))
-        for dim, size in zip((1, 2), self._padded_size(crop), strict=True):
+        shape = (len(frames), bottom - top, right - left)
+        pinned = self.device.type == "cuda"
+        depth = torch.uint8 if frames[0][0].dtype == np.uint8 else torch.int32
+        rgb = torch.empty(*shape, 3, dtype=depth, pin_memory=pinned)
+        hole = torch.empty(shape, dtype=torch.uint8, pin_memory=pinned)
+        for there, picture in ((rgb.numpy(), [f[0] for f in frames]), (hole.numpy(), [f[1] for f in frames])):
+            for n, array in enumerate(picture):
+                there[n] = array[top:bottom, left:right]
+        return rgb.to(self.device, non_blocking=pinned), hole.to(self.device, non_blocking=pinned)
+
+    def _masked(self, rgb: Tensor, hole: Tensor) -> Tensor:
+        """Uploaded crops as (n, 3, H, W) in [-1, 1], hole pixels 0, padded by mirroring to the network's multiples."""
+        peak = 255 if rgb.dtype == torch.uint8 else 65535
+        x = rgb.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+        x = x.div_(peak).mul_(2).sub_(1).mul_(1 - hole[:, None].to(torch.float32))
+        for dim, m in zip((2, 3), self.size_multiple, strict=True):
+            size = -(-x.shape[dim] // m) * m
             if x.shape[dim] != size:
                 x = x.index_select(dim, _symmetric_index(x.shape[dim], size, self.device))
         return x
-
-    def _upload(self, array: np.ndarray[Any, Any]) -> Tensor:
-        x = torch.from_numpy(np.ascontiguousarray(array))
-        return x.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else x.to(self.device)
 
     def _padded_size(self, crop: Box) -> tuple[int, int]:
         height, width = (

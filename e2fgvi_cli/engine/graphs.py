@@ -9,10 +9,16 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
+
+from model.tables import tables_used
+
+Tensors = Tensor | tuple[Tensor, ...]
+R = TypeVar("R", Tensor, tuple[Tensor, Tensor])
+Key = tuple[object, ...]
 
 WARMUP_CALLS = 2
 """cuDNN and cuBLAS choose their algorithms and allocate workspaces in the first calls; a capture must not contain that."""
@@ -29,58 +35,57 @@ def _capture_stream(device: torch.device) -> torch.cuda.Stream:
 
 @dataclass(frozen=True)
 class _Graph:
-    """constants: cached tables that the captured kernels read; they must not be freed while the graph lives."""
+    """tables: what the captured kernels read besides their inputs and the weights."""
 
     graph: torch.cuda.CUDAGraph
     inputs: tuple[Tensor, ...]
-    output: Tensor
-    constants: object
+    results: Tensors
+    tables: list[object]
 
 
 class GraphCache:
-    """Calls of one function, from the second call with the same shapes on as a captured graph.
+    """Calls of functions, from the second call with the same shapes on as captured graphs.
 
-    Results lie in memory that the next call of the same shape overwrites. At most `capacity` graphs are kept, the least recently
-    used is dropped; they share one memory pool, so calls must not overlap. A shape whose capture fails or computes something else
-    runs without a graph.
+    Results lie in memory that the next call of that function with these shapes overwrites. Of each function at most `capacity` graphs
+    are kept, the least recently used is dropped; all share one memory pool, so calls must not overlap. A shape whose capture fails or
+    computes something else runs without a graph.
 
-    The function is given with each call and not kept: a method of the cache's owner would make a circle of references, which
-    keeps all of an engine's memory on the device until Python's collector comes by.
+    Functions are given with each call, known by their names and not kept: a method of the cache's owner would make a circle of
+    references, which keeps all of an engine's memory on the device until Python's collector comes by.
     """
 
     def __init__(self, device: torch.device, capacity: int = 4) -> None:
         self._device, self._capacity = device, capacity
-        self._graphs: OrderedDict[tuple[object, ...], _Graph] = OrderedDict()
-        self._seen: set[tuple[object, ...]] = set()
-        self._refused: set[tuple[object, ...]] = set()
+        self._graphs: OrderedDict[Key, _Graph] = OrderedDict()
+        self._seen: set[Key] = set()
+        self._refused: set[Key] = set()
         self._pool: Any = None
 
     def run(
         self,
-        function: Callable[..., Tensor],
+        function: Callable[..., R],
         *tensors: Tensor,
-        constants: Callable[..., object] = lambda *_: None,
         on_refusal: Callable[[str], None] = lambda _: None,
-    ) -> Tensor:
-        """`function(*tensors)`. constants: what to keep alive with a graph of these tensors. on_refusal: is told why there is none."""
-        key = tuple((tuple(t.shape), t.stride(), t.dtype) for t in tensors)
+    ) -> R:
+        """`function(*tensors)`: one or more tensors. on_refusal: is told why there is no graph."""
+        key = (function.__name__, *((tuple(t.shape), t.stride(), t.dtype) for t in tensors))
         if key in self._graphs:
             self._graphs.move_to_end(key)
             known = self._graphs[key]
             for mine, given in zip(known.inputs, tensors, strict=True):
                 mine.copy_(given, non_blocking=True)
             known.graph.replay()
-            return known.output
+            return cast(R, known.results)
         if key not in self._seen or key in self._refused:
             # Shapes that come once (the ends of a shot) are not worth a capture.
             self._seen.add(key)
             return function(*tensors)
         try:
-            self._capture(key, function, tensors, constants)
+            self._capture(key, function, tensors)
         except RuntimeError as error:  # out of memory during a capture is no OutOfMemoryError but an invalid capture
             self._refused.add(key)
             on_refusal((str(error).strip() or type(error).__name__).splitlines()[0])
-        return self.run(function, *tensors, constants=constants, on_refusal=on_refusal)
+        return self.run(function, *tensors, on_refusal=on_refusal)
 
     def clear(self) -> None:
         """Drop every graph and the memory it holds."""
@@ -89,15 +94,10 @@ class GraphCache:
         self._refused.clear()
         self._pool = None
 
-    def _capture(
-        self,
-        key: tuple[object, ...],
-        function: Callable[..., Tensor],
-        tensors: tuple[Tensor, ...],
-        constants: Callable[..., object],
-    ) -> None:
-        while len(self._graphs) >= self._capacity:
-            self._graphs.popitem(last=False)
+    def _capture(self, key: Key, function: Callable[..., Tensors], tensors: tuple[Tensor, ...]) -> None:
+        same = [known for known in self._graphs if known[0] == key[0]]
+        for oldest in same[: max(0, len(same) - self._capacity + 1)]:
+            del self._graphs[oldest]
         inputs = tuple(t.clone() for t in tensors)
         side = _capture_stream(self._device)
         side.wait_stream(torch.cuda.current_stream(self._device))
@@ -108,12 +108,17 @@ class GraphCache:
         graph = torch.cuda.CUDAGraph()
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
-        with torch.cuda.graph(graph, pool=self._pool, stream=side):
-            output = function(*inputs)
+        with tables_used() as tables, torch.cuda.graph(graph, pool=self._pool, stream=side):
+            results = function(*inputs)
         graph.replay()
         # An operator that launches on the legacy stream, as torchvision's deformable convolution does, is left out of the
         # capture without a word, and the result is wrong. So a graph is believed only after it has given the same once.
-        error = float((output.float() - expected.float()).norm() / expected.float().norm().clamp_min(1e-12))
-        if not error < MOST_DIFFERENCE:
-            raise RuntimeError(f"the captured graph computes something else (relative difference {error:.2g})")
-        self._graphs[key] = _Graph(graph, inputs, output, constants(*tensors))
+        for result, plain in zip(_tuple(results), _tuple(expected), strict=True):
+            error = float((result.float() - plain.float()).norm() / plain.float().norm().clamp_min(1e-12))
+            if not error < MOST_DIFFERENCE:
+                raise RuntimeError(f"the captured graph computes something else (relative difference {error:.2g})")
+        self._graphs[key] = _Graph(graph, inputs, results, tables)
+
+
+def _tuple(results: Tensors) -> tuple[Tensor, ...]:
+    return (results,) if isinstance(results, Tensor) else results

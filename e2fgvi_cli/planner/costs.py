@@ -46,6 +46,8 @@ SMALL_BYTES = 12
 """A stored small picture."""
 RGB_BYTES = 12 * FEATURE_STRIDE**2
 """A picture of float32 at full size."""
+UPLOAD_BYTES = 4 * FEATURE_STRIDE**2
+"""A picture of 8 bits and its hole."""
 WEIGHT_BYTES = 4 * FEATURE_STRIDE**2
 """Weights of the merge, which crops that share a frame need."""
 TABLE_BYTES = 24

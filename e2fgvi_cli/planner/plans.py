@@ -39,7 +39,7 @@ CUT = 0.7
 class Plan:
     """What the engine does with one size of crop. `references` None: as many as the window has. Batches None: all at once.
 
-    max_keys, max_tokens: see `model.attention`. graph: the window is captured as a CUDA graph. predicted: peak memory in bytes.
+    max_keys, max_tokens: see `model.attention`. graph: encoding, flow and the window are captured as CUDA graphs. predicted: peak memory in bytes.
     """
 
     references: int | None = None
@@ -126,7 +126,7 @@ class Planner:
             f"frame: {_by(size)} pixels, padded",
             f"tiles: of at most {most} pixels, such as {_by(crop)}" if tiled else "tiles: none, the whole frame fits",
             f"references: {asked if plan.references is None else plan.references} of {asked} asked for",
-            f"at a time: {steps}{', launched as a CUDA graph' if plan.graph else ''}",
+            f"at a time: {steps}{', launched as CUDA graphs' if plan.graph else ''}",
             "predicted by stage: " + ", ".join(f"{stage} {_gib(needed)}" for stage, needed in stages.items()),
             f"predicted peak: {_gib(plan.predicted)}, in the {peak}; "
             + ("no limit" if self.budget is None else f"limit {_gib(self.budget)}"),
@@ -166,7 +166,10 @@ class Planner:
             there += ceil(local * (costs.RGB_BYTES + (costs.WEIGHT_BYTES if others else 0)) * everywhere)
         stack = count * feature + pairs
         if plan.graph:
+            # What the captured window, batch of encoded frames and batch of flows are given, and give.
             there += stack + local * result
+            there += encoded * (costs.UPLOAD_BYTES * area + feature + costs.SMALL_BYTES * area)
+            there += (flows + 1) * costs.SMALL_BYTES * area + flows * costs.PAIR_BYTES * area
 
         converted = 0 if e == 4 else result
         encoder = (costs.ENCODER + costs.ENCODER_WORKSPACE[self.device]) * e * area + picture + converted

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from model.flow import SPyNet
 from model.network import E2FGVIHQ, ENCODER_STRIDE
 from model.propagation import SecondOrderAlignment
+from model.tables import tables_used
 
 from ..errors import UsageError
 from .batches import Batch
@@ -191,7 +192,7 @@ class GraphedStep:
         torch.cuda.current_stream(device).wait_stream(side)
         self._graph = torch.cuda.CUDAGraph()
         # Gradients that do not exist yet are created by the capture, so each replay overwrites them instead of adding.
-        with torch.cuda.graph(self._graph):
+        with tables_used() as self._tables, torch.cuda.graph(self._graph):
             self._result = step(self._batch)
         self._check()
 

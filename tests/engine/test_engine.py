@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import weakref
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -205,15 +206,52 @@ def test_out_of_memory_twice_ends_with_a_sentence() -> None:
         fill(clip(7), engine, WHOLE)
 
 
-def test_an_engine_gives_its_memory_back_at_once() -> None:
+def test_an_engine_gives_its_memory_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not when Python's collector comes by: a second clip would not fit beside the first one's."""
+
+    def refused(*_: object) -> None:
+        raise RuntimeError("no GPU")
+
+    monkeypatch.setattr(GraphCache, "_capture", refused)
     engine = Engine(network(), CPU, EngineSettings(planner=Planner(graphs=True)))
     engine._graphs = GraphCache(CPU)  # as on a GPU
     list(fill_shot(clip(6), engine, WHOLE))
-    assert engine._graphs._seen
+    assert engine._graphs._refused
+    assert engine.notices == ["a stage of one size runs without a CUDA graph, which is slower: no GPU"]
     alive = weakref.ref(engine)
     del engine
     assert alive() is None
+
+
+class OverwritingGraphs(GraphCache):
+    """Keeps results where a graph does: in memory that the next call with the same shapes writes."""
+
+    def __init__(self) -> None:
+        super().__init__(CPU)
+        self.calls: Counter[str] = Counter()
+        self._results: dict[object, tuple[torch.Tensor, ...]] = {}
+
+    def run(self, function: Any, *tensors: torch.Tensor, on_refusal: object = None) -> Any:
+        self.calls[function.__name__] += 1
+        made = function(*tensors)
+        several = (made,) if isinstance(made, torch.Tensor) else made
+        key = (function.__name__, *(t.shape for t in tensors))
+        kept = self._results.setdefault(key, tuple(torch.empty_like(t) for t in several))
+        for there, result in zip(kept, several, strict=True):
+            there.copy_(result)
+        return kept[0] if isinstance(made, torch.Tensor) else kept
+
+
+def test_nothing_is_kept_where_a_graph_writes_again() -> None:
+    plain = fill(clip(13), Engine(network(), CPU), WHOLE)
+    engine = Engine(network(), CPU, EngineSettings(planner=Planner(graphs=True, local=5, references=2)))
+    graphs = engine._graphs = OverwritingGraphs()
+    filled = fill(clip(13), engine, WHOLE)
+    assert all(np.array_equal(a, b) for a, b in zip(plain, filled, strict=True))
+    # Seven windows; frames and pairs come in several batches of the same size.
+    assert graphs.calls["_forward"] == 7
+    assert graphs.calls["_features"] > 5
+    assert graphs.calls["flow_between"] > 5
 
 
 def test_fewer_references_are_the_nearest() -> None:

@@ -256,5 +256,5 @@ def test_the_plan_in_words() -> None:
     assert tiled[2] == "references: 2 of 6 asked for"
     graph = replace(FUSED, references=None).describe((240, 432), MULTIPLE)
     assert graph[2] == "references: all of all asked for"
-    assert graph[3].endswith("launched as a CUDA graph")
+    assert graph[3].endswith("launched as CUDA graphs")
     assert graph[-1].endswith("; no limit")
