@@ -80,6 +80,8 @@ class LossConfig:
     hole: float = 1.0
     valid: float = 1.0
     flow: float = 1.0
+    squared: float = 0.0
+    """Mean squared error in the hole, beside the mean absolute one: what PSNR counts. Not published."""
     adversarial: float = 0.01
     discriminator_warmup: int = 100
     """Steps that a new discriminator learns alone before the generator listens to it."""
@@ -87,9 +89,12 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Adam and its schedule over the run's minutes."""
+    """Adam, or Muon with Adam for what Muon cannot move, and the schedule over the run's minutes."""
 
+    kind: Literal["adam", "muon"] = "adam"
     learning_rate: float = 1e-4
+    matrix_factor: float = 1.0
+    """muon: the rate of the matrices, as a multiple of `learning_rate`, which is Adam's."""
     betas: tuple[float, float] = (0.0, 0.99)
     schedule: Literal["cosine", "step", "constant"] = "cosine"
     warmup_steps: int = 100

@@ -15,7 +15,7 @@ from .config import PhaseConfig, TrainingConfig
 from .discriminator import TemporalPatchGAN
 from .parallel import World
 from .schedule import ema_decay
-from .setup import MovingAverage, build_network, build_optimizer, build_teacher
+from .setup import MovingAverage, build_adam, build_network, build_optimizers, build_teacher
 from .step import GraphedStep, Step, StepResult, autocast_for, compile_parts
 
 
@@ -38,16 +38,14 @@ class Learner:
         world.share([p.detach() for p in self.network.parameters()])
         self.average = MovingAverage(self.network, copy.deepcopy(self.network))
         fused = config.speed.fused_optimizer
-        self.optimizer = build_optimizer(self.network.parameters(), config.optimizer, fused=fused)
+        self.optimizers = build_optimizers(self.network, config.optimizer, fused=fused)
         self.discriminator: TemporalPatchGAN | None = None
         self.discriminator_optimizer: torch.optim.Adam | None = None
         if config.loss.adversarial > 0 and any(p.adversarial and p.mode == "joint" for p in config.phase):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(config.seed + 1)
                 self.discriminator = TemporalPatchGAN().to(device)
-            self.discriminator_optimizer = build_optimizer(
-                self.discriminator.parameters(), config.optimizer, fused=fused
-            )
+            self.discriminator_optimizer = build_adam(self.discriminator.parameters(), config.optimizer, fused=fused)
         compile_parts(self.network, config.speed.compile)
         self._autocast = autocast_for(config.speed, device)
         self._step: Step | None = None
@@ -82,7 +80,7 @@ class Learner:
         if not isinstance(self._run, GraphedStep):
             self.network.zero_grad(set_to_none=True)
         result = self._run(batch)
-        norm = self._apply(self._step.parameters(), self.optimizer, rate)
+        norm = self._apply(self._step.parameters(), self.optimizers, rate)
         self.steps += 1
         if math.isfinite(norm):
             self.average.update(ema_decay(self.steps, self.config.optimizer.ema))
@@ -94,20 +92,21 @@ class Learner:
             critic.requires_grad_(True)
             critic.zero_grad(set_to_none=True)
             result.parts["discriminator"] = self._step.discriminate(batch, result.filled)
-            self._apply(list(critic.parameters()), self.discriminator_optimizer, rate)
+            self._apply(list(critic.parameters()), [self.discriminator_optimizer], rate)
             self.discriminator_steps += 1
         return result, norm
 
-    def _apply(self, parameters: list[nn.Parameter], optimizer: torch.optim.Adam, rate: float) -> float:
+    def _apply(self, parameters: list[nn.Parameter], optimizers: list[torch.optim.Optimizer], rate: float) -> float:
         """Average, clip and apply the gradients, unless they are not finite. Returns their norm before clipping."""
         self.world.average([p.grad for p in parameters if p.grad is not None])
         limit = self.config.optimizer.clip_norm
         # Reading the norm waits for the device, once a step: the price of never writing NaN into the weights.
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit if limit > 0 else math.inf))
         if math.isfinite(norm):
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            optimizer.step()
+            for optimizer in optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = rate * group.get("factor", 1.0)
+                optimizer.step()
         return norm
 
     def _skip(self, result: StepResult) -> None:
@@ -126,7 +125,7 @@ class Learner:
         state: dict[str, Any] = {
             "network": self.network.state_dict(),
             "ema": self.average.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "counts": [self.steps, self.discriminator_steps, self.skipped],
         }
         if self.discriminator is not None and self.discriminator_optimizer is not None:
@@ -138,7 +137,8 @@ class Learner:
         """Take up what `state_dict` gave. A discriminator that the state lacks starts anew."""
         self.network.load_state_dict(state["network"])
         self.average.network.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self.steps, self.discriminator_steps, self.skipped = state["counts"]
         self.skipped = 0
         if self.discriminator is None or self.discriminator_optimizer is None:

@@ -19,6 +19,12 @@ def masked_l1(prediction: Tensor, truth: Tensor, where: Tensor) -> Tensor:
     return error.sum() / (where.sum() * prediction.shape[2]).clamp_min(1.0)
 
 
+def masked_squared(prediction: Tensor, truth: Tensor, where: Tensor) -> Tensor:
+    """As `masked_l1`, of squared errors."""
+    error = (prediction.float() - truth.float()).square() * where
+    return error.sum() / (where.sum() * prediction.shape[2]).clamp_min(1.0)
+
+
 def flow_l1(completed: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) -> Tensor:
     """Flow completion: the flow found on frames with holes against the teacher's on whole ones, both directions.
 

@@ -18,6 +18,7 @@ from ..errors import UsageError, WeightsError
 from ..weights import resolve
 from .config import OptimizerConfig, TrainingConfig
 from .initialise import initialise
+from .muon import Muon, hidden_matrices
 
 SCRATCH = "scratch"
 
@@ -106,11 +107,23 @@ def build_teacher(config: TrainingConfig, network: E2FGVIHQ, device: torch.devic
     return teacher.to(device).requires_grad_(False).eval()
 
 
-def build_optimizer(parameters: Iterable[nn.Parameter], config: OptimizerConfig, *, fused: bool) -> torch.optim.Adam:
+def build_adam(parameters: Iterable[nn.Parameter], config: OptimizerConfig, *, fused: bool) -> torch.optim.Adam:
     """Adam with the configuration's betas. `fused`: one kernel for all parameters, where the device has it."""
     parameters = list(parameters)
     usable = fused and parameters[0].device.type == "cuda"
     return torch.optim.Adam(parameters, lr=config.learning_rate, betas=config.betas, fused=usable or None)
+
+
+def build_optimizers(network: E2FGVIHQ, config: OptimizerConfig, *, fused: bool) -> list[torch.optim.Optimizer]:
+    """What moves the network's weights, each of them once. A group's "factor" multiplies the schedule's rate."""
+    matrices = hidden_matrices(network) if config.kind == "muon" else []
+    taken = {id(m.parameter) for m in matrices}
+    adam = build_adam((p for p in network.parameters() if id(p) not in taken), config, fused=fused)
+    if not matrices:
+        return [adam]
+    muon = Muon(matrices, config.learning_rate * config.matrix_factor)
+    muon.param_groups[0]["factor"] = config.matrix_factor
+    return [adam, muon]
 
 
 class MovingAverage:

@@ -21,7 +21,7 @@ from model.tables import tables_used
 from ..errors import UsageError
 from .batches import Batch
 from .config import LossConfig, PhaseConfig, SpeedConfig
-from .losses import flow_l1, hinge_discriminator, hinge_generator, masked_l1
+from .losses import flow_l1, hinge_discriminator, hinge_generator, masked_l1, masked_squared
 
 Autocast = Callable[[], AbstractContextManager[object]]
 GRAPH_WARMUP = 3
@@ -130,6 +130,9 @@ class Step:
             "valid": masked_l1(prediction, truth, 1 - hole),
         }
         total = self.loss.hole * parts["hole"] + self.loss.valid * parts["valid"]
+        if self.loss.squared > 0:
+            parts["squared"] = masked_squared(prediction, truth, hole)
+            total = total + self.loss.squared * parts["squared"]
         if self.loss.flow > 0:
             parts["flow"] = flow_l1(flows, self.true_flow(truth))
             total = total + self.loss.flow * parts["flow"]

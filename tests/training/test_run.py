@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -42,8 +43,12 @@ def start(config: TrainingConfig, **what: int) -> Trainer:
     return trainer
 
 
-def test_a_resumed_run_is_the_run_that_never_stopped(config: TrainingConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["adam", "muon"])
+def test_a_resumed_run_is_the_run_that_never_stopped(
+    config: TrainingConfig, monkeypatch: pytest.MonkeyPatch, kind: Literal["adam", "muon"]
+) -> None:
     monkeypatch.setattr(learner, "TemporalPatchGAN", lambda: TemporalPatchGAN((8, 8, 8)))
+    config = replace(config, optimizer=replace(config.optimizer, kind=kind))
     config = replace(config, phase=(replace(config.phase[0], adversarial=True, local=2, reference=0),))
     straight = start(replace(config, folder="straight"))
     straight.run(max_steps=3)
