@@ -1,7 +1,10 @@
 #!/bin/bash
-# What the tables of README.md beside this file come from, in the order of what matters most: measure.sh first|second OUT [EVAL]
-# OUT: folder for the figures. EVAL: folder of clips with masks (NAME/frames, NAME/still, NAME/drifting), for the crops' margins.
-# Each part takes less than ten minutes on an H100. SMALL=1 runs the same commands on a CPU in little time: a rehearsal, no measurement.
+# What the tables of README.md beside this file come from: measure.sh memory|files|rest OUT [EVAL]
+#   memory  frames in memory, needs no PyAV: kernels, speed, planner (on a second GPU beside it, if there is one: planner and long clips)
+#   files   end to end, needs PyAV: speed, the host, several GPUs; a profile of all threads where py-spy is installed
+#   rest    margins of crops on the clips of EVAL (NAME/frames, NAME/still, NAME/drifting), compiling, large frames, check-env
+# OUT: folder for the figures. Each part takes less than ten minutes on an H100. SMALL=1 runs the same commands on a CPU in little time: a
+# rehearsal, no measurement.
 set -u
 part=$1 out=$2 eval=${3:-}
 python=${PYTHON:-python3}
@@ -10,48 +13,80 @@ mkdir -p "$out"
 
 if [ "${SMALL:-}" ]; then
   device=cpu half=fp32 clip="--sizes 96x64 --frames 12" hd="--sizes 128x96 --frames 12" many="--sizes 128x96 --frames 12" uhd="--sizes 192x128 --frames 12"
-  long="12 24" hosts="96x64" sizes=64x96 few="--frames 8 --margins 0,64"
+  long="12 24" hosts="96x64" sizes=64x96 few="--frames 8 --margins 0,64" gpus=0 profiled="(64, 96), 24"
 else
   device=cuda half=fp16 clip="--sizes 432x240 --frames 280" hd="--sizes 1920x1080 --frames 60" many="--sizes 1920x1080 --frames 100" uhd="--sizes 3840x2160 --frames 16"
-  long="1000 10000" hosts="432x240,1920x1080" sizes=240x432,540x960,1080x1920 few=
+  long="1000 10000" hosts="432x240,1920x1080" sizes=240x432,540x960,1080x1920 few= gpus=$(nvidia-smi -L | wc -l) profiled="(240, 432), 1000"
 fi
 
 # step NAME SECONDS COMMAND...: a step that fails or takes too long stops no other
 step() {
   local name=$1 seconds=$2
   shift 2
-  echo "== $name, at $SECONDS s: $*"
-  timeout "$seconds" "$@" >"$out/$name.txt" 2>&1 || echo "exit code $?"
-  tail -n 40 "$out/$name.txt"
+  timeout "$seconds" "$@" >"$out/$name.txt" 2>&1 || echo "exit code $?" >>"$out/$name.txt"
+  echo "== $name, over at $SECONDS s: $*"
+  tail -n 30 "$out/$name.txt"
 }
 benchmark() {
   local name=$1 seconds=$2
   shift 2
   step "$name" "$seconds" "$python" -m e2fgvi_cli benchmark --device $device --json "$out/$name.json" "$@"
 }
-
-case $part in
-first)
-  [ $device = cpu ] || step kernels 90 "$python" -m pytest -q -p no:cacheprovider -n 0 -m gpu tests/engine
+speed() {
+  [ $device = cpu ] || step kernels 100 "$python" -m pytest -q -p no:cacheprovider -n 0 -m gpu tests/engine tests/model
   benchmark 240-full-frame 120 $clip --full-frame --mode engine --repeats 3 --against released --check
-  benchmark 240-end-to-end 60 $clip --full-frame --mode end-to-end --no-stages --repeats 2 --no-check
-  benchmark 1080-hole10 90 $hd --hole 0.1 --mode both --no-stages --repeats 1 --no-check
+  benchmark 1080-memory 60 $hd --hole 0.1 --mode engine --no-stages --repeats 1 --no-check
   benchmark 1080-full-frame 60 $many --full-frame --mode engine --no-stages --repeats 1 --no-check
-  benchmark 2160-full-frame 60 $uhd --full-frame --max-memory 12GiB --mode engine --no-stages --repeats 1 --no-check
-  step host 40 "$python" -m e2fgvi_cli.bench.host --frames 60 --sizes $hosts
-  step memory 60 "$python" -m e2fgvi_cli.bench.memory --device $device --precision $half --sizes $sizes -o "$out/memory.json"
-  ;;
-second)
+}
+planner() {
+  step memory 80 "$python" -m e2fgvi_cli.bench.memory --device $device --precision $half --sizes $sizes -o "$out/memory.json"
   for frames in $long; do
     # A clip of its own process each: peak memory is a process's. The length comes last, so it counts.
     benchmark "long-$frames" 140 $clip --mode engine --no-stages --repeats 1 --no-check --frames "$frames"
   done
+}
+
+case $part in
+memory)
+  if [ "$gpus" -gt 1 ]; then
+    (export CUDA_VISIBLE_DEVICES=1; planner) &
+    CUDA_VISIBLE_DEVICES=0 speed
+    wait
+  else
+    speed
+    planner
+  fi
+  ;;
+files)
+  benchmark 240-end-to-end 60 $clip --full-frame --mode end-to-end --no-stages --repeats 2 --no-check
+  benchmark 240-end-to-end-propagated 60 $clip --full-frame --mode end-to-end --no-stages --repeats 1 --no-check --image-propagation
+  benchmark 1080-hole10 60 $hd --hole 0.1 --mode end-to-end --no-stages --repeats 1 --no-check
+  benchmark 1080-hole10-propagated 60 $hd --hole 0.1 --mode end-to-end --no-stages --repeats 1 --no-check --image-propagation
+  step host 40 "$python" -m e2fgvi_cli.bench.host --frames 60 --repeats 1 --sizes $hosts
+  step host-propagated 60 "$python" -m e2fgvi_cli.bench.host --frames 60 --repeats 1 --sizes $hosts --image-propagation
+  if [ "$gpus" -gt 1 ]; then
+    for precision in fp16 fp32; do
+      step "1080-two-gpus-$precision" 100 "$python" -m e2fgvi_cli benchmark --json "$out/1080-two-gpus-$precision.json" --devices cuda:0,cuda:1 --sizes 1920x1080 \
+        --frames 160 --full-frame --precision $precision --mode end-to-end --no-stages --repeats 1 --no-check
+    done
+  fi
+  if command -v py-spy >/dev/null; then
+    # Which line of which thread has the interpreter, and where each thread stands: collapsed stacks, one line each.
+    "$python" -c "from pathlib import Path; from e2fgvi_cli.bench.synthetic import *; write_clip(SyntheticClip($profiled), Path('$out'))"
+    run="$python -m e2fgvi_cli inpaint -q --device $device -v $out/clip.mp4 -m $out/masks.mkv --full-frame --mask-dilation 0px --no-image-propagation --overwrite -o $out/filled.mp4"
+    step profile-interpreter 60 py-spy record -r 200 --gil -t -f raw -o "$out/profile-interpreter.raw" -- $run
+    step profile-threads 60 py-spy record -r 200 -t -f raw -o "$out/profile-threads.raw" -- $run
+    rm -f "$out"/*.mp4 "$out"/*.mkv
+  fi
+  ;;
+rest)
   [ -z "$eval" ] || step margins 170 "$python" -m e2fgvi_cli.bench.margins "$eval" --device $device -o "$out/margins.json" $few
   benchmark 240-compile 90 $clip --full-frame --mode engine --no-stages --repeats 1 --no-check --compile
+  benchmark 2160-full-frame 60 $uhd --full-frame --max-memory 12GiB --mode engine --no-stages --repeats 1 --no-check
   step check-env 80 "$python" -m e2fgvi_cli check-env --deep --timeout 60
   ;;
 *)
-  echo "measure.sh first|second OUT [EVAL]" >&2
+  echo "measure.sh memory|files|rest OUT [EVAL]" >&2
   exit 2
   ;;
 esac

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..crops import CropOptions
 from ..errors import UsageError
+from ..image_propagation import PropagationOptions
 from ..masks import Dilation, MaskOptions
 from ..options import PRECISIONS, InpaintOptions
 from ..streaming import WindowOptions
@@ -32,7 +33,8 @@ class Request:
     """The command line's values. None: not given. sizes are (height, width); devices: all of them together fill one clip.
 
     against: "released" also measures the published way of working. check: compare filled pixels with our own float32 run; None: for
-    small clips. Raises `UsageError` for what contradicts itself.
+    small clips. image_propagation: off, unlike in `inpaint`, because the network then has nothing to do where everything is found elsewhere,
+    which in a synthetic clip is nearly everywhere. Raises `UsageError` for what contradicts itself.
     """
 
     sizes: tuple[tuple[int, int], ...] = ()
@@ -46,6 +48,7 @@ class Request:
     mask: Path | None = None
     mode: str = "both"
     full_frame: bool = False
+    image_propagation: bool = False
     hole: float | None = None
     repeats: int = 3
     check: bool | None = None
@@ -120,7 +123,8 @@ class Request:
             video, mask, masking = self.video, self.mask, MaskOptions()
         else:
             (video, mask), masking = files or (NOWHERE, NOWHERE), MaskOptions(dilation=Dilation(0))
-        windows = WindowOptions(crops=CropOptions(enabled=not self.full_frame))
+        propagation = PropagationOptions() if self.image_propagation else None
+        windows = WindowOptions(crops=CropOptions(enabled=not self.full_frame), propagation=propagation)
         return InpaintOptions(
             video=video,
             mask=mask,

@@ -47,6 +47,12 @@ def benchmark(
     full_frame: bool = typer.Option(
         False, "--full-frame", help="Compute whole frames instead of crops around the holes.", rich_help_panel=HOW
     ),
+    image_propagation: bool = typer.Option(
+        False,
+        "--image-propagation",
+        help="Also take from other frames what they show of a hole, as inpaint does: the network has little left to do then.",
+        rich_help_panel=HOW,
+    ),
     max_memory: str = typer.Option("auto", metavar="auto|SIZE", help="As in inpaint.", rich_help_panel=HOW),
     compile: bool = typer.Option(False, "--compile", help="As in inpaint.", rich_help_panel=HOW),
     threads: int = typer.Option(None, help="CPU threads (default: all cores).", rich_help_panel=HOW),
@@ -100,6 +106,7 @@ def benchmark(
         mask=mask,
         mode=mode,
         full_frame=full_frame,
+        image_propagation=image_propagation,
         hole=hole,
         repeats=repeats,
         check=check,

@@ -44,6 +44,7 @@ from e2fgvi_cli.bench.work import NotingEngine, window_cost
 from e2fgvi_cli.crops import CropOptions
 from e2fgvi_cli.engine import Precision
 from e2fgvi_cli.errors import DeviceError, InputError, UsageError
+from e2fgvi_cli.image_propagation import PropagationOptions
 from e2fgvi_cli.planner import Planner
 from e2fgvi_cli.streaming import WindowOptions, fill_shot
 from model.config import E2FGVIConfig
@@ -223,12 +224,13 @@ def test_what_is_measured_of_one_size() -> None:
 
 
 def test_the_baseline_is_the_released_way() -> None:
-    request = Request(precisions=("bf16",), compile=True, full_frame=True)
+    request = Request(precisions=("bf16",), compile=True, full_frame=True, image_propagation=True)
     released = request.options(None, None, "bf16", ("cpu",), released=True)
     assert (released.windows.released, released.windows.max_references) == (True, None)
     assert (released.precision, released.compile, released.detect_cuts) == ("auto", False, False)
     ours = request.options(None, None, "bf16", ("cpu",))
     assert (ours.windows.released, ours.windows.crops.enabled, ours.precision) == (False, False, "bf16")
+    assert (released.windows.propagation, ours.windows.propagation) == (None, PropagationOptions())
     assert ours.masking.dilation.pixels(1080) == 0  # the hole has the share that was asked for
 
 
