@@ -15,6 +15,7 @@ from types import TracebackType
 from . import masks, video
 from .engine import assemble, peak_memory, select_device
 from .errors import EXIT_INTERRUPTED, UserError
+from .opencv import one_thread_a_call
 from .options import InpaintOptions
 from .outputs import ClipOutput
 from .pieces import fill_shot_on
@@ -181,14 +182,12 @@ def finished_frames(
         items = map(with_hole, frames)
         return judge(items, lambda item: item.frame.rgb) if options.detect_cuts else ((item, False) for item in items)
 
-    # Decoding, masks, holes and cuts in a thread of their own: the network must not wait for them.
-    ahead = video.DecodeAhead(judged, depth=FRAMES_AHEAD)
-    try:
-        shots = split_judged(ahead)
-        for shot in shots:
+    with one_thread_a_call(), ExitStack() as stack:
+        # Decoding, masks, holes and cuts in a thread of their own: the network must not wait for them.
+        ahead = video.DecodeAhead(judged, depth=FRAMES_AHEAD)
+        stack.callback(ahead.close)
+        for shot in split_judged(ahead):
             if len(several) == 1:
                 yield from fill_shot(shot, several[0], options.windows)
             else:
                 yield from fill_shot_on(several, shot, options.windows)
-    finally:
-        ahead.close()

@@ -108,7 +108,10 @@ class GraphCache:
         graph = torch.cuda.CUDAGraph()
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
-        with tables_used() as tables, torch.cuda.graph(graph, pool=self._pool, stream=side):
+        # thread_local: a capture must not fail for what other threads ask of CUDA meanwhile: the one that fetches finished frames,
+        # or another device's engine, which allocates.
+        capture = torch.cuda.graph(graph, pool=self._pool, stream=side, capture_error_mode="thread_local")
+        with tables_used() as tables, capture:
             results = function(*inputs)
         graph.replay()
         # An operator that launches on the legacy stream, as torchvision's deformable convolution does, is left out of the

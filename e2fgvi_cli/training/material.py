@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import InputError
+from ..opencv import one_thread_a_call
 from .config import DataConfig, TrainingConfig
 from .manifest import Selection, find_pictures
 from .shapes import FIELD
@@ -65,7 +66,7 @@ def load_material(
 ) -> Material:
     """Decode everything `selection` names. Raises InputError for a file that cannot be read."""
     data, validation = config.data, config.validation
-    with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
+    with one_thread_a_call(), ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
         clips = list(pool.map(lambda i: read_clip(i.path, data.clip_size, data.max_frames), selection.clips))
         photos = list(pool.map(lambda i: fit(read_picture(i.path), data.photo_size), selection.photos))
         held_out = list(pool.map(lambda i: read_clip(i.path, validation.size, validation.frames), selection.validation))

@@ -19,7 +19,7 @@ from e2fgvi_cli.compose import WeightedBlender
 from e2fgvi_cli.crops import CropOptions
 from e2fgvi_cli.engine import Engine, EngineSettings, Precision
 from e2fgvi_cli.engine.blending import DeviceBlender
-from e2fgvi_cli.engine.core import nearest_references
+from e2fgvi_cli.engine.core import encode_batches, nearest_references
 from e2fgvi_cli.engine.graphs import GraphCache
 from e2fgvi_cli.errors import DeviceError
 from e2fgvi_cli.planner import Planner
@@ -252,6 +252,13 @@ def test_nothing_is_kept_where_a_graph_writes_again() -> None:
     assert graphs.calls["_forward"] == 7
     assert graphs.calls["_features"] > 5
     assert graphs.calls["flow_between"] > 5
+
+
+def test_a_gpu_never_encodes_three_frames_at_once() -> None:
+    gpu = torch.device("cuda")
+    assert [list(some) for some in encode_batches(range(7), 4, gpu)] == [[0, 1, 2, 3], [4, 5], [6]]
+    assert [list(some) for some in encode_batches(range(3), None, gpu)] == [[0, 1], [2]]
+    assert [list(some) for some in encode_batches(range(7), 4, CPU)] == [[0, 1, 2, 3], [4, 5, 6]]
 
 
 def test_fewer_references_are_the_nearest() -> None:
