@@ -2,26 +2,39 @@
 # Training on a machine that is lent for some minutes, bare each time, without network; docs/training.md says how to call it.
 #   lent.sh pack FOLDER SHARED   here: the material and the scored clips as FOLDER/part.1, part.2, ... of 19 MB
 #   lent.sh keep FOLDER          there, first call: keep this checkout, with its weights, and part.1
-#   lent.sh train FOLDER MINUTES CALL [ARGUMENTS]   there: unpack, train MINUTES in all, CALL minutes in this call; resumes by itself
-#   lent.sh score                there: whole clips, the network alone and the program, before and after
-# What comes back lies in $OUT. CONFIG, WORK, PYTHON and EVALUATE (arguments) are for rehearsals.
+#   lent.sh train FOLDER MINUTES CALL [ARGUMENTS]...   there: unpack, train MINUTES in all, of which this call waits CALL; call it again to wait on.
+#                                One ARGUMENTS (a string) for each run; several runs take a GPU each, one run takes all GPUs
+#   lent.sh score                there: whole clips, the network alone and the program, for every run; the best run's weights
+# Runs go on between calls, and what a machine kills of them is resumed. What comes back lies in $OUT: at most 8 files of 16 MiB.
+# CONFIG, WORK, PYTHON, GPUS and EVALUATE (arguments) are for rehearsals.
 set -eu
 work=${WORK:-/tmp/lent} python=${PYTHON:-python3} out=${OUT:-/tmp/out} config=${CONFIG:-examples/train/continue.toml}
-run=$work/run
+export OPENCV_FOR_THREADS_NUM=1 PYTHONUNBUFFERED=1
 mkdir -p "$work" "$out"
 verb=${1:-}
 trap 'echo "$verb: after $SECONDS s"' EXIT
 
 needs() { [ -e "$1" ] || { echo "no $1: the machine was given back, start with keep"; exit 9; }; }
-pack_run() {
-  cp "$run/log.jsonl" "$out/"
-  "$python" -m e2fgvi_cli train plot "$run" && cp "$run/curves.png" "$out/"
-  local newest; newest=$(ls -t "$run"/samples/validation_*.png 2>/dev/null | head -1); [ -z "$newest" ] || cp "$newest" "$out/validation.png"
-  [ ! -e "$run/best.safetensors" ] || split -b 15M -d "$run/best.safetensors" "$out/best."
+alive() { [ -e "$1/pid" ] && kill -0 "$(cat "$1/pid")" 2>/dev/null; }
+finished() { grep -q 'run complete' "$1/output" 2>/dev/null; }
+
+# start RUN GPUS MINUTES [ARGUMENTS]: in a session of its own, so that it outlives this call
+start() {
+  local run=$1 gpus=$2 minutes=$3 resume=
+  shift 3
+  mkdir -p "$run"
+  [ ! -e "$run/state.pt" ] || resume=--resume
+  local program="$python -m e2fgvi_cli"
+  [ "${#gpus}" -lt 2 ] || program="torchrun --standalone --nproc_per_node $(tr , '\n' <<<"$gpus" | wc -l) -m e2fgvi_cli"
+  # shellcheck disable=SC2086
+  CUDA_VISIBLE_DEVICES=$gpus setsid nohup $program train "$config" --set "data.root=$work/shared/train" --set "folder=$run" --set "minutes=$minutes" $resume $* \
+    >>"$run/output" 2>&1 </dev/null &
+  echo $! >"$run/pid"
 }
 
 case $verb in
 pack)
+  mkdir -p "$2"
   python3 -m e2fgvi_cli train files "$config" --set "data.root=$3/train" | sed "s|^$3/||" >"$2/files"
   tar -C "$3" -cf - --exclude=object -T "$2/files" eval | xz -3 -T0 | split -b 19000000 -a 1 --numeric-suffixes=1 - "$2/part."
   ls -l "$2"
@@ -38,24 +51,59 @@ train)
     mv "$work/shared.new" "$work/shared"
   fi
   cd "$work/repo"
-  resume=; [ ! -e "$run/state.pt" ] || resume=--resume
-  "$python" -m e2fgvi_cli train "$config" --set "data.root=$work/shared/train" --set "folder=$run" --set "minutes=$3" --call-minutes "$4" $resume "${@:5}"
-  pack_run
+  minutes=$3 until=$(awk "BEGIN { print int($4 * 60) }")
+  gpus=${GPUS:-$(nvidia-smi -L | wc -l)}
+  [ $# -gt 4 ] && runs=("${@:5}") || runs=("")
+  for i in "${!runs[@]}"; do
+    run=$work/run-$i chosen=$i
+    [ ${#runs[@]} -gt 1 ] || chosen=$(seq -s, 0 $((gpus - 1)))
+    alive "$run" || finished "$run" || start "$run" "$chosen" "$minutes" ${runs[$i]}
+  done
+  while [ "$SECONDS" -lt "$until" ]; do
+    going=
+    for run in "$work"/run-*; do finished "$run" || { alive "$run" && going=1; }; done
+    [ -n "$going" ] || break
+    sleep 2
+  done
+  for run in "$work"/run-*; do
+    cp "$run/log.jsonl" "$out/$(basename "$run").jsonl" || true
+    echo "== $run"; grep -vE '^step .* samples/s' "$run/output" | tail -n 12; tail -n 2 "$run/output"
+  done
   ;;
 score)
-  needs "$run/best.safetensors"
   cd "$work/repo"
-  evaluate() { "$python" -m e2fgvi_cli train evaluate "$work/shared/eval" --no-baselines ${EVALUATE:-} "${@:2}" -o "$out/$1.json" >"$out/$1.txt" 2>&1; }
-  evaluate network --weights "$run/best.safetensors" --sheets "$work/sheets" &
-  evaluate program --weights "$run/best.safetensors" --image-propagation &
-  evaluate before &
-  evaluate program-before --image-propagation &
+  evaluate() { CUDA_VISIBLE_DEVICES=$2 "$python" -m e2fgvi_cli train evaluate "$work/shared/eval" --no-baselines ${EVALUATE:-} "${@:3}" -o "$work/$1.json" >"$work/$1.txt" 2>&1; }
+  gpus=${GPUS:-$(nvidia-smi -L | wc -l)}
+  [ "$gpus" -gt 0 ] || gpus=1
+  number=0
+  for run in "$work"/run-*; do
+    needs "$run/best.safetensors"
+    name=$(basename "$run")
+    evaluate "$name-network" $((number % gpus)) --weights "$run/best.safetensors" --sheets "$work/sheets-$name" &
+    evaluate "$name-program" $((number % gpus)) --weights "$run/best.safetensors" --image-propagation &
+    number=$((number + 1))
+  done
   wait
-  grep -H mean "$out"/*.txt
-  (cd "$work/sheets" && tar -cf "$out/sheets.tar" ./*.png)
+  # The mean over both kinds of holes decides.
+  best=$("$python" - "$work" <<'P'
+import glob, json, sys
+found = {}
+for path in sorted(glob.glob(f"{sys.argv[1]}/run-*-network.json")):
+    means = json.load(open(path))["means"]["network"]
+    found[path[: -len("-network.json")]] = sum(m["hole_psnr"] for m in means.values()) / len(means)
+    print(path, {k: m["hole_psnr"] for k, m in means.items()}, file=sys.stderr)
+print(max(found, key=found.get))
+P
+)
+  echo "best: $best"
+  "$python" -m e2fgvi_cli train plot "$best" && cp "$best/curves.png" "$out/"
+  tar -C "$work" -czf "$out/scores.tgz" $(cd "$work" && ls run-*.json run-*.txt)
+  # As JPEG they stay below the 16 MiB.
+  (cd "$work/sheets-$(basename "$best")" && "$python" -c 'import cv2, glob; [cv2.imwrite(p[:-3] + "jpg", cv2.imread(p)) for p in glob.glob("*.png")]' && tar -cf "$out/sheets.tar" ./*.jpg)
+  split -b 15M -d "$best/best.safetensors" "$out/best."
   ;;
 *)
-  sed -n 2,8p "$0"
+  sed -n 2,10p "$0"
   exit 2
   ;;
 esac
