@@ -11,7 +11,7 @@ def one_thread_a_call() -> Iterator[None]:
     """Inside the block OpenCV starts no threads of its own, in the whole process.
 
     It would start one a core for every call of every thread, and they wait busily: on 32 cores image propagation took 584 ms of
-    processor time a frame of 432x240 that way, on two cores 43 (docs/performance).
+    processor time a frame of 432x240 that way, and takes 99 without (docs/performance).
     """
     import cv2
 

@@ -3,7 +3,8 @@
 #   lent.sh pack FOLDER SHARED   here: the material and the scored clips as FOLDER/part.1, part.2, ... of 19 MB
 #   lent.sh keep FOLDER          there, first call: keep this checkout, with its weights, and part.1
 #   lent.sh train FOLDER MINUTES CALL [ARGUMENTS]...   there: unpack, train MINUTES in all, of which this call waits CALL; call it again to wait on.
-#                                One ARGUMENTS (a string) for each run; several runs take a GPU each, one run takes all GPUs
+#                                One ARGUMENTS (a string) for each run; several runs take a GPU each, one run takes all GPUs. The weights
+#                                of the last one named come back with every call, as it last saved them
 #   lent.sh score                there: whole clips, the network alone and the program, for every run; the best run's weights
 # Runs go on between calls, and what a machine kills of them is resumed. What comes back lies in $OUT: at most 8 files of 16 MiB.
 # CONFIG, WORK, PYTHON, GPUS and EVALUATE (arguments) are for rehearsals.
@@ -25,7 +26,7 @@ start() {
   mkdir -p "$run"
   [ ! -e "$run/state.pt" ] || resume=--resume
   local program="$python -m e2fgvi_cli"
-  [ "${#gpus}" -lt 2 ] || program="torchrun --standalone --nproc_per_node $(tr , '\n' <<<"$gpus" | wc -l) -m e2fgvi_cli"
+  [ "${#gpus}" -lt 2 ] || program="$python -m torch.distributed.run --standalone --nproc_per_node $(tr , '\n' <<<"$gpus" | wc -l) -m e2fgvi_cli"
   # shellcheck disable=SC2086
   CUDA_VISIBLE_DEVICES=$gpus setsid nohup $program train "$config" --set "data.root=$work/shared/train" --set "folder=$run" --set "minutes=$minutes" $resume $* \
     >>"$run/output" 2>&1 </dev/null &
@@ -69,6 +70,10 @@ train)
     cp "$run/log.jsonl" "$out/$(basename "$run").jsonl" || true
     echo "== $run"; grep -vE '^step .* samples/s' "$run/output" | tail -n 12; tail -n 2 "$run/output"
   done
+  # Whoever calls may be cut off before the next call, and the machine goes back: nothing may be only there.
+  if [ -e "$run/state.pt" ]; then
+    "$python" -m e2fgvi_cli train export "$run" -o "$run/latest.safetensors" && split -b 15M -d "$run/latest.safetensors" "$out/latest."
+  fi
   ;;
 score)
   cd "$work/repo"
@@ -103,7 +108,7 @@ P
   split -b 15M -d "$best/best.safetensors" "$out/best."
   ;;
 *)
-  sed -n 2,10p "$0"
+  sed -n 2,11p "$0"
   exit 2
   ;;
 esac
