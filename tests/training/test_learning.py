@@ -16,7 +16,7 @@ from e2fgvi_cli.training.config import TrainingConfig
 from e2fgvi_cli.training.discriminator import CHANNELS, TemporalPatchGAN
 from e2fgvi_cli.training.initialise import initialise
 from e2fgvi_cli.training.learner import DivergedError, Learner
-from e2fgvi_cli.training.losses import flow_l1, hinge_discriminator, hinge_generator, masked_l1
+from e2fgvi_cli.training.losses import flow_l1, hinge_discriminator, hinge_generator, masked_l1, masked_squared
 from e2fgvi_cli.training.setup import in_float32
 from e2fgvi_cli.training.shapes import Draw
 from e2fgvi_cli.training.step import Step, fill_window
@@ -49,6 +49,7 @@ def test_masked_l1_is_the_mean_over_the_marked_pixels() -> None:
     prediction = torch.tensor([[1.0, 5.0], [3.0, 7.0]]).expand(1, 1, 3, 2, 2)
     where = torch.tensor([[1.0, 0.0], [1.0, 0.0]]).view(1, 1, 1, 2, 2)
     assert float(masked_l1(prediction, truth, where)) == pytest.approx(2.0)
+    assert float(masked_squared(prediction, truth, where)) == pytest.approx(5.0)
     assert float(masked_l1(prediction, truth, torch.zeros_like(where))) == 0.0
 
 
