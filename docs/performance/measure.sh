@@ -3,7 +3,7 @@
 #   memory  frames in memory, needs no PyAV: kernels, speed, planner (on a second GPU beside it, if there is one: planner and long clips)
 #   files   end to end, needs PyAV: speed, the host, several GPUs; a profile of all threads where py-spy is installed
 #   rest    margins of crops on the clips of EVAL (NAME/frames, NAME/still, NAME/drifting), compiling, large frames, check-env
-# OUT: folder for the figures. Each part takes less than ten minutes on an H100. SMALL=1 runs the same commands on a CPU in little time: a
+# OUT: folder for the figures. Each part takes about ten minutes on an H100; a benchmark needs up to 40 s to start on a fresh machine. SMALL=1 runs the same commands on a CPU in little time: a
 # rehearsal, no measurement.
 set -u
 part=$1 out=$2 eval=${3:-}
@@ -34,7 +34,7 @@ benchmark() {
 }
 speed() {
   [ $device = cpu ] || step kernels 100 "$python" -m pytest -q -p no:cacheprovider -n 0 -m gpu tests/engine tests/model
-  benchmark 240-full-frame 120 $clip --full-frame --mode engine --repeats 3 --against released --check
+  benchmark 240-full-frame 180 $clip --full-frame --mode engine --repeats 3 --against released --check
   benchmark 1080-memory 60 $hd --hole 0.1 --mode engine --no-stages --repeats 1 --no-check
   benchmark 1080-full-frame 60 $many --full-frame --mode engine --no-stages --repeats 1 --no-check
 }
@@ -42,7 +42,7 @@ planner() {
   step memory 80 "$python" -m e2fgvi_cli.bench.memory --device $device --precision $half --sizes $sizes -o "$out/memory.json"
   for frames in $long; do
     # A clip of its own process each: peak memory is a process's. The length comes last, so it counts.
-    benchmark "long-$frames" 140 $clip --mode engine --no-stages --repeats 1 --no-check --frames "$frames"
+    benchmark "long-$frames" 300 $clip --mode engine --no-stages --repeats 1 --no-check --frames "$frames"
   done
 }
 
@@ -59,14 +59,14 @@ memory)
   ;;
 files)
   benchmark 240-end-to-end 60 $clip --full-frame --mode end-to-end --no-stages --repeats 2 --no-check
-  benchmark 240-end-to-end-propagated 60 $clip --full-frame --mode end-to-end --no-stages --repeats 1 --no-check --image-propagation
+  benchmark 240-end-to-end-propagated 120 $clip --full-frame --mode end-to-end --no-stages --repeats 1 --no-check --image-propagation
   benchmark 1080-hole10 60 $hd --hole 0.1 --mode end-to-end --no-stages --repeats 1 --no-check
-  benchmark 1080-hole10-propagated 60 $hd --hole 0.1 --mode end-to-end --no-stages --repeats 1 --no-check --image-propagation
+  benchmark 1080-hole10-propagated 120 $hd --hole 0.1 --mode end-to-end --no-stages --repeats 1 --no-check --image-propagation
   step host 40 "$python" -m e2fgvi_cli.bench.host --frames 60 --repeats 1 --sizes $hosts
   step host-propagated 60 "$python" -m e2fgvi_cli.bench.host --frames 60 --repeats 1 --sizes $hosts --image-propagation
   if [ "$gpus" -gt 1 ]; then
     for precision in fp16 fp32; do
-      step "1080-two-gpus-$precision" 100 "$python" -m e2fgvi_cli benchmark --json "$out/1080-two-gpus-$precision.json" --devices cuda:0,cuda:1 --sizes 1920x1080 \
+      step "1080-two-gpus-$precision" 200 "$python" -m e2fgvi_cli benchmark --json "$out/1080-two-gpus-$precision.json" --devices cuda:0,cuda:1 --sizes 1920x1080 \
         --frames 160 --full-frame --precision $precision --mode end-to-end --no-stages --repeats 1 --no-check
     done
   fi

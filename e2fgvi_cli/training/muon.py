@@ -24,7 +24,7 @@ from model.propagation import SecondOrderAlignment
 MOMENTUM = 0.95
 ITERATIONS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the odd quintic that pushes singular values towards 1; five turns bring those above 0.01 to between 0.7 and 1.2."""
+"""Of the odd quintic that pushes singular values towards 1; five turns bring those above 0.01 to between about 0.7 and 1.2."""
 ADAM_RMS = 0.2
 """Root mean square of what Adam changes a weight by, in units of its rate."""
 
@@ -35,9 +35,9 @@ class Matrices(NamedTuple):
     parameter: nn.Parameter
     parts: int = 1
 
-    def view(self, tensor: Tensor) -> Tensor:
-        """The weight, or its gradient, as (parts, r, c)."""
-        return tensor.view(self.parts, tensor.shape[0] // self.parts, -1)
+    def of(self, tensor: Tensor) -> Tensor:
+        """A tensor of the weight's shape as (parts, r, c)."""
+        return tensor.reshape(self.parts, tensor.shape[0] // self.parts, -1)
 
 
 class Muon(torch.optim.Optimizer):
@@ -57,15 +57,16 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_lerp_(momentum, gradients, 1 - MOMENTUM)
         # Nesterov's: where the momentum will be after the next step, if the gradient stays.
         ahead = torch._foreach_lerp(gradients, momentum, MOMENTUM)
-        shapes: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        shapes: dict[tuple[int, int], list[tuple[nn.Parameter, Tensor]]] = defaultdict(list)
         for m, direction in zip(moving, ahead, strict=True):
-            for weight, part in zip(m.view(m.parameter.data), m.view(direction), strict=True):
-                shapes[weight.shape[0], weight.shape[1]].append((weight, part))
+            matrices = m.of(direction)
+            shapes[matrices.shape[1], matrices.shape[2]].append((m.parameter, matrices))
         rate = self.param_groups[0]["lr"]
-        for (rows, columns), pairs in shapes.items():
-            steps = orthogonal(torch.stack([part for _, part in pairs]))
-            size = ADAM_RMS * max(rows, columns) ** 0.5
-            torch._foreach_add_([weight for weight, _ in pairs], list(steps.unbind()), alpha=-rate * size)
+        for (rows, columns), alike in shapes.items():
+            steps = orthogonal(torch.cat([matrices for _, matrices in alike])) * (ADAM_RMS * max(rows, columns) ** 0.5)
+            own = steps.split([len(matrices) for _, matrices in alike])
+            weights: list[Tensor] = [weight for weight, _ in alike]
+            torch._foreach_add_(weights, [o.reshape(w.shape) for w, o in zip(weights, own, strict=True)], alpha=-rate)
 
     def _momentum(self, parameter: nn.Parameter) -> Tensor:
         state = self.state[parameter]

@@ -54,6 +54,18 @@ def test_groups_of_a_convolution_are_matrices_of_their_own() -> None:
     assert torch.allclose(whole.detach(), torch.cat([half.detach() for half in halves]), atol=1e-6)
 
 
+def test_the_memory_format_does_not_matter() -> None:
+    gradient = torch.randn(12, 5, 3, 3, generator=torch.Generator().manual_seed(3))
+    moved = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        weight = nn.Parameter(torch.zeros(12, 5, 3, 3).to(memory_format=layout))
+        weight.grad = gradient.to(memory_format=layout)
+        Muon([Matrices(weight, 2)], lr=1.0).step()
+        moved.append(weight.detach())
+    assert torch.allclose(*moved, atol=1e-6)
+    assert moved[0].any()
+
+
 def test_every_weight_has_one_optimizer() -> None:
     network = E2FGVIHQ(SMALL)
     adam, muon = build_optimizers(network, replace(OptimizerConfig(), kind="muon", matrix_factor=2.0), fused=False)
