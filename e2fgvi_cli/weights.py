@@ -38,8 +38,8 @@ KNOWN = {
         KnownWeights(
             name="open",
             filename="e2fgvi-hq-open.safetensors",
-            sha256="b0931522a10bf106257e8ac9300caaf89da316d18d7bf4061cdd720594b1b163",
-            size=41591628,
+            sha256="bfb513dde7ba32607ec8905856f9b52c1d6f464bf46a9b72b914140fe3259e8d",
+            size=41593004,
             licence="Apache-2.0, training data listed in release_model/MODEL_CARD.md",
             what="the default: our own training, ships with the program",
         ),

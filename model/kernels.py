@@ -12,6 +12,10 @@ Shape legend: c channels of one map, G deform groups, h w feature grid, th tw to
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
+
 import torch
 import triton
 import triton.language as tl
@@ -23,6 +27,22 @@ COLUMN_BYTES_PER_CALL = 256 << 20
 CONDITION_ALIGNMENT = 8
 """Channels of the condition are padded to a multiple of this: tensor cores read 16 bytes at a time."""
 _PIXELS = 32
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _where_the_tensors_are(
+    function: Callable[Concatenate[Tensor, P], R],
+) -> Callable[Concatenate[Tensor, P], R]:
+    """Triton launches on the current device and its stream, whichever device the tensors are on."""
+
+    @wraps(function)
+    def launch(first: Tensor, *arguments: P.args, **named: P.kwargs) -> R:
+        with torch.cuda.device_of(first):
+            return function(first, *arguments, **named)
+
+    return launch
 
 
 @triton.jit
@@ -251,6 +271,7 @@ def condition_channels(channels: int) -> int:
     return -(-(3 * channels + 4) // CONDITION_ALIGNMENT) * CONDITION_ALIGNMENT
 
 
+@_where_the_tensors_are
 def condition(
     before_1: Tensor, before_2: Tensor | None, current: Tensor, flow_1: Tensor, earlier_flow: Tensor | None
 ) -> tuple[Tensor, Tensor]:
@@ -299,6 +320,7 @@ def column_weight(weight: Tensor, groups: int) -> Tensor:
     return ordered.reshape(-1, out_channels).contiguous()
 
 
+@_where_the_tensors_are
 def align(
     before_1: Tensor,
     before_2: Tensor | None,
@@ -346,6 +368,7 @@ def align(
     return out.view(1, height, width, -1).permute(0, 3, 1, 2)
 
 
+@_where_the_tensors_are
 def mix_patches(
     patches: Tensor, size: tuple[int, int], grid: tuple[int, int], kernel: int, stride: int, padding: int
 ) -> Tensor:
