@@ -6,7 +6,6 @@ alone, over a stream that begins and ends where those do, is bit for bit what th
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,8 +18,12 @@ from .image_propagation import Found, propagate
 from .streaming import FinishedFrame, HoledFrame, WindowEngine, WindowOptions, fill_rest
 from .windows import lookahead
 
+Opened = tuple[HoledFrame, Found | None]
+"""A frame, and what other frames show of its hole."""
 PIECE_BYTES = 3 << 30
 """Frames that are read and wait for their piece, all devices together."""
+FETCHED_AFTER = 16
+"""Frames after which a fill is fetched from its device: more than a window's hop, so that nobody waits for it."""
 SHORTEST_PIECE, LONGEST_PIECE = 40, 200
 """Frames. Two windows a piece are computed twice, one at each end: 20 % of 40 frames, 4 % of 200."""
 
@@ -66,11 +69,18 @@ def fill_range(
     first, end = window_range(start, stop, count, options)
     low, high = context_range(start, stop, count, options)
     items = read(low, high)
-    pairs: Iterable[tuple[HoledFrame, Found | None]] = ((item, None) for item in items)
+    pairs: Iterable[Opened] = ((item, None) for item in items)
     if options.propagation is not None:
-        pairs = propagate(items, options.propagation, first - low, end - low)
+        pairs = propagate(items, options.propagation, first - low, end - low, engine.lookup())
+    return _fill_opened(pairs, first, start, stop, engine, options)
 
-    def only_own_boxes() -> Iterator[tuple[HoledFrame, Found | None]]:
+
+def _fill_opened(
+    pairs: Iterable[Opened], first: int, start: int, stop: int, engine: WindowEngine, options: WindowOptions
+) -> Iterator[FinishedFrame]:
+    """Frames start..stop-1, of `pairs` that begin with frame `first` and have all that the network looks at."""
+
+    def only_own_boxes() -> Iterator[Opened]:
         # Without a box a frame is context: windows that fill nothing but context are not computed.
         for number, (item, found) in enumerate(pairs, first):
             yield (item, found) if start <= number < stop else (replace(item.without(found), box=None), None)
@@ -87,30 +97,34 @@ def fill_shot_on(
 ) -> Iterator[FinishedFrame]:
     """`fill_shot` on several engines at once, one thread each: pieces of `piece` frames (None: by their size), in order.
 
-    The frames are those of one engine alone, as long as all engines compute alike. Reads as many frames ahead as the pieces
-    under way need.
+    The frames are those of one engine alone, as long as all engines compute alike. What other frames show is looked up once, on the first
+    engine's device. Reads as many frames ahead as the pieces under way need.
     """
-    source, waiting = iter(items), _Buffer()
+    pairs: Iterable[Opened] = ((item, None) for item in items)
+    if options.propagation is not None:
+        pairs = propagate(items, options.propagation, lookup=engines[0].lookup())
+    source, waiting = iter(pairs), _Buffer()
     idle: SimpleQueue[WindowEngine] = SimpleQueue()
     for engine in engines:
         idle.put(engine)
     under_way: deque[Future[list[FinishedFrame]]] = deque()
     with ThreadPoolExecutor(len(engines), thread_name_prefix="device") as pool:
         try:
-            start = 0
+            start = pieces = 0
             while waiting.read(source, start + 1):
-                length = piece or piece_length(waiting.items[start], len(engines), options)
-                _, end = context_range(start, start + length, _ENDLESS, options)
-                waiting.read(source, end)
+                length = piece or piece_length(waiting.items[start], len(engines), options, pieces // len(engines))
+                waiting.read(source, window_range(start, start + length, _ENDLESS, options)[1])
+                if piece is None and waiting.exhausted:
+                    length = _even_piece(waiting.count - start, len(engines), options)
                 count = waiting.count if waiting.exhausted else _ENDLESS
                 stop = min(start + length, waiting.count)
-                first, end = context_range(start, stop, count, options)
+                first, end = window_range(start, stop, count, options)
                 part = [waiting.items[i] for i in range(first, min(end, waiting.count))]
                 if len(under_way) > len(engines):
                     yield from under_way.popleft().result()
-                under_way.append(pool.submit(_fill_part, idle, part, first, count, start, stop, options))
-                start = stop
-                waiting.forget(context_range(start, start + 1, _ENDLESS, options)[0])
+                under_way.append(pool.submit(_fill_part, idle, part, first, start, stop, options))
+                start, pieces = stop, pieces + 1
+                waiting.forget(window_range(start, start + 1, _ENDLESS, options)[0])
             while under_way:
                 yield from under_way.popleft().result()
         finally:
@@ -122,27 +136,40 @@ _ENDLESS = 1 << 60
 """Frames of a shot whose end is not known yet."""
 
 
-def piece_length(item: HoledFrame, devices: int, options: WindowOptions) -> int:
-    """Frames of a piece, whole blocks of windows, so that what waits for `devices` of them stays within `PIECE_BYTES`."""
-    block = options.neighbor_stride * options.crops.block_windows
-    fitting = PIECE_BYTES // (item.most_bytes * (devices + 1))
-    length = min(max(fitting, SHORTEST_PIECE), LONGEST_PIECE)
-    return max(length // block, 1) * block
+def piece_length(opened: Opened, devices: int, options: WindowOptions, turn: int) -> int:
+    """Frames of a piece, whole blocks of windows, so that what waits for `devices` of them stays within about `PIECE_BYTES`.
+
+    turn: pieces that each device had before. The first is short, so that all devices begin soon; each is twice as long as the one before.
+    """
+    item, _ = opened
+    held = item.held_bytes + (0 if options.propagation is None else item.frame.rgb.nbytes)
+    fitting = PIECE_BYTES // (held * (devices + 1))
+    length = min(max(fitting, SHORTEST_PIECE), LONGEST_PIECE, SHORTEST_PIECE << turn)
+    return max(length // _block(options), 1) * _block(options)
+
+
+def _even_piece(rest: int, devices: int, options: WindowOptions) -> int:
+    """Frames of the next piece when only `rest` are left, all of them read: a device's share, but not too short."""
+    length = max(-(-rest // devices), SHORTEST_PIECE)
+    return -(-length // _block(options)) * _block(options)
+
+
+def _block(options: WindowOptions) -> int:
+    return options.neighbor_stride * options.crops.block_windows
 
 
 def _fill_part(
-    idle: SimpleQueue[WindowEngine],
-    part: list[HoledFrame],
-    first: int,
-    count: int,
-    start: int,
-    stop: int,
-    options: WindowOptions,
+    idle: SimpleQueue[WindowEngine], part: list[Opened], first: int, start: int, stop: int, options: WindowOptions
 ) -> list[FinishedFrame]:
     engine = idle.get()
+    finished: list[FinishedFrame] = []
     try:
-        reader = lambda low, high: itertools.islice(part, low - first, high - first)  # noqa: E731
-        return list(fill_range(reader, count, start, stop, engine, options))
+        for frame in _fill_opened(part, first, start, stop, engine, options):
+            finished.append(frame)
+            # Fetched while the device works on: what waits in pinned memory for a whole piece is slow to get and missed elsewhere.
+            if len(finished) > FETCHED_AFTER and (inside := finished[-1 - FETCHED_AFTER].inside) is not None:
+                inside.get()
+        return finished
     finally:
         idle.put(engine)
 
@@ -151,11 +178,11 @@ class _Buffer:
     """The frames of a shot that some piece still needs, by number."""
 
     def __init__(self) -> None:
-        self.items: dict[int, HoledFrame] = {}
+        self.items: dict[int, Opened] = {}
         self.count = 0
         self.exhausted = False
 
-    def read(self, source: Iterator[HoledFrame], end: int) -> bool:
+    def read(self, source: Iterator[Opened], end: int) -> bool:
         """Have the frames below `end`, as far as the shot goes. Whether it has as many."""
         while self.count < end and not self.exhausted:
             item = next(source, None)

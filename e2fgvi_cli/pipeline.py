@@ -119,7 +119,8 @@ class Inpainting:
             reader = stack.enter_context(video.open_reader(options.video, size=options.size))
             output = ClipOutput(options, reader.info, write=self._write)
             holes = stack.enter_context(video.open_holes(options.mask, reader.info, options.masking))
-            every = [assemble(options, name) for name in options.devices or (options.device,)]
+            size = (reader.info.height, reader.info.width)
+            every = [assemble(options, name, size) for name in options.devices or (options.device,)]
             assembled = every[0]
             self._notice(*itertools.chain.from_iterable(one.notices for one in every))
             self._notice(*reader.notices, *holes.notices)

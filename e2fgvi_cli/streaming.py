@@ -18,6 +18,7 @@ import numpy as np
 
 from .compose import AlphaArray, Blender, Box, Prediction, PublishedBlender, bounding_box, insert, paste
 from .crops import Crop, CropOptions, block_range, hole_boxes, plan_crops, ramp_weights, wanted_boxes
+from .hole_lookup import Lookup
 from .image_propagation import Found, PropagationOptions, propagate
 from .types import Frame, HoleArray, PixelArray, Window
 from .windows import blend_weight, lookahead, plan_published_window, plan_window
@@ -37,6 +38,10 @@ class WindowEngine(Protocol):
     def max_pixels(self) -> int | None: ...
 
     def blender(self) -> Blender: ...
+
+    def lookup(self) -> Lookup | None:
+        """For image propagation on this device, for one shot; None: OpenCV's is as good."""
+        ...
 
     def start_shot(self) -> None: ...
 
@@ -87,12 +92,9 @@ class HoledFrame:
         return cls(frame, hole, alpha, bounding_box(alpha), hole_boxes(alpha))
 
     @property
-    def most_bytes(self) -> int:
-        """What holding it takes at most: picture, hole, and an alpha map of floats, though an unfeathered one is the hole itself.
-
-        It follows from the size and depth of the picture alone, so every frame of a clip says the same.
-        """
-        return self.frame.rgb.nbytes + 5 * self.hole.nbytes
+    def held_bytes(self) -> int:
+        """What holding it takes. An alpha map without feathering is the hole itself."""
+        return self.frame.rgb.nbytes + self.hole.nbytes + (0 if self.alpha is self.hole else self.alpha.nbytes)
 
     def without(self, found: Found | None) -> HoledFrame:
         """The frame as the network gets it: what was found elsewhere is in the picture, the hole is what is left."""
@@ -152,7 +154,7 @@ def fill_shot(items: Iterable[HoledFrame], engine: WindowEngine, options: Window
     """
     if options.propagation is None:
         return fill_windows(items, engine, options)
-    return fill_rest(propagate(items, options.propagation), engine, options)
+    return fill_rest(propagate(items, options.propagation, lookup=engine.lookup()), engine, options)
 
 
 def fill_rest(

@@ -68,6 +68,9 @@ class _NoEngine:
     def blender(self) -> _NoBlender:
         return _NoBlender()
 
+    def lookup(self) -> None:
+        return None
+
     def start_shot(self) -> None: ...
 
     def use_crops(self, crops: Iterable[Box]) -> None: ...

@@ -88,6 +88,9 @@ class NotingEngine:
         """One that merges nothing."""
         return _NoBlender()
 
+    def lookup(self) -> None:
+        """Lookups are not the network's work."""
+
     def start_shot(self) -> None:
         """Nothing is known of the next shot's frames."""
         self._encoded.clear()

@@ -11,10 +11,12 @@ from model.config import E2FGVIConfig
 from model.deform import select_backend
 from model.propagation import SecondOrderAlignment
 
+from ..image_propagation import affordable_reach
 from ..options import InpaintOptions
 from ..planner import Planner, parse_memory
 from ..weights import resolve
 from .core import Engine, EngineSettings, build_engine, read_weights
+from .device_lookup import lookup_bytes, lookup_fails
 from .devices import choose_deform, describe_device, select_device, total_memory
 from .precision import RELEASED, Precision, choose_precision
 
@@ -37,8 +39,8 @@ class Assembled:
     notices: tuple[str, ...] = ()
 
 
-def assemble(options: InpaintOptions, device: str | None = None) -> Assembled:
-    """The engine for `options`, on `device` (None: the options').
+def assemble(options: InpaintOptions, device: str | None = None, size: tuple[int, int] | None = None) -> Assembled:
+    """The engine for `options`, on `device` (None: the options'), for frames of `size` (None: not known, a small part of memory is then not planned).
 
     Raises `WeightsError`, `DeviceError`, `UsageError`. Sets torch's CPU threads where the options name them.
     """
@@ -55,6 +57,12 @@ def assemble(options: InpaintOptions, device: str | None = None) -> Assembled:
         notices.append(
             "no GPU that torch can use was found: running on the CPU, seconds a frame (see `e2fgvi check-env`)"
         )
+    lookup = False
+    if chosen.type == "cuda" and options.windows.propagation is not None:
+        reason = lookup_fails(chosen)
+        lookup = reason is None
+        if reason is not None:
+            notices.append(f"image propagation runs on the CPU, which is slower: {reason}")
     kernels = False
     if chosen.type == "cuda" and options.deform == "auto" and not released and precision.name != "fp32":
         reason = kernels_fail(chosen, precision)
@@ -62,8 +70,8 @@ def assemble(options: InpaintOptions, device: str | None = None) -> Assembled:
         if reason is not None:
             notices.append(f"fused kernels are off: {reason}")
     graphs = kernels  # torchvision's operator launches on the legacy stream, which a graph cannot capture
-    planner = plan_memory(options, chosen, precision, kernels=kernels, graphs=graphs)
-    settings = EngineSettings(precision, kernels, graphs, options.compile and not released, planner)
+    planner = plan_memory(options, chosen, precision, kernels=kernels, graphs=graphs, size=size)
+    settings = EngineSettings(precision, kernels, graphs, options.compile and not released, lookup, planner)
     engine = build_engine(read_weights(weights), chosen, deform, settings)
     described, operator = describe_device(chosen), "triton (fused)" if kernels else deform.name
     notices.insert(
@@ -84,7 +92,7 @@ def plan_only(options: InpaintOptions, size: tuple[int, int]) -> list[str]:
     device = select_device(options.devices[0] if options.devices else options.device)
     precision = RELEASED if options.windows.released else choose_precision(options.precision, device)
     fused = device.type == "cuda" and not options.windows.released and precision.name != "fp32"
-    planner = plan_memory(options, device, precision, kernels=fused, graphs=fused)
+    planner = plan_memory(options, device, precision, kernels=fused, graphs=fused, size=size)
     multiple = E2FGVIConfig().size_multiple
     height, width = (-(-side // m) * m for side, m in zip(size, multiple, strict=True))
     return [
@@ -94,9 +102,18 @@ def plan_only(options: InpaintOptions, size: tuple[int, int]) -> list[str]:
 
 
 def plan_memory(
-    options: InpaintOptions, device: torch.device, precision: Precision, *, kernels: bool, graphs: bool
+    options: InpaintOptions,
+    device: torch.device,
+    precision: Precision,
+    *,
+    kernels: bool,
+    graphs: bool,
+    size: tuple[int, int] | None = None,
 ) -> Planner:
-    """The planner for `--max-memory` on `device`. Where a GPU gets a limit of its own, torch enforces it, too."""
+    """The planner for `--max-memory` on `device`. Where a GPU gets a limit of its own, torch enforces it, too.
+
+    size: of the frames, which image propagation holds on a GPU.
+    """
     asked = parse_memory(options.max_memory)
     available = total_memory(device)
     if asked is not None and device.type == "cuda":
@@ -112,7 +129,16 @@ def plan_memory(
         device="cuda" if device.type == "cuda" else "cpu",
         kernels=kernels,
         graphs=graphs,
+        beside=_propagation_memory(options, size) if device.type == "cuda" and size is not None else 0,
     )
+
+
+def _propagation_memory(options: InpaintOptions, size: tuple[int, int]) -> int:
+    """Bytes for the lookups of image propagation on a GPU, for frames of 8 bits."""
+    if options.windows.propagation is None:
+        return 0
+    reach = affordable_reach(size, 1, options.windows.propagation.reach)
+    return lookup_bytes(size, reach)
 
 
 def kernels_fail(device: torch.device, precision: Precision) -> str | None:

@@ -21,9 +21,11 @@ from model.network import E2FGVIHQ
 
 from ..compose import Blender, Box, Prediction, WeightedBlender
 from ..errors import DeviceError, WeightsError
+from ..hole_lookup import Lookup
 from ..planner import Plan, Planner
 from ..types import HoleArray, PixelArray, Window
 from .blending import DeviceBlender
+from .device_lookup import DeviceLookup
 from .devices import describe_device
 from .graphs import GraphCache, R
 from .precision import Precision, convert, products
@@ -56,6 +58,7 @@ class EngineSettings:
     """How the network is run; what it computes stays the same up to rounding.
 
     kernels: the fused Triton kernels. graphs: whole windows as CUDA graphs. compile: torch.compile for encoder, transformer and decoder.
+    lookup: image propagation's pixels are looked up on the device.
     planner: how much at a time, and what to give up where memory is short.
     """
 
@@ -63,6 +66,7 @@ class EngineSettings:
     kernels: bool = False
     graphs: bool = False
     compile: bool = False
+    lookup: bool = False
     planner: Planner = field(default_factory=Planner)
 
 
@@ -100,6 +104,10 @@ class Engine:
     def blender(self) -> Blender:
         """Where the predictions of a shot are merged: on the device that makes them."""
         return WeightedBlender() if self.device.type == "cpu" else DeviceBlender()
+
+    def lookup(self) -> Lookup | None:
+        """As `streaming.WindowEngine.lookup`."""
+        return DeviceLookup(self.device, self._without_lookup) if self.settings.lookup else None
 
     def start_shot(self) -> None:
         """Forget everything: frames of another shot are numbered anew."""
@@ -191,6 +199,9 @@ class Engine:
         sentence = f"a stage of one size runs without a CUDA graph, which is slower: {reason}"
         if sentence not in self.notices:
             self.notices.append(sentence)
+
+    def _without_lookup(self, reason: str) -> None:
+        self.notices.append(f"image propagation runs on the CPU, which is slower: {reason}")
 
     def _mix(self, inputs: list[Tensor], flow_fwd: Tensor, flow_bwd: Tensor) -> Tensor:
         """The local features of a window after propagation and transformer: (1, l, c, h, w).

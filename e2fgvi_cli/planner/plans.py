@@ -58,7 +58,8 @@ class Planner:
 
     budget: bytes that may be used, None: no limit. bytes_per_value: of features and weights (2 or 4). local: frames filled at a time.
     references: asked for; None: every `reference_stride`-th of the clip's `frames` (None: not known). device: "cuda" or "cpu".
-    kernels, graphs: fused kernels and CUDA graphs are used. lean: the smallest steps, whatever the budget.
+    kernels, graphs: fused kernels and CUDA graphs are used. lean: the smallest steps, whatever the budget. beside: bytes that other work
+    on the device needs.
     What is predicted is what torch allocates on a GPU, what the whole process has resident on a CPU.
     """
 
@@ -72,6 +73,7 @@ class Planner:
     reference_stride: int = 10
     frames: int | None = None
     lean: bool = False
+    beside: int = 0
 
     def plan(self, size: tuple[int, int], others: int = 0) -> Plan:
         """The plan for crops of `size`. others: pixels of the crops of the same frames, which are stored as well.
@@ -222,10 +224,10 @@ class Planner:
 
     @property
     def fixed(self) -> int:
-        """Bytes of weights and libraries, which are there all the time."""
+        """Bytes of weights, libraries and other work, which are there all the time."""
         values = costs.OTHER_WEIGHTS + (costs.KERNEL_WEIGHTS if self.kernels else 0)
         libraries = costs.LIBRARY_BYTES[self.device] * (costs.GRAPH_STREAMS if self.graphs else 1)
-        return costs.FLOW_WEIGHTS * 4 + values * self.bytes_per_value + libraries
+        return costs.FLOW_WEIGHTS * 4 + values * self.bytes_per_value + libraries + self.beside
 
     def _least(self, size: tuple[int, int], references: int) -> Plan:
         """The plan with the smallest steps."""

@@ -35,6 +35,9 @@ class FakeEngine:
     def blender(self) -> WeightedBlender:
         return WeightedBlender()
 
+    def lookup(self) -> None:
+        return None
+
     def start_shot(self) -> None:
         self._features.clear()
 

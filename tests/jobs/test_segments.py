@@ -26,7 +26,7 @@ from e2fgvi_cli.jobs.segments import (
     segment_path,
 )
 from e2fgvi_cli.jobs.work import consecutive, prepare
-from e2fgvi_cli.pieces import context_range, fill_range, fill_shot_on, piece_length
+from e2fgvi_cli.pieces import _fill_part, context_range, fill_range, fill_shot_on, piece_length
 from e2fgvi_cli.streaming import HoledFrame, WindowOptions, fill_shot
 from e2fgvi_cli.types import Frame
 from tests.factories import clip, holes
@@ -81,7 +81,7 @@ def test_any_piece_of_a_shot_is_what_the_whole_shot_gives(data: st.DataObject) -
 @settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_several_engines_fill_a_shot_as_one_does(data: st.DataObject) -> None:
-    count = data.draw(st.integers(0, 90))
+    count = data.draw(st.integers(0, 130))
     options = WindowOptions(
         data.draw(st.integers(1, 5)),
         data.draw(st.integers(1, 9)),
@@ -91,7 +91,7 @@ def test_several_engines_fill_a_shot_as_one_does(data: st.DataObject) -> None:
     items = stream(count, data.draw(st.lists(st.booleans() | st.just(True), min_size=count, max_size=count)))
     alone = list(fill_shot(items, FakeEngine(), options))
     engines = [FakeEngine() for _ in range(data.draw(st.integers(1, 3)))]
-    shared = list(fill_shot_on(engines, items, options, piece=data.draw(st.integers(1, 40))))
+    shared = list(fill_shot_on(engines, items, options, piece=data.draw(st.none() | st.integers(1, 40))))
     assert [f.source.frame.index for f in shared] == list(range(count))
     assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(alone, shared, strict=True))
 
@@ -117,10 +117,28 @@ def test_what_is_propagated_is_the_same_in_pieces() -> None:
 def test_pieces_are_shorter_where_frames_are_large() -> None:
     item = stream(1, [True])[0]
     options = WindowOptions()
-    assert piece_length(item, 2, options) == 200
+    assert [piece_length((item, None), 2, options, turn) for turn in range(5)] == [40, 80, 160, 200, 200]
     hole = np.zeros((4320, 7680), np.uint8)
     large = replace(item, frame=replace(item.frame, rgb=np.zeros((*hole.shape, 3), np.uint8)), hole=hole, alpha=hole)
-    assert piece_length(large, 2, options) == 40
+    assert piece_length((large, None), 2, options, 9) == 40
+
+
+@pytest.mark.parametrize(
+    ("count", "devices", "lengths"),
+    [(30, 2, [30]), (100, 2, [60, 40]), (160, 2, [40] * 4), (400, 2, [40, 40, 80, 80, 80, 40, 40]), (1, 3, [1])],
+)
+def test_the_last_pieces_keep_all_devices_busy(count: int, devices: int, lengths: list[int]) -> None:
+    engines = [FakeEngine() for _ in range(devices)]
+    pieces: list[int] = []
+
+    def noted(idle, part, first, start, stop, options):  # type: ignore[no-untyped-def]
+        pieces.append(stop - start)
+        return _fill_part(idle, part, first, start, stop, options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("e2fgvi_cli.pieces._fill_part", noted)
+        assert len(list(fill_shot_on(engines, stream(count, [True] * count), WindowOptions()))) == count
+    assert pieces == lengths
 
 
 def test_a_piece_without_its_context_would_differ() -> None:

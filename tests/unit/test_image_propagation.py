@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from e2fgvi_cli.camera_motion import estimate_motion
-from e2fgvi_cli.image_propagation import COARSE_PIXELS, PropagationOptions, _affordable, propagate
-from e2fgvi_cli.masks import feather_alpha
+from e2fgvi_cli.hole_lookup import look_up
+from e2fgvi_cli.image_propagation import COARSE_PIXELS, PropagationOptions, affordable_reach, propagate
+from e2fgvi_cli.pieces import fill_shot_on
 from e2fgvi_cli.streaming import FinishedFrame, HoledFrame, WindowOptions, fill_shot
 from e2fgvi_cli.types import Frame
 from tests.factories import clip, texture
@@ -133,16 +134,10 @@ def test_nothing_to_hold_on_to_is_no_error() -> None:
         assert [found for _, found in propagate([tiny] * count, OPTIONS)] == [None] * count
 
 
-def test_reach_follows_from_the_frames_size_alone() -> None:
-    """Pieces of a shot may begin with a frame without a hole, and have to look as far as the others do."""
-    rgb = np.zeros((2160, 3840, 3), np.uint8)
-    empty, hole = np.zeros(rgb.shape[:2], np.uint8), np.zeros(rgb.shape[:2], np.uint8)
-    hole[900:1000, 900:1000] = 1
-    items = [
-        HoledFrame.of(Frame(0, rgb, Fraction(0)), where, feather_alpha(where, feather))
-        for where, feather in ((empty, 0.0), (empty, 3.0), (hole, 0.0), (hole, 3.0))
-    ]
-    assert [_affordable(item, 30) for item in items] == [8] * 4
+def test_reach_follows_from_the_frames_format_alone() -> None:
+    assert [affordable_reach(size, 1, 30) for size in ((240, 432), (1080, 1920), (2160, 3840))] == [30, 30, 8]
+    assert affordable_reach((2160, 3840), 2, 30) == 5, "16 bits a level"
+    assert affordable_reach((99999, 99999), 1, 30) == 1
 
 
 def test_a_part_is_what_the_whole_gives() -> None:
@@ -204,6 +199,23 @@ def test_the_network_fills_what_is_left() -> None:
     assert np.array_equal(rgb[where], found[15][0][where])  # type: ignore[index]
 
 
+def test_the_engine_may_have_a_lookup_of_its_own() -> None:
+    """Which then answers for every hole, one query at a time and in order, in every piece of a shot."""
+
+    class Looking(Black):
+        def lookup(self):  # type: ignore[no-untyped-def]
+            return lambda query: (queries.append(query.number), look_up(query))[1]
+
+    queries: list[int] = []
+    items = holed(clip(16, *SIZE), drifting)
+    options = WindowOptions(propagation=OPTIONS)
+    expected, _ = filled(items, options)
+    for frames in (fill_shot(items, Looking(), options), fill_shot_on([Looking(), Looking()], items, options)):
+        assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(frames, expected, strict=True))
+        assert queries == list(range(16))
+        queries.clear()
+
+
 def test_without_it_the_network_fills_everything() -> None:
     items = holed(clip(12, *SIZE), drifting)
     frames, _ = filled(items, WindowOptions())
@@ -230,7 +242,7 @@ def test_a_shot_of_which_everything_is_found_needs_no_network() -> None:
 
 def test_large_frames_reach_less_far(monkeypatch: pytest.MonkeyPatch) -> None:
     items = holed(clip(24, *SIZE), drifting)
-    held = items[0].frame.rgb.nbytes + items[0].hole.nbytes + items[0].alpha.nbytes
+    held = items[0].frame.rgb.nbytes + 5 * items[0].hole.nbytes
     near = list(propagate(items, PropagationOptions(reach=3)))
     monkeypatch.setattr("e2fgvi_cli.image_propagation.HELD_BYTES", 7 * held)
     for (_, found), (_, expected) in zip(propagate(items, OPTIONS), near, strict=True):

@@ -90,10 +90,24 @@ LOWER_LAYERS = {
     "crops.py": {"compose", "errors"},
     **{f"planner/{p.name}": {"errors", "planner"} for p in files(CLI / "planner")},
     "camera_motion.py": {"types"},
-    "image_propagation.py": {"camera_motion", "streaming", "types"},  # streaming for its type alone
-    "streaming.py": {"compose", "crops", "image_propagation", "types", "windows"},
+    # What is above only for its type: image_propagation and streaming.
+    "hole_lookup.py": {"camera_motion", "image_propagation", "types"},
+    "image_propagation.py": {"camera_motion", "hole_lookup", "streaming", "types"},
+    "streaming.py": {"compose", "crops", "hole_lookup", "image_propagation", "types", "windows"},
     **{
-        f"engine/{p.name}": {"compose", "engine", "errors", "options", "planner", "types", "weights"}
+        f"engine/{p.name}": {
+            *(
+                "compose",
+                "engine",
+                "errors",
+                "hole_lookup",
+                "image_propagation",
+                "options",
+                "planner",
+                "types",
+                "weights",
+            )
+        }
         for p in files(CLI / "engine")
     },
 }

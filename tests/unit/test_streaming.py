@@ -28,6 +28,9 @@ class FakeEngine:
         self.crops: list[tuple[Box, ...]] = []
         self.size_multiple, self.max_pixels = (2, 2), None
 
+    def lookup(self) -> None:
+        return None
+
     def start_shot(self) -> None:
         self.shots += 1
         self.features.clear()

@@ -1,0 +1,172 @@
+"""Lookups of image propagation on a device: they give what OpenCV gives. Run on the CPU by the same code, and on a GPU where there is one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from e2fgvi_cli.bench.gauges import TensorCount
+from e2fgvi_cli.engine import EngineSettings, device_lookup
+from e2fgvi_cli.engine.core import Engine
+from e2fgvi_cli.engine.device_lookup import DeviceLookup, lookup_bytes, lookup_fails
+from e2fgvi_cli.hole_lookup import Answer, Query, look_up
+from e2fgvi_cli.image_propagation import COARSE_PIXELS, PropagationOptions, propagate
+from e2fgvi_cli.streaming import HoledFrame
+from e2fgvi_cli.types import Frame
+from tests.engine.test_engine import network
+from tests.factories import clip, holes, texture
+
+SIZE = (96, 128)
+CPU = torch.device("cpu")
+GPU = pytest.param(
+    torch.device("cuda"),
+    marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")],
+)
+OPTIONS = PropagationOptions()
+
+
+def items_of(pictures: NDArray[np.generic], masks: NDArray[np.uint8]) -> list[HoledFrame]:
+    """With the holes' pixels black."""
+    return [
+        HoledFrame.of(Frame(i, (rgb * (1 - hole[:, :, None])).astype(rgb.dtype), Fraction(i, 25)), hole, hole)
+        for i, (rgb, hole) in enumerate(zip(pictures, masks, strict=True))
+    ]
+
+
+def wandering(count: int) -> NDArray[np.uint8]:
+    return (holes(count, *SIZE) > 0).astype(np.uint8)
+
+
+def turning(count: int) -> NDArray[np.uint8]:
+    wide = texture(200, 240, seed=3)
+    turns = [cv2.getRotationMatrix2D((120, 100), 1.5 * i, 1 + 0.01 * i) for i in range(count)]
+    return np.stack([np.asarray(cv2.warpAffine(wide, t, (240, 200)))[52:148, 56:184] for t in turns])
+
+
+def large() -> list[HoledFrame]:
+    size = (252, 1000)
+    assert size[1] > 2 * COARSE_PIXELS
+    masks = np.zeros((12, *size), np.uint8)
+    for i, mask in enumerate(masks):
+        mask[101:151, 203 + 22 * i : 263 + 22 * i] = 1
+    return items_of(clip(12, *size), masks)
+
+
+CASES = {
+    "moving camera": lambda: items_of(clip(16, *SIZE), wandering(16)),
+    "16 bits": lambda: items_of(clip(16, *SIZE).astype(np.uint16) * np.uint16(257), wandering(16)),
+    "turn and zoom": lambda: items_of(turning(14), wandering(14)),
+    "compared coarsely": large,
+    "hole at the edge": lambda: items_of(clip(12, *SIZE), np.roll(wandering(12), -30, axis=1)),
+}
+
+
+@pytest.mark.parametrize("device", [CPU, GPU])
+@pytest.mark.parametrize("case", CASES)
+def test_a_device_finds_what_opencv_finds(case: str, device: torch.device) -> None:
+    items = CASES[case]()
+    levels = np.iinfo(items[0].frame.rgb.dtype).max / 255
+    found = 0
+    for (item, there), (_, expected) in zip(
+        propagate(items, OPTIONS, lookup=DeviceLookup(device)), propagate(items, OPTIONS), strict=True
+    ):
+        assert (there is None) == (expected is None), item.frame.index
+        if there is None or expected is None:
+            continue
+        both = there[1] & expected[1]
+        assert (there[1] ^ expected[1]).sum() <= 0.005 * expected[1].sum()
+        assert np.array_equal(there[0][~there[1]], item.frame.rgb[~there[1]]), "only found pixels change"
+        apart = np.abs(there[0][both].astype(float) - expected[0][both])
+        assert apart.mean() < 0.01 * levels
+        assert apart.max() <= 2 * levels
+        found += int(both.sum())
+    assert found > 0.2 * sum(int(item.hole.sum()) for item in items), "there is something to compare"
+
+
+def test_frames_give_way_to_others_when_the_places_are_used_up() -> None:
+    items = items_of(clip(30, *SIZE), wandering(30))
+    near = PropagationOptions(reach=3)
+    lookup = DeviceLookup(CPU)
+    found = list(propagate(items, near, lookup=lookup))
+    assert lookup._frames is not None
+    assert len(lookup._frames.visible) == 7
+    for (_, there), (_, expected) in zip(found, propagate(items, near), strict=True):
+        assert (there is None) == (expected is None)
+        assert there is None or expected is None or np.array_equal(there[1], expected[1])
+
+
+def test_without_room_opencv_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    items = items_of(clip(12, *SIZE), wandering(12))
+    reasons: list[str] = []
+    lookup = DeviceLookup(CPU, reasons.append)
+    calls = []
+
+    def full(self: DeviceLookup, query: Query) -> Answer:
+        calls.append(query.number)
+        if len(calls) > 3:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        return look_up(query)
+
+    monkeypatch.setattr(DeviceLookup, "_look_up", full)
+    found = list(propagate(items, OPTIONS, lookup=lookup))
+    assert len(calls) == 4
+    assert reasons == ["the GPU has no room for it"]
+    for (_, there), (_, expected) in zip(found, propagate(items, OPTIONS), strict=True):
+        assert there is not None
+        assert expected is not None
+        assert np.array_equal(there[0], expected[0])
+
+
+@pytest.mark.parametrize("share", [0.1, 0.9])
+def test_memory_is_what_is_planned(share: float) -> None:
+    """Counted tensors, on the CPU: never more than planned for, and with a large hole not much less."""
+    size = (240, 432)
+    pictures, masks = clip(40, *size), np.zeros((40, *size), np.uint8)
+    for i, mask in enumerate(masks):
+        left = int(i * 400 * (1 - share) / 40)
+        mask[20 : 20 + int(200 * share**0.5), left : left + int(430 * share**0.5)] = 1
+    items = items_of(pictures, masks)
+    views = {}
+
+    def noted(query: Query) -> Answer:
+        views[query.number] = replace(query, others=list(query.others))
+        return look_up(views[query.number])
+
+    list(propagate(items, OPTIONS, lookup=noted))
+    query = max(views.values(), key=lambda q: len(list(q.others)))
+    lookup = DeviceLookup(CPU)
+    with TensorCount() as count:
+        lookup(query)
+    assert count.peak() <= lookup_bytes(size, OPTIONS.reach) * 1.05
+    if share > 0.5:
+        assert count.peak() > 0.6 * lookup_bytes(size, OPTIONS.reach)
+
+
+@pytest.mark.parametrize("device", [CPU, GPU])
+def test_a_device_is_believed_when_it_gives_the_same_once(device: torch.device) -> None:
+    assert lookup_fails(device) is None
+
+
+def test_a_device_that_computes_something_else_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = device_lookup._cubic
+    monkeypatch.setattr(device_lookup, "_cubic", lambda fraction: right(fraction) * 0.9)
+    assert "levels" in (lookup_fails(CPU) or "")
+    monkeypatch.setattr(device_lookup, "_misfit", lambda apart, *_: torch.full_like(apart, 1e9))
+    assert "finds 0 pixels" in (lookup_fails(CPU) or "")
+
+    def missing(*_: object) -> torch.Tensor:
+        raise RuntimeError("no kernel image is available")
+
+    monkeypatch.setattr(device_lookup, "_misfit", missing)
+    assert lookup_fails(CPU) == "RuntimeError: no kernel image is available"
+
+
+def test_an_engine_looks_up_on_its_device_when_it_is_told_to() -> None:
+    assert Engine(network(), CPU).lookup() is None
+    assert isinstance(Engine(network(), CPU, EngineSettings(lookup=True)).lookup(), DeviceLookup)
