@@ -16,7 +16,7 @@ if [ "${SMALL:-}" ]; then
   long="12 24" hosts="96x64" sizes=64x96 few="--frames 8 --margins 0,64" gpus=0 profiled="(64, 96), 24"
 else
   device=cuda half=fp16 clip="--sizes 432x240 --frames 280" hd="--sizes 1920x1080 --frames 60" many="--sizes 1920x1080 --frames 100" uhd="--sizes 3840x2160 --frames 16"
-  long="1000 10000" hosts="432x240,1920x1080" sizes=240x432,540x960,1080x1920 few= gpus=$(nvidia-smi -L | wc -l) profiled="(240, 432), 1000"
+  long="1000 10000" hosts="432x240,1920x1080" sizes=240x432,240x324,540x960,1080x1920 few= gpus=$(nvidia-smi -L | wc -l) profiled="(240, 432), 1000"
 fi
 
 # step NAME SECONDS COMMAND...: a step that fails or takes too long stops no other
@@ -66,8 +66,8 @@ files)
   step host-propagated 60 "$python" -m e2fgvi_cli.bench.host --frames 60 --repeats 1 --sizes $hosts --image-propagation
   if [ "$gpus" -gt 1 ]; then
     for precision in fp16 fp32; do
-      step "1080-two-gpus-$precision" 200 "$python" -m e2fgvi_cli benchmark --json "$out/1080-two-gpus-$precision.json" --devices cuda:0,cuda:1 --sizes 1920x1080 \
-        --frames 160 --full-frame --precision $precision --mode end-to-end --no-stages --repeats 1 --no-check
+      step "1080-two-gpus-$precision" 300 "$python" -m e2fgvi_cli benchmark --json "$out/1080-two-gpus-$precision.json" --devices cuda:0,cuda:1 --sizes 1920x1080 \
+        --frames 800 --full-frame --precision $precision --mode end-to-end --no-stages --repeats 1 --no-check
     done
   fi
   if command -v py-spy >/dev/null; then
