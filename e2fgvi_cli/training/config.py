@@ -80,6 +80,8 @@ class LossConfig:
     hole: float = 1.0
     valid: float = 1.0
     flow: float = 1.0
+    flow_in_hole: float = 0.0
+    """The flow loss of the holes' pixels alone, beside the one of all pixels, of which holes are few. Not published."""
     squared: float = 0.0
     """Mean squared error in the hole, beside the mean absolute one: what PSNR counts. Not published."""
     adversarial: float = 0.01

@@ -35,6 +35,18 @@ def flow_l1(completed: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) ->
     )
 
 
+def flow_l1_in_holes(
+    completed: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], holes: Tensor, stride: int
+) -> Tensor:
+    """As `flow_l1`, over the pixels whose own frame has a hole there. holes: (b, l, 1, H, W) in {0, 1}, H = `stride` h."""
+    small = F.max_pool2d(holes.flatten(0, 1), stride).unflatten(0, holes.shape[:2])
+    # Forwards flow lies on the earlier frame of a pair, backwards flow on the later one.
+    where = (small[:, :-1], small[:, 1:])
+    return sum(
+        (masked_l1(c, t, w) for c, t, w in zip(completed, teacher, where, strict=True)), completed[0].new_zeros(())
+    )
+
+
 def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     """Hinge loss of the discriminator over all its patch values: real above 1, fake below -1."""
     return (F.relu(1 - real.float()).mean() + F.relu(1 + fake.float()).mean()) / 2

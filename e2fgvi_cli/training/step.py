@@ -21,7 +21,7 @@ from model.tables import tables_used
 from ..errors import UsageError
 from .batches import Batch
 from .config import LossConfig, PhaseConfig, SpeedConfig
-from .losses import flow_l1, hinge_discriminator, hinge_generator, masked_l1, masked_squared
+from .losses import flow_l1, flow_l1_in_holes, hinge_discriminator, hinge_generator, masked_l1, masked_squared
 
 Autocast = Callable[[], AbstractContextManager[object]]
 GRAPH_WARMUP = 3
@@ -133,9 +133,13 @@ class Step:
         if self.loss.squared > 0:
             parts["squared"] = masked_squared(prediction, truth, hole)
             total = total + self.loss.squared * parts["squared"]
-        if self.loss.flow > 0:
-            parts["flow"] = flow_l1(flows, self.true_flow(truth))
+        if self.loss.flow > 0 or self.loss.flow_in_hole > 0:
+            true_flow = self.true_flow(truth)
+            parts["flow"] = flow_l1(flows, true_flow)
             total = total + self.loss.flow * parts["flow"]
+            if self.loss.flow_in_hole > 0:
+                parts["flow_in_hole"] = flow_l1_in_holes(flows, true_flow, hole, ENCODER_STRIDE)
+                total = total + self.loss.flow_in_hole * parts["flow_in_hole"]
         if self.discriminator is not None:
             with self.autocast():
                 verdict = self.discriminator(filled)

@@ -16,7 +16,14 @@ from e2fgvi_cli.training.config import TrainingConfig
 from e2fgvi_cli.training.discriminator import CHANNELS, TemporalPatchGAN
 from e2fgvi_cli.training.initialise import initialise
 from e2fgvi_cli.training.learner import DivergedError, Learner
-from e2fgvi_cli.training.losses import flow_l1, hinge_discriminator, hinge_generator, masked_l1, masked_squared
+from e2fgvi_cli.training.losses import (
+    flow_l1,
+    flow_l1_in_holes,
+    hinge_discriminator,
+    hinge_generator,
+    masked_l1,
+    masked_squared,
+)
 from e2fgvi_cli.training.setup import in_float32
 from e2fgvi_cli.training.shapes import Draw
 from e2fgvi_cli.training.step import Step, fill_window
@@ -59,6 +66,28 @@ def test_flow_and_hinge_losses_by_hand() -> None:
     real, fake = torch.tensor([2.0, 0.5]), torch.tensor([-3.0, 0.0])
     assert float(hinge_discriminator(real, fake)) == pytest.approx((0.25 + 0.5) / 2)
     assert float(hinge_generator(fake)) == pytest.approx(1.5)
+
+
+def test_flow_in_holes_counts_the_frame_that_the_flow_lies_on() -> None:
+    zero = torch.zeros(1, 1, 2, 2, 2)
+    off = torch.arange(4.0).view(1, 1, 1, 2, 2).expand_as(zero)
+    holes = torch.zeros(1, 2, 1, 8, 8)
+    holes[0, 0, 0, 1, 6] = 1  # earlier frame: the upper right of four pixels, off by 1
+    holes[0, 1, 0, 5, :] = 1  # later frame: the lower two, off by 2 and 3
+    assert float(flow_l1_in_holes((off, off), (zero, zero), holes, 4)) == pytest.approx(1 + 2.5)
+    assert float(flow_l1_in_holes((off, off), (zero, zero), holes * 0, 4)) == 0.0
+
+
+def test_the_flow_inside_holes_is_learned_when_it_is_asked_for(config: TrainingConfig) -> None:
+    batch = batch_of(config)
+    gradients = []
+    for weight in (0.0, 5.0):
+        step = step_of(replace(config, loss=replace(config.loss, flow_in_hole=weight)))
+        result = step(batch)
+        assert ("flow_in_hole" in result.parts) == (weight > 0)
+        moved = [p.grad.norm() for p in step.network.update_spynet.parameters() if p.grad is not None]
+        gradients.append(float(torch.stack(moved).norm()))
+    assert gradients[1] > 1.5 * gradients[0]
 
 
 def test_the_discriminator_has_the_papers_shape_and_norm_one() -> None:
