@@ -97,7 +97,7 @@ def measure(case: Case) -> Turns:
 def _measure_engine(case: Case) -> Turns:
     assert case.clip is not None, "a given clip is measured end to end"
     began = time.perf_counter()
-    assembled = assemble(case.options)
+    assembled = assemble(case.options, size=case.subject.size)
     synchronise(assembled.device)
     start_up, host_start = time.perf_counter() - began, peak_memory(CPU)
     agreement = None
@@ -189,7 +189,7 @@ def _measure_end_to_end(case: Case) -> Turns:
     if case.analyse:
         _free()
         device = case.options.devices[0] if case.options.devices else None
-        found = _analyse(case, assemble(replace(case.options, devices=()), device))
+        found = _analyse(case, assemble(replace(case.options, devices=()), device, case.subject.size))
     return Measured(
         timing=Timing(summary.frames, seconds[0], tuple(seconds[1:]), min(start_up), tuple(steady[1:])),
         memory=Memory(found.predicted, summary.peak_memory, summary.peak_memory_of, host, host_start),
