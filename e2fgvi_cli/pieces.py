@@ -20,12 +20,12 @@ from .windows import lookahead
 
 Opened = tuple[HoledFrame, Found | None]
 """A frame, and what other frames show of its hole."""
-PIECE_BYTES = 3 << 30
-"""Frames that are read and wait for their piece, all devices together."""
+PIECE_BYTES = 4 << 30
+"""Frames that are read and wait for their piece, all devices together. More where there is room (`pipeline.PIECES_SHARE`)."""
 FETCHED_AFTER = 16
 """Frames after which a fill is fetched from its device: more than a window's hop, so that nobody waits for it."""
-SHORTEST_PIECE, LONGEST_PIECE = 40, 200
-"""Frames. Two windows a piece are computed twice, one at each end: 20 % of 40 frames, 4 % of 200."""
+SHORTEST_PIECE, LONGEST_PIECE = 40, 400
+"""Frames. Two windows a piece are computed twice, one at each end: 25 % more for 40 frames, 2.5 % for 400."""
 
 
 def context_range(start: int, stop: int, count: int, options: WindowOptions) -> tuple[int, int]:
@@ -93,9 +93,13 @@ def _fill_opened(
 
 
 def fill_shot_on(
-    engines: Sequence[WindowEngine], items: Iterable[HoledFrame], options: WindowOptions, piece: int | None = None
+    engines: Sequence[WindowEngine],
+    items: Iterable[HoledFrame],
+    options: WindowOptions,
+    piece: int | None = None,
+    held: int = PIECE_BYTES,
 ) -> Iterator[FinishedFrame]:
-    """`fill_shot` on several engines at once, one thread each: pieces of `piece` frames (None: by their size), in order.
+    """`fill_shot` on several engines at once, one thread each: pieces of `piece` frames (None: as many as `held` bytes allow), in order.
 
     The frames are those of one engine alone, as long as all engines compute alike. What other frames show is looked up once, on the first
     engine's device. Reads as many frames ahead as the pieces under way need.
@@ -112,7 +116,8 @@ def fill_shot_on(
         try:
             start = pieces = 0
             while waiting.read(source, start + 1):
-                length = piece or piece_length(waiting.items[start], len(engines), options, pieces // len(engines))
+                turn = pieces // len(engines)
+                length = piece or piece_length(waiting.items[start], len(engines), options, turn, held)
                 waiting.read(source, window_range(start, start + length, _ENDLESS, options)[1])
                 if piece is None and waiting.exhausted:
                     length = _even_piece(waiting.count - start, len(engines), options)
@@ -136,14 +141,14 @@ _ENDLESS = 1 << 60
 """Frames of a shot whose end is not known yet."""
 
 
-def piece_length(opened: Opened, devices: int, options: WindowOptions, turn: int) -> int:
-    """Frames of a piece, whole blocks of windows, so that what waits for `devices` of them stays within about `PIECE_BYTES`.
+def piece_length(opened: Opened, devices: int, options: WindowOptions, turn: int, held: int = PIECE_BYTES) -> int:
+    """Frames of a piece, whole blocks of windows, so that what waits for `devices` of them stays within about `held` bytes.
 
     turn: pieces that each device had before. The first is short, so that all devices begin soon; each is twice as long as the one before.
     """
     item, _ = opened
-    held = item.held_bytes + (0 if options.propagation is None else item.frame.rgb.nbytes)
-    fitting = PIECE_BYTES // (held * (devices + 1))
+    each = item.held_bytes + (0 if options.propagation is None else item.frame.rgb.nbytes)
+    fitting = held // (each * (devices + 1))
     length = min(max(fitting, SHORTEST_PIECE), LONGEST_PIECE, SHORTEST_PIECE << turn)
     return max(length // _block(options), 1) * _block(options)
 

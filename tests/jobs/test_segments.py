@@ -117,10 +117,11 @@ def test_what_is_propagated_is_the_same_in_pieces() -> None:
 def test_pieces_are_shorter_where_frames_are_large() -> None:
     item = stream(1, [True])[0]
     options = WindowOptions()
-    assert [piece_length((item, None), 2, options, turn) for turn in range(5)] == [40, 80, 160, 200, 200]
+    assert [piece_length((item, None), 2, options, turn) for turn in range(5)] == [40, 80, 160, 320, 400]
     hole = np.zeros((4320, 7680), np.uint8)
     large = replace(item, frame=replace(item.frame, rgb=np.zeros((*hole.shape, 3), np.uint8)), hole=hole, alpha=hole)
     assert piece_length((large, None), 2, options, 9) == 40
+    assert piece_length((large, None), 2, options, 9, held=100 << 30) == 260
 
 
 @pytest.mark.parametrize(
