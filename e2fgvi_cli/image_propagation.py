@@ -259,7 +259,7 @@ def _recover(
         return None
     result, where = view.rgb.copy(), np.zeros(view.rgb.shape[:2], np.bool_)
     where[region] = known
-    result[where] = colours[known[need] > 0]
+    result[region][known > 0] = colours[known[need] > 0]
     return result, where
 
 

@@ -1,8 +1,8 @@
 """What a run costs the host when the network costs nothing: `python -m e2fgvi_cli.bench.host --sizes 432x240,1920x1080`.
 
 Decoding, masks, cuts, windows, blending into the source's format and encoding, all as `e2fgvi inpaint` does them, with an engine that
-predicts black at once; image propagation on request. A device that is faster than this waits for its host. The driving thread's share
-matters by itself: it is the one that launches the network's kernels.
+predicts black at once; image propagation on request, its lookups by OpenCV or as a device that costs nothing would answer them. A device
+that is faster than this waits for its host. The driving thread's share matters by itself: it is the one that launches the network's kernels.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from rich.console import Console
 
 from .. import video
 from ..compose import Box, Prediction
+from ..hole_lookup import Answer, Lookup, Query
 from ..image_propagation import PropagationOptions
 from ..options import InpaintOptions
 from ..outputs import ClipOutput
@@ -59,17 +60,27 @@ class _NoBlender:
         return lambda: np.zeros((box[2] - box[0], box[3] - box[1], 3), dtype)
 
 
+def _black(query: Query) -> Answer:
+    """Everything is found at once, and black. All neighbours are waited for."""
+    list(query.others)
+    count = int(query.need.sum())
+    return np.zeros((count, 3), query.view.rgb.dtype), np.ones(count, np.bool_)
+
+
 class _NoEngine:
     """A `streaming.WindowEngine` that reads what the real one reads and computes nothing."""
 
     size_multiple = (60, 108)
     max_pixels = None
 
+    def __init__(self, *, looks_up: bool) -> None:
+        self._looks_up = looks_up
+
     def blender(self) -> _NoBlender:
         return _NoBlender()
 
-    def lookup(self) -> None:
-        return None
+    def lookup(self) -> Lookup | None:
+        return _black if self._looks_up else None
 
     def start_shot(self) -> None: ...
 
@@ -90,9 +101,17 @@ class _NoEngine:
 
 
 def measure_host(
-    size: tuple[int, int], frames: int, *, hole_share: float = 0.1, propagation: PropagationOptions | None = None
+    size: tuple[int, int],
+    frames: int,
+    *,
+    hole_share: float = 0.1,
+    propagation: PropagationOptions | None = None,
+    looks_up: bool = False,
 ) -> HostTime:
-    """One run over a synthetic clip of `size` (height, width), H.264 in and out, masks as a lossless video."""
+    """One run over a synthetic clip of `size` (height, width), H.264 in and out, masks as a lossless video.
+
+    looks_up: image propagation's lookups are a device's, which takes no time for them.
+    """
     with tempfile.TemporaryDirectory() as folder:
         film, mask = write_clip(SyntheticClip(size, frames, hole_share), Path(folder))
         windows = WindowOptions(propagation=propagation)
@@ -103,7 +122,7 @@ def measure_host(
             video.open_holes(mask, reader.info, options.masking) as holes,
             ClipOutput(options, reader.info) as output,
         ):
-            for finished in finished_frames(reader, holes.hole_at, _NoEngine(), options):
+            for finished in finished_frames(reader, holes.hole_at, _NoEngine(looks_up=looks_up), options):
                 output.write(finished)
         after = os.times()
         return HostTime(
@@ -120,6 +139,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=120)
     parser.add_argument("--hole", type=float, default=0.1, help="share of the frame")
     parser.add_argument("--image-propagation", action="store_true", help="with it, as inpaint has by default")
+    parser.add_argument("--looked-up", action="store_true", help="and a device that answers its lookups at once")
     parser.add_argument("--repeats", type=int, default=3, help="the fastest by the clock is printed")
     given = parser.parse_args()
     say = Console().print
@@ -128,7 +148,9 @@ def main() -> None:
         width, height = map(int, text.split("x"))
         propagation = PropagationOptions() if given.image_propagation else None
         times = [
-            measure_host((height, width), given.frames, hole_share=given.hole, propagation=propagation)
+            measure_host(
+                (height, width), given.frames, hole_share=given.hole, propagation=propagation, looks_up=given.looked_up
+            )
             for _ in range(given.repeats)
         ]
         best = min(times, key=lambda t: t.wall)
