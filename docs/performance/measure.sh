@@ -64,6 +64,7 @@ files)
   benchmark 1080-hole10-propagated 120 $hd --hole 0.1 --mode end-to-end --no-stages --repeats 1 --no-check --image-propagation
   step host 40 "$python" -m e2fgvi_cli.bench.host --frames 60 --repeats 1 --sizes $hosts
   step host-propagated 60 "$python" -m e2fgvi_cli.bench.host --frames 60 --repeats 1 --sizes $hosts --image-propagation
+  step host-looked-up 60 "$python" -m e2fgvi_cli.bench.host --frames 60 --repeats 1 --sizes $hosts --image-propagation --looked-up
   if [ "$gpus" -gt 1 ]; then
     for precision in fp16 fp32; do
       step "1080-two-gpus-$precision" 300 "$python" -m e2fgvi_cli benchmark --json "$out/1080-two-gpus-$precision.json" --devices cuda:0,cuda:1 --sizes 1920x1080 \
