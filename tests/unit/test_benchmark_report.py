@@ -44,7 +44,6 @@ from e2fgvi_cli.bench.work import NotingEngine, window_cost
 from e2fgvi_cli.crops import CropOptions
 from e2fgvi_cli.engine import Precision
 from e2fgvi_cli.errors import DeviceError, InputError, UsageError
-from e2fgvi_cli.hole_lookup import Answer, Query
 from e2fgvi_cli.image_propagation import PropagationOptions
 from e2fgvi_cli.planner import Planner
 from e2fgvi_cli.streaming import WindowOptions, fill_shot
@@ -384,27 +383,3 @@ def test_seconds_have_three_digits(value: float, shown: str) -> None:
 
 def test_milliseconds() -> None:
     assert (milliseconds(0.0123), milliseconds(0.000452), milliseconds(None)) == ("12.3", "0.452", "-")
-
-
-def test_the_host_is_measured_without_a_network() -> None:
-    from e2fgvi_cli.bench.host import measure_host
-
-    found = measure_host((48, 64), 12)
-    assert 0 < found.driver < found.wall, "the driving thread waits for others at times"
-    assert found.cpu > 0
-
-
-def test_the_host_is_measured_as_if_a_device_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    from e2fgvi_cli.bench import host
-
-    answer, asked = host._black, []
-
-    def noted(query: Query) -> Answer:
-        asked.append(query.number)
-        return answer(query)
-
-    monkeypatch.setattr(host, "_black", noted)
-    for looks_up, expected in ((True, list(range(12))), (False, [])):
-        asked.clear()
-        assert host.measure_host((96, 128), 12, propagation=PropagationOptions(), looks_up=looks_up).cpu > 0
-        assert asked == expected
