@@ -50,6 +50,10 @@ class View:
         return np.array([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5], [0, 0, 1]])
 
 
+Neighbour = tuple[int, View, Motion]
+"""Another frame by number, and the motion to it."""
+
+
 @dataclass(frozen=True)
 class Query:
     """Which pixels are asked for, and where to look.
@@ -62,7 +66,7 @@ class Query:
     view: View
     region: tuple[slice, slice]
     need: NDArray[np.bool_]
-    others: Iterable[tuple[int, View, Motion]]
+    others: Iterable[Neighbour]
     options: PropagationOptions
 
     @cached_property

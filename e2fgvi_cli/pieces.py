@@ -69,10 +69,16 @@ def fill_range(
     first, end = window_range(start, stop, count, options)
     low, high = context_range(start, stop, count, options)
     items = read(low, high)
-    pairs: Iterable[Opened] = ((item, None) for item in items)
-    if options.propagation is not None:
-        pairs = propagate(items, options.propagation, first - low, end - low, engine.lookup())
-    return _fill_opened(pairs, first, start, stop, engine, options)
+    return _fill_opened(_opened(items, options, engine, first - low, end - low), first, start, stop, engine, options)
+
+
+def _opened(
+    items: Iterable[HoledFrame], options: WindowOptions, engine: WindowEngine, start: int = 0, stop: int | None = None
+) -> Iterable[Opened]:
+    """Items start..stop-1, with what all of them show of their holes. Without propagation nothing is around them, and all are given."""
+    if options.propagation is None:
+        return ((item, None) for item in items)
+    return propagate(items, options.propagation, start, stop, engine.lookup())
 
 
 def _fill_opened(
@@ -104,10 +110,7 @@ def fill_shot_on(
     The frames are those of one engine alone, as long as all engines compute alike. What other frames show is looked up once, on the first
     engine's device. Reads as many frames ahead as the pieces under way need.
     """
-    pairs: Iterable[Opened] = ((item, None) for item in items)
-    if options.propagation is not None:
-        pairs = propagate(items, options.propagation, lookup=engines[0].lookup())
-    source, waiting = iter(pairs), _Buffer()
+    source, waiting = iter(_opened(items, options, engines[0])), _Buffer()
     idle: SimpleQueue[WindowEngine] = SimpleQueue()
     for engine in engines:
         idle.put(engine)

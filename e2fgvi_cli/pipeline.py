@@ -122,8 +122,8 @@ class Inpainting:
             reader = stack.enter_context(video.open_reader(options.video, size=options.size))
             output = ClipOutput(options, reader.info, write=self._write)
             holes = stack.enter_context(video.open_holes(options.mask, reader.info, options.masking))
-            size = (reader.info.height, reader.info.width)
-            every = [assemble(options, name, size) for name in options.devices or (options.device,)]
+            size, depth = (reader.info.height, reader.info.width), reader.info.bit_depth
+            every = [assemble(options, name, size, depth) for name in options.devices or (options.device,)]
             assembled = every[0]
             self._notice(*itertools.chain.from_iterable(one.notices for one in every))
             self._notice(*reader.notices, *holes.notices)
@@ -166,7 +166,7 @@ def describe_plan(options: InpaintOptions) -> list[str]:
     from .engine import plan_only
 
     with video.open_reader(options.video, size=options.size) as reader:
-        return plan_only(options, (reader.info.height, reader.info.width))
+        return plan_only(options, (reader.info.height, reader.info.width), reader.info.bit_depth)
 
 
 def finished_frames(

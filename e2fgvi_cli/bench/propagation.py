@@ -16,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from ..engine import select_device
+from ..engine.device_lookup import DeviceLookup
+from ..hole_lookup import Lookup
 from ..image_propagation import PropagationOptions, propagate
 from .baselines import telea
 from .clips import EVAL_STRIDE, SEEDED_HOLES, find_clips, holed_frames
@@ -35,10 +38,19 @@ class Finding:
     telea_whole: float
 
 
-def measure(frames: Frames, holes: Frames, options: PropagationOptions, every: int = EVAL_STRIDE) -> Finding:
-    """For a clip (t, H, W, 3) with holes (t, H, W) in {0, 1}, whose pixels are blacked out before anything is looked for."""
+def measure(
+    frames: Frames,
+    holes: Frames,
+    options: PropagationOptions,
+    every: int = EVAL_STRIDE,
+    lookup: Lookup | None = None,
+) -> Finding:
+    """For a clip (t, H, W, 3) with holes (t, H, W) in {0, 1}, whose pixels are blacked out before anything is looked for.
+
+    lookup: as for `propagate`.
+    """
     rows = []
-    for i, (_, result) in enumerate(propagate(holed_frames(frames, holes), options)):
+    for i, (_, result) in enumerate(propagate(holed_frames(frames, holes), options, lookup=lookup)):
         hole = holes[i] > 0
         if i % every or not hole.any():
             continue
@@ -65,7 +77,10 @@ def main() -> None:
     parser.add_argument("clips", type=Path, help="folder of NAME/frames, NAME/still, NAME/drifting")
     for option in fields(PropagationOptions):
         parser.add_argument(f"--{option.name}", type=type(option.default), default=option.default)
+    parser.add_argument("--device", help="look pixels up there, as an engine on it would; left out: OpenCV does")
     given = vars(parser.parse_args())
+    named = given.pop("device")
+    device = None if named is None else select_device(named)
     clips = find_clips(given.pop("clips"))
     options = PropagationOptions(**given)
     say = Console(width=120, highlight=False).print
@@ -74,7 +89,9 @@ def main() -> None:
     for kind in SEEDED_HOLES:
         every, count, started = [], 0, time.process_time()
         for clip in clips:
-            found = measure(clip.frames(), clip.holes(kind), options)
+            found = measure(
+                clip.frames(), clip.holes(kind), options, lookup=None if device is None else DeviceLookup(device)
+            )
             every.append(found)
             count += len(clip.frames())
             say(_line(clip.name, kind, found))

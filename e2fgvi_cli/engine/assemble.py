@@ -11,11 +11,10 @@ from model.config import E2FGVIConfig
 from model.deform import select_backend
 from model.propagation import SecondOrderAlignment
 
-from ..image_propagation import affordable_reach
 from ..options import InpaintOptions
 from ..planner import Planner, parse_memory
 from ..weights import resolve
-from .core import Engine, EngineSettings, build_engine, read_weights
+from .core import WITHOUT_LOOKUP, Engine, EngineSettings, build_engine, read_weights
 from .device_lookup import lookup_bytes, lookup_fails
 from .devices import choose_deform, describe_device, select_device, total_memory
 from .precision import RELEASED, Precision, choose_precision
@@ -39,9 +38,12 @@ class Assembled:
     notices: tuple[str, ...] = ()
 
 
-def assemble(options: InpaintOptions, device: str | None = None, size: tuple[int, int] | None = None) -> Assembled:
-    """The engine for `options`, on `device` (None: the options'), for frames of `size` (None: not known, a small part of memory is then not planned).
+def assemble(
+    options: InpaintOptions, device: str | None = None, size: tuple[int, int] | None = None, bit_depth: int = 8
+) -> Assembled:
+    """The engine for `options`, on `device` (None: the options').
 
+    size, bit_depth: of the frames; without a size the memory for lookups on a GPU is not planned.
     Raises `WeightsError`, `DeviceError`, `UsageError`. Sets torch's CPU threads where the options name them.
     """
     weights = resolve(options.weights)
@@ -62,7 +64,7 @@ def assemble(options: InpaintOptions, device: str | None = None, size: tuple[int
         reason = lookup_fails(chosen)
         lookup = reason is None
         if reason is not None:
-            notices.append(f"image propagation runs on the CPU, which is slower: {reason}")
+            notices.append(WITHOUT_LOOKUP + reason)
     kernels = False
     if chosen.type == "cuda" and options.deform == "auto" and not released and precision.name != "fp32":
         reason = kernels_fail(chosen, precision)
@@ -70,7 +72,8 @@ def assemble(options: InpaintOptions, device: str | None = None, size: tuple[int
         if reason is not None:
             notices.append(f"fused kernels are off: {reason}")
     graphs = kernels  # torchvision's operator launches on the legacy stream, which a graph cannot capture
-    planner = plan_memory(options, chosen, precision, kernels=kernels, graphs=graphs, size=size)
+    beside = lookup_memory(options, size, bit_depth) if lookup and size is not None else 0
+    planner = plan_memory(options, chosen, precision, kernels=kernels, graphs=graphs, beside=beside)
     settings = EngineSettings(precision, kernels, graphs, options.compile and not released, lookup, planner)
     engine = build_engine(read_weights(weights), chosen, deform, settings)
     described, operator = describe_device(chosen), "triton (fused)" if kernels else deform.name
@@ -87,18 +90,25 @@ def assemble(options: InpaintOptions, device: str | None = None, size: tuple[int
     return Assembled(engine, chosen, described, operator, precision.name, weights, tuple(notices))
 
 
-def plan_only(options: InpaintOptions, size: tuple[int, int]) -> list[str]:
+def plan_only(options: InpaintOptions, size: tuple[int, int], bit_depth: int = 8) -> list[str]:
     """The memory plan for whole frames of `size` on the options' device, in lines; builds no network."""
     device = select_device(options.devices[0] if options.devices else options.device)
     precision = RELEASED if options.windows.released else choose_precision(options.precision, device)
     fused = device.type == "cuda" and not options.windows.released and precision.name != "fp32"
-    planner = plan_memory(options, device, precision, kernels=fused, graphs=fused, size=size)
+    beside = lookup_memory(options, size, bit_depth) if device.type == "cuda" else 0
+    planner = plan_memory(options, device, precision, kernels=fused, graphs=fused, beside=beside)
     multiple = E2FGVIConfig().size_multiple
     height, width = (-(-side // m) * m for side, m in zip(size, multiple, strict=True))
     return [
         f"device: {describe_device(device)}; precision: {precision.name}",
         *planner.describe((height, width), multiple),
     ]
+
+
+def lookup_memory(options: InpaintOptions, size: tuple[int, int], bit_depth: int) -> int:
+    """Bytes that image propagation takes of a GPU; 0 where the options have none."""
+    propagation = options.windows.propagation
+    return 0 if propagation is None else lookup_bytes(size, propagation, 1 if bit_depth <= 8 else 2)
 
 
 def plan_memory(
@@ -108,11 +118,11 @@ def plan_memory(
     *,
     kernels: bool,
     graphs: bool,
-    size: tuple[int, int] | None = None,
+    beside: int = 0,
 ) -> Planner:
     """The planner for `--max-memory` on `device`. Where a GPU gets a limit of its own, torch enforces it, too.
 
-    size: of the frames, which image propagation holds on a GPU.
+    beside: bytes for lookups of image propagation.
     """
     asked = parse_memory(options.max_memory)
     available = total_memory(device)
@@ -129,16 +139,8 @@ def plan_memory(
         device="cuda" if device.type == "cuda" else "cpu",
         kernels=kernels,
         graphs=graphs,
-        beside=_propagation_memory(options, size) if device.type == "cuda" and size is not None else 0,
+        beside=beside,
     )
-
-
-def _propagation_memory(options: InpaintOptions, size: tuple[int, int]) -> int:
-    """Bytes for the lookups of image propagation on a GPU, for frames of 8 bits."""
-    if options.windows.propagation is None:
-        return 0
-    reach = affordable_reach(size, 1, options.windows.propagation.reach)
-    return lookup_bytes(size, reach)
 
 
 def kernels_fail(device: torch.device, precision: Precision) -> str | None:

@@ -33,6 +33,8 @@ from .precision import Precision, convert, products
 DEAR_BATCH = 3
 """For exactly three frames of 432x240 cuDNN 9.19 takes 0.7 GiB of workspace, for one, two, four and more next to none (docs/performance)."""
 
+WITHOUT_LOOKUP = "image propagation runs on the CPU, which is slower: "
+
 FrameSource = Callable[[int], tuple[PixelArray, HoleArray]]
 """Gives frame i of a shot: `rgb` (H, W, 3) and its hole (H, W) in {0, 1}."""
 
@@ -196,12 +198,14 @@ class Engine:
         return self._graphs.run(function, *tensors, on_refusal=self._without_graph)
 
     def _without_graph(self, reason: str) -> None:
-        sentence = f"a stage of one size runs without a CUDA graph, which is slower: {reason}"
-        if sentence not in self.notices:
-            self.notices.append(sentence)
+        self._notice(f"a stage of one size runs without a CUDA graph, which is slower: {reason}")
 
     def _without_lookup(self, reason: str) -> None:
-        self.notices.append(f"image propagation runs on the CPU, which is slower: {reason}")
+        self._notice(WITHOUT_LOOKUP + reason)
+
+    def _notice(self, sentence: str) -> None:
+        if sentence not in self.notices:
+            self.notices.append(sentence)
 
     def _mix(self, inputs: list[Tensor], flow_fwd: Tensor, flow_bwd: Tensor) -> Tensor:
         """The local features of a window after propagation and transformer: (1, l, c, h, w).

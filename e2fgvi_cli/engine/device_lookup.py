@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..hole_lookup import DISTANT, Answer, Query, View, look_up
-from ..image_propagation import PropagationOptions, coarse_size
+from ..hole_lookup import DISTANT, Answer, Neighbour, Query, View, look_up
+from ..image_propagation import PropagationOptions, affordable_reach, coarse_size
 from ..types import PixelArray
 
 COARSE_BYTES = 128 << 20
@@ -34,7 +34,7 @@ PAIRS = 1 << 19
 BYTES_A_PAIR = 240
 """Of a pair: positions, weights, a line of four pixels, sums. Counted from the code."""
 CHECK_SHARE, CHECK_LEVELS = 0.02, 1.0
-"""Pixels that only one of OpenCV and the device finds, and how far colours may be apart. Seen on nine clips, on a CPU: 1e-4 and 3e-4."""
+"""Pixels that only one of OpenCV and the device finds, and how far colours may be apart. Seen on a CPU: 1e-4 and 3e-4 (docs/image-propagation.md)."""
 CUBIC = -0.75
 """The parameter of cubic interpolation, as OpenCV and torch have it."""
 FAR = 1e5
@@ -47,12 +47,13 @@ def _stream(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)
 
 
-def lookup_bytes(size: tuple[int, int], reach: int, depth: int = 1) -> int:
+def lookup_bytes(size: tuple[int, int], options: PropagationOptions, depth: int = 1) -> int:
     """What the device has to have room for with frames of `size` (height, width), `depth` bytes a level: frames, then working memory."""
+    reach = affordable_reach(size, depth, options.reach)
     pixels, coarse = (h * w for h, w in (size, coarse_size(size)))
     held = (2 * reach + 1) * (3 * depth * (pixels + (coarse if coarse != pixels else 0)) + coarse)
     comparing = min(COARSE_BYTES, 2 * reach * (BYTES_A_PIXEL + BYTES_A_POSITION) * coarse)
-    return held + max(comparing, min(PAIRS, 5 * pixels) * BYTES_A_PAIR)
+    return held + max(comparing, min(PAIRS, options.candidates * pixels) * BYTES_A_PAIR)
 
 
 def lookup_fails(device: torch.device) -> str | None:
@@ -94,10 +95,11 @@ class DeviceLookup:
         """As `hole_lookup.look_up`."""
         if self._refused:
             return look_up(query)
-        query = replace(query, others=list(query.others))  # OpenCV may have to go through them once more
+        others = list(query.others)
+        query = replace(query, others=others)  # OpenCV may have to go through them once more
         try:
             with torch.inference_mode(), self._own_stream():
-                return self._look_up(query)
+                return self._look_up(query, others)
         except torch.cuda.OutOfMemoryError:
             self._frames, self._refused = None, True
             self._on_refusal("the GPU has no room for it")
@@ -106,24 +108,21 @@ class DeviceLookup:
     def _own_stream(self) -> AbstractContextManager[object]:
         return torch.cuda.stream(_stream(self._device)) if self._device.type == "cuda" else nullcontext()
 
-    def _look_up(self, query: Query) -> Answer:
-        others = list(query.others)
+    def _look_up(self, query: Query, others: list[Neighbour]) -> Answer:
         view, options = query.view, query.options
+        count = int(query.need.sum())
+        if not others:
+            return np.zeros((count, 3), view.rgb.dtype), np.zeros(count, np.bool_)
         frames = self._frames
         if frames is None:
             frames = self._frames = _Frames(view, 2 * options.reach + 1, self._device)
-        named = {query.number: view, **{number: other for number, other, _ in others}}
-        slots = frames.hold(named)
-        own, theirs = slots[query.number], torch.tensor([slots[number] for number, _, _ in others], dtype=torch.long)
+        slots = frames.hold({query.number: view, **{number: other for number, other, _ in others}})
+        theirs = torch.tensor([slots[number] for number, _, _ in others], device=self._device)
         need = torch.from_numpy(query.need).to(self._device)
-        count = int(query.need.sum())
         levels = np.iinfo(view.rgb.dtype).max / 255
-        if not others:
-            return np.zeros((count, 3), view.rgb.dtype), np.zeros(count, np.bool_)
-
-        motions = np.stack([motion for _, _, motion in others])
+        moves = self._floats(np.stack([motion for _, _, motion in others]))
         coarse = np.stack([other.to_coarse @ motion @ query.from_coarse_region for _, other, motion in others])
-        fits = self._fits(query, frames, own, theirs.to(self._device), self._floats(coarse), options.fit * levels)
+        fits = self._fits(query, frames, slots[query.number], theirs, self._floats(coarse), options.fit * levels)
 
         y, x = need.nonzero(as_tuple=True)
         place = _place(query, y, x)
@@ -135,10 +134,9 @@ class DeviceLookup:
 
         # What is not there is larger than any colour.
         stack = torch.full((options.candidates * count, 3), float("inf"), device=self._device)
-        moves, slot = self._floats(motions), theirs.to(self._device)
         for first in range(0, len(pixel), PAIRS):
             k, p = candidate[first : first + PAIRS], pixel[first : first + PAIRS]
-            stack[layer[first : first + PAIRS] * count + p] = frames.pixels_at(slot[k], *_moved(moves[k], x[p], y[p]))
+            stack[layer[first : first + PAIRS] * count + p] = frames.pixels_at(theirs[k], *_moved(moves[k], x[p], y[p]))
         colours, spread = _median(stack.view(options.candidates, count, 3), got)
         known = (got >= options.agreeing) & (spread <= options.spread * levels)
         levelled: NDArray[Any] = colours.round().clamp(0, frames.peak).int().cpu().numpy().astype(view.rgb.dtype)

@@ -107,7 +107,7 @@ def test_without_room_opencv_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     lookup = DeviceLookup(CPU, reasons.append)
     calls = []
 
-    def full(self: DeviceLookup, query: Query) -> Answer:
+    def full(self: DeviceLookup, query: Query, others: object) -> Answer:
         calls.append(query.number)
         if len(calls) > 3:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
@@ -143,9 +143,9 @@ def test_memory_is_what_is_planned(share: float) -> None:
     lookup = DeviceLookup(CPU)
     with TensorCount() as count:
         lookup(query)
-    assert count.peak() <= lookup_bytes(size, OPTIONS.reach) * 1.05
+    assert count.peak() <= lookup_bytes(size, OPTIONS) * 1.05
     if share > 0.5:
-        assert count.peak() > 0.6 * lookup_bytes(size, OPTIONS.reach)
+        assert count.peak() > 0.6 * lookup_bytes(size, OPTIONS)
 
 
 @pytest.mark.parametrize("device", [CPU, GPU])
@@ -165,6 +165,22 @@ def test_a_device_that_computes_something_else_is_not_believed(monkeypatch: pyte
 
     monkeypatch.setattr(device_lookup, "_misfit", missing)
     assert lookup_fails(CPU) == "RuntimeError: no kernel image is available"
+
+
+def test_frames_of_sixteen_bits_are_planned_for() -> None:
+    """Twice the bytes a level, and fewer of them where that is much."""
+    small, large = (240, 432), (2160, 3840)
+    assert lookup_bytes(small, OPTIONS, 2) - lookup_bytes(small, OPTIONS) == 61 * 3 * 240 * 432
+    assert lookup_bytes(large, OPTIONS, 2) < 1.5 * lookup_bytes(large, OPTIONS)
+
+
+def test_a_notice_is_given_once_for_all_shots() -> None:
+    engine = Engine(network(), CPU, EngineSettings(lookup=True))
+    for _ in range(2):
+        shot = engine.lookup()
+        assert isinstance(shot, DeviceLookup)
+        shot._on_refusal("the GPU has no room for it")
+    assert engine.notices == ["image propagation runs on the CPU, which is slower: the GPU has no room for it"]
 
 
 def test_an_engine_looks_up_on_its_device_when_it_is_told_to() -> None:
