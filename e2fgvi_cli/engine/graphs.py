@@ -20,8 +20,9 @@ Tensors = Tensor | tuple[Tensor, ...]
 R = TypeVar("R", Tensor, tuple[Tensor, Tensor])
 Key = tuple[object, ...]
 
-WARMUP_CALLS = 2
-"""cuDNN and cuBLAS choose their algorithms and allocate workspaces in the first calls; a capture must not contain that."""
+WARMUP_CALLS = 1
+"""cuDNN and cuBLAS choose their algorithms and allocate workspaces, these for each stream, in the first call; a capture must not contain that.
+The shape's first call of all, without a graph, was another one."""
 
 MOST_DIFFERENCE = 0.02
 """Between a captured and a plain call, relative. Chosen, not measured: far above float16's rounding, far below what a missing operator changes."""

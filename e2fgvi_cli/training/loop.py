@@ -186,7 +186,9 @@ class Trainer:
         """Report, and put `values` into the log."""
         progress = self.progress
         if values is not None:
-            values = {"event": kind, "step": progress.step, "seconds": round(progress.seconds, 2), **values}
+            # "clock" shows what lies between: decoding, compiling, capturing, scoring are not training, but are waited for.
+            clock = {"seconds": round(progress.seconds, 2), "clock": round(time.time(), 1)}
+            values = {"event": kind, "step": progress.step, **clock, **values}
             self.folder.append(values)
         self.report(Event(kind, message, min(progress.seconds / (self.config.minutes * 60), 1.0), values or {}))
 
