@@ -13,10 +13,11 @@ from ..errors import UserError
 from .batches import Batch
 from .config import PhaseConfig, TrainingConfig
 from .discriminator import TemporalPatchGAN
+from .losses import masked_l1
 from .parallel import World
 from .schedule import ema_decay
 from .setup import MovingAverage, build_adam, build_network, build_optimizers, build_teacher
-from .step import GraphedStep, Step, StepResult, autocast_for, compile_parts
+from .step import GraphedStep, Step, StepResult, autocast_for, compile_parts, fill_window
 
 
 class DivergedError(UserError):
@@ -95,6 +96,20 @@ class Learner:
             self._apply(list(critic.parameters()), [self.discriminator_optimizer], rate)
             self.discriminator_steps += 1
         return result, norm
+
+    @torch.no_grad()
+    def compare(self, batch: Batch) -> dict[str, float]:
+        """The loss in the hole of the network and of its average on the same batch, by name; neither from a graph. {} without holes."""
+        assert self._step is not None, "enter() comes first"
+        if self._step.phase.mode != "joint":
+            return {}
+        local = self._step.phase.local
+        truth, hole = batch.frames[:, :local], batch.holes[:, :local]
+        found = {}
+        for name, network in (("network", self.network), ("average", self.average.network)):
+            prediction, _ = fill_window(network, batch.masked, local, self._autocast)
+            found[name] = float(masked_l1(prediction.float(), truth, hole))
+        return found
 
     def _apply(self, parameters: list[nn.Parameter], optimizers: list[torch.optim.Optimizer], rate: float) -> float:
         """Average, clip and apply the gradients, unless they are not finite. Returns their norm before clipping."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from ..engine import Engine, peak_memory
 from ..errors import UsageError
-from .batches import BatchMaker
+from .batches import Batch, BatchMaker
 from .config import TrainingConfig
 from .export import export_weights, licence_line
 from .learner import DivergedError, Learner, use_tf32
@@ -98,6 +99,7 @@ class Trainer:
         self._batches: BatchMaker | None = None
         self._sums = _Sums()
         self._clock = 0.0
+        self._last: Batch | None = None
 
     def run(self, *, call_seconds: float | None = None, max_steps: int | None = None, keep: bool = True) -> bool:
         """Train until the run's minutes are used, or this call's `call_seconds` of wall clock, or `max_steps` of the run.
@@ -142,6 +144,7 @@ class Trainer:
         factor = self.config.phase[phase].rate_factor
         rate = learning_rate(fraction, progress.phase_step, self.config.optimizer, factor)
         result, norm = self.learner.update(batch, rate)
+        self._last = batch
         samples = len(batch.frames) * self.world.size
         progress.step += 1
         progress.phase_step += 1
@@ -228,13 +231,19 @@ class Trainer:
         progress.last_validation = progress.seconds
         if not self.validator:
             return {}
-        figures, rows = self.validator.score(Engine(self.learner.average.network, self.world.device))
+        # A copy: an engine converts the network that it is given to what suits it.
+        average = copy.deepcopy(self.learner.average.network)
+        figures, rows = self.validator.score(Engine(average, self.world.device))
         write_sheet(self.folder.samples / f"validation_{progress.step:07d}.png", rows)
         text = ", ".join(
             f"{kind} {figures[f'{kind}/network/hole_psnr']:.2f} dB (Telea {figures[f'{kind}/telea/hole_psnr']:.2f}, "
             f"median {figures[f'{kind}/median/hole_psnr']:.2f})"
             for kind in ("still", "drifting")
         )
+        if self._last is not None and (losses := self.learner.compare(self._last)):
+            # What is scored and exported has to do what the steps say: the average of five runs did not, unseen.
+            figures |= {f"last_batch/{whose}/hole": round(value, 5) for whose, value in losses.items()}
+            text += f"; hole of the last batch {losses['network']:.4f}, of the average {losses['average']:.4f}"
         score = sum(figures[m] for m in BEST_METRICS) / len(BEST_METRICS)
         if score > progress.best:
             progress.best = score

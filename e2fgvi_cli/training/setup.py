@@ -131,15 +131,19 @@ class MovingAverage:
 
     def __init__(self, network: E2FGVIHQ, average: E2FGVIHQ) -> None:
         self.network = average.requires_grad_(False).eval()
-        self._of: list[Tensor] = [p.detach() for p in network.parameters()]
-        self._own: list[Tensor] = [p.detach() for p in average.parameters()]
+        self._of = network
 
     @torch.no_grad()
     def update(self, decay: float) -> None:
         """own = decay * own + (1 - decay) * the network's weights."""
-        torch._foreach_lerp_(self._own, self._of, 1 - decay)
+        torch._foreach_lerp_(*self._weights(), 1 - decay)
 
     @torch.no_grad()
     def copy(self) -> None:
         """Begin anew from the network's weights."""
-        torch._foreach_copy_(self._own, self._of)
+        torch._foreach_copy_(*self._weights())
+
+    def _weights(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Asked for each time: whoever converts a network gives its parameters other memory, and an alias would go on with the old one."""
+        own, others = ([p.detach() for p in n.parameters()] for n in (self.network, self._of))
+        return own, others

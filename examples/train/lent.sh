@@ -16,6 +16,8 @@ verb=${1:-}
 trap 'echo "$verb: after $SECONDS s"' EXIT
 
 needs() { [ -e "$1" ] || { echo "no $1: the machine was given back, start with keep"; exit 9; }; }
+# Before each line of a run: seconds since it was started. Half a call once passed before the first step, and no log said with what.
+stamp='since=$EPOCHSECONDS; while IFS= read -r line; do echo "$((EPOCHSECONDS - since)) s: $line"; done'
 alive() { [ -e "$1/pid" ] && kill -0 "$(cat "$1/pid")" 2>/dev/null; }
 finished() { grep -q 'run complete' "$1/output" 2>/dev/null; }
 
@@ -29,7 +31,7 @@ start() {
   [ "${#gpus}" -lt 2 ] || program="$python -m torch.distributed.run --standalone --nproc_per_node $(tr , '\n' <<<"$gpus" | wc -l) -m e2fgvi_cli"
   # shellcheck disable=SC2086
   CUDA_VISIBLE_DEVICES=$gpus setsid nohup $program train "$config" --set "data.root=$work/shared/train" --set "folder=$run" --set "minutes=$minutes" $resume $* \
-    >>"$run/output" 2>&1 </dev/null &
+    > >(setsid bash -c "$stamp" >>"$run/output") 2>&1 </dev/null &
   echo $! >"$run/pid"
 }
 
@@ -68,7 +70,7 @@ train)
   done
   for run in "$work"/run-*; do
     cp "$run/log.jsonl" "$out/$(basename "$run").jsonl" || true
-    echo "== $run"; grep -vE '^step .* samples/s' "$run/output" | tail -n 12; tail -n 2 "$run/output"
+    echo "== $run"; grep -vE '^[0-9]+ s: step .* samples/s' "$run/output" | tail -n 12; tail -n 2 "$run/output"
   done
   # Whoever calls may be cut off before the next call, and the machine goes back: nothing may be only there.
   if [ -e "$run/state.pt" ]; then

@@ -115,6 +115,27 @@ def test_a_run_logs_validates_plots_and_exports(config: TrainingConfig) -> None:
     assert read_weights(trainer.folder.best_file).config == config.network
 
 
+def test_scoring_does_not_stop_the_average(config: TrainingConfig) -> None:
+    """It did: the engine that scores gave the decoder other memory, and the average went on in the old one, through five runs on GPUs."""
+    held_out = ValidationConfig(clips=("x",), frames=2, size=(36, 36), every_minutes=0.0, max_references=1)
+    trainer = start(
+        replace(config, validation=held_out, phase=(replace(config.phase[0], local=2, reference=0),)), held_out=1
+    )
+    trainer.run(max_steps=1)
+    figures = trainer.validate()
+    assert figures["last_batch/average/hole"] == pytest.approx(figures["last_batch/network/hole"], rel=0.2)
+    # A decay of 0: the average is the network, every weight of it.
+    trainer.learner.average.update(0.0)
+    own, network = (n.state_dict() for n in (trainer.learner.average.network, trainer.learner.network))
+    assert [name for name in network if not torch.equal(own[name], network[name])] == []
+    # Also where somebody does convert the average itself.
+    trainer.learner.average.network.to(memory_format=torch.channels_last)
+    trainer.run(max_steps=2)
+    trainer.learner.average.update(0.0)
+    own = trainer.learner.average.network.state_dict()
+    assert [name for name in network if not torch.equal(own[name], network[name])] == []
+
+
 def test_a_call_ends_when_its_time_is_up(config: TrainingConfig) -> None:
     trainer = start(config)
     assert not trainer.run(call_seconds=0.0)
