@@ -108,6 +108,9 @@ class OptimizerConfig:
     """Gradients are scaled down to this norm. 0: never."""
     ema: float = 0.999
     """Decay a step of the moving average of the weights, which is what is validated and exported."""
+    only: tuple[str, ...] = ()
+    """Parts of the network that learn, by the first names of their weights (decoder, encoder, feat_prop_module, sc, ss, transformer,
+    update_spynet); the others stay as they start. Empty: all."""
     max_skipped: int = 10
     """A step whose gradient is not finite is skipped; after so many in a row the run stops and says so."""
 

@@ -57,7 +57,7 @@ def in_float32(backend: DeformBackend) -> DeformBackend:
 
 
 def build_network(config: TrainingConfig, device: torch.device) -> E2FGVIHQ:
-    """The network with its starting weights, in training mode. Raises WeightsError or DeviceError."""
+    """The network with its starting weights, in training mode. Raises WeightsError, DeviceError or UsageError."""
     # torchvision's operator launches on the legacy stream: a CUDA graph leaves it out without a word.
     graphed = config.speed.cuda_graph and device.type == "cuda" and config.speed.deform == "auto"
     deform = in_float32(choose_deform("torch" if graphed else config.speed.deform, device))
@@ -78,7 +78,15 @@ def build_network(config: TrainingConfig, device: torch.device) -> E2FGVIHQ:
                         f"phase {phase.name!r}: size {size} is not a multiple of {multiple} (of {config.start})"
                     )
         network = load_network(checkpoint, deform=deform)
-    network = network.to(device).requires_grad_(True).train()
+    network = network.to(device).requires_grad_(not config.optimizer.only).train()
+    for part in config.optimizer.only:
+        if part not in (known := dict(network.named_children())):
+            raise UsageError(f"optimizer.only: the network has no part {part!r}, use {', '.join(sorted(known))}")
+        known[part].requires_grad_(True)
+    if config.optimizer.only and not {"encoder", "decoder"} & set(config.optimizer.only):
+        for phase in config.phase:
+            if phase.mode == "autoencoder":
+                raise UsageError(f"phase {phase.name!r} trains encoder and decoder, and optimizer.only names neither")
     if config.speed.channels_last:
         network = network.to(memory_format=torch.channels_last)
     return network

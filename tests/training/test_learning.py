@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -174,6 +175,20 @@ def test_the_loss_falls_on_one_clip(config: TrainingConfig) -> None:
     # The average follows behind.
     own = next(learner.average.network.parameters())
     assert not torch.equal(own, next(learner.network.parameters()))
+
+
+@pytest.mark.parametrize("kind", ["adam", "muon"])
+def test_only_the_named_parts_learn(config: TrainingConfig, kind: Literal["adam", "muon"]) -> None:
+    named = replace(config, optimizer=replace(config.optimizer, kind=kind, only=("decoder", "feat_prop_module")))
+    before = {k: v.clone() for k, v in Learner(named, ALONE).network.state_dict().items()}
+    _, learner = losses(with_phase(named, local=3), 2)
+    moved = {k.split(".")[0] for k, v in learner.network.state_dict().items() if not torch.equal(v, before[k])}
+    assert moved == {"decoder", "feat_prop_module"}
+    with pytest.raises(UsageError, match=r"no part 'decoders', use decoder, encoder, feat_prop_module"):
+        Learner(replace(config, optimizer=replace(config.optimizer, only=("decoders",))), ALONE)
+    flow = replace(config, optimizer=replace(config.optimizer, only=("update_spynet",)))
+    with pytest.raises(UsageError, match=r"phase 'tiny' trains encoder and decoder"):
+        Learner(with_phase(flow, mode="autoencoder"), ALONE)
 
 
 def test_encoder_and_decoder_learn_one_clip(config: TrainingConfig) -> None:
