@@ -75,9 +75,16 @@ class BatchMaker:
             self._many = None  # its memory may serve the next ones
             self._before = self._draw.generator.get_state()
             self._many, self._used = self.make(self.phase.batch * self.per_draw), 0
-        part = slice(self._used * self.phase.batch, (self._used + 1) * self.phase.batch)
         self._used += 1
-        return Batch(self._many.frames[part], self._many.holes[part])
+        return self._at(self._many, self._used - 1)
+
+    def last(self) -> Batch | None:
+        """What `next` gave last; None if it has not been asked yet."""
+        return None if self._many is None else self._at(self._many, self._used - 1)
+
+    def _at(self, many: Batch, index: int) -> Batch:
+        part = slice(index * self.phase.batch, (index + 1) * self.phase.batch)
+        return Batch(many.frames[part], many.holes[part])
 
     def state(self) -> tuple[Tensor, int]:
         """The generator before the batches at hand were made, and how many of them were used."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..engine import Engine, peak_memory
 from ..errors import UsageError
-from .batches import Batch, BatchMaker
+from .batches import BatchMaker
 from .config import TrainingConfig
 from .export import export_weights, licence_line
 from .learner import DivergedError, Learner, use_tf32
@@ -99,7 +99,6 @@ class Trainer:
         self._batches: BatchMaker | None = None
         self._sums = _Sums()
         self._clock = 0.0
-        self._last: Batch | None = None
 
     def run(self, *, call_seconds: float | None = None, max_steps: int | None = None, keep: bool = True) -> bool:
         """Train until the run's minutes are used, or this call's `call_seconds` of wall clock, or `max_steps` of the run.
@@ -144,7 +143,6 @@ class Trainer:
         factor = self.config.phase[phase].rate_factor
         rate = learning_rate(fraction, progress.phase_step, self.config.optimizer, factor)
         result, norm = self.learner.update(batch, rate)
-        self._last = batch
         samples = len(batch.frames) * self.world.size
         progress.step += 1
         progress.phase_step += 1
@@ -240,7 +238,8 @@ class Trainer:
             f"median {figures[f'{kind}/median/hole_psnr']:.2f})"
             for kind in ("still", "drifting")
         )
-        if self._last is not None and (losses := self.learner.compare(self._last)):
+        last = None if self._batches is None else self._batches.last()
+        if last is not None and (losses := self.learner.compare(last)):
             # What is scored and exported has to do what the steps say: the average of five runs did not, unseen.
             figures |= {f"last_batch/{whose}/hole": round(value, 5) for whose, value in losses.items()}
             text += f"; hole of the last batch {losses['network']:.4f}, of the average {losses['average']:.4f}"
