@@ -144,14 +144,6 @@ class MovingAverage:
     @torch.no_grad()
     def update(self, decay: float) -> None:
         """own = decay * own + (1 - decay) * the network's weights."""
-        torch._foreach_lerp_(*self._weights(), 1 - decay)
-
-    @torch.no_grad()
-    def copy(self) -> None:
-        """Begin anew from the network's weights."""
-        torch._foreach_copy_(*self._weights())
-
-    def _weights(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Asked for each time: whoever converts a network gives its parameters other memory, and an alias would go on with the old one."""
+        # Asked for each time: whoever converts a network gives its parameters other memory, and an alias would go on with the old one.
         own, others = ([p.detach() for p in n.parameters()] for n in (self.network, self._of))
-        return own, others
+        torch._foreach_lerp_(own, others, 1 - decay)

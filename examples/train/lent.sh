@@ -16,7 +16,7 @@ verb=${1:-}
 trap 'echo "$verb: after $SECONDS s"' EXIT
 
 needs() { [ -e "$1" ] || { echo "no $1: the machine was given back, start with keep"; exit 9; }; }
-# Before each line of a run: seconds since it was started. Half a call once passed before the first step, and no log said with what.
+# Before each line of a run: seconds since it was started. A quarter of a call once passed before the first step, and no log said with what.
 stamp='since=$EPOCHSECONDS; while IFS= read -r line; do echo "$((EPOCHSECONDS - since)) s: $line"; done'
 alive() { [ -e "$1/pid" ] && kill -0 "$(cat "$1/pid")" 2>/dev/null; }
 finished() { grep -q 'run complete' "$1/output" 2>/dev/null; }
