@@ -38,8 +38,8 @@ KNOWN = {
         KnownWeights(
             name="open",
             filename="e2fgvi-hq-open.safetensors",
-            sha256="bfb513dde7ba32607ec8905856f9b52c1d6f464bf46a9b72b914140fe3259e8d",
-            size=41593004,
+            sha256="fbc15cf2bc646a3200bb1e83e109c689d8190f0a286dc96119b47742dbf741c6",
+            size=41593028,
             licence="Apache-2.0, training data listed in release_model/MODEL_CARD.md",
             what="the default: our own training, ships with the program",
         ),
