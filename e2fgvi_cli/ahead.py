@@ -1,4 +1,4 @@
-"""A bounded queue filled by one worker thread: decoding goes on while the network computes, and never further ahead."""
+"""A bounded queue filled by one worker thread: reading goes on while the network computes, and never further ahead."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ class _End:
         self.error = error
 
 
-class DecodeAhead(Generic[T]):
-    """Iterate over `produce()` made by a thread at most `depth` items ahead. An error of the worker is raised here,
-    after the items that came before it; `close()` stops the worker and waits for it."""
+class ReadAhead(Generic[T]):
+    """Iterate over `produce()` made by a thread, called `name`, at most `depth` items ahead, and one that waits for its place.
 
-    def __init__(self, produce: Callable[[], Iterator[T]], depth: int) -> None:
+    An error of the worker is raised here, after the items that came before it; `close()` stops the worker and waits for it.
+    """
+
+    def __init__(self, produce: Callable[[], Iterator[T]], depth: int, name: str) -> None:
         self._queue: queue.Queue[T | _End] = queue.Queue(maxsize=max(1, depth))
         self._stop = threading.Event()
         self._produce = produce
-        self._thread = threading.Thread(target=self._work, name="decode-ahead", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     def _work(self) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
+from threading import Event
 
+from .ahead import ReadAhead
 from .crops import block_range
 from .image_propagation import Found, propagate
 from .streaming import FinishedFrame, HoledFrame, WindowEngine, WindowOptions, fill_rest
@@ -108,36 +110,42 @@ def fill_shot_on(
     """`fill_shot` on several engines at once, one thread each: pieces of `piece` frames (None: as many as `held` bytes allow), in order.
 
     The frames are those of one engine alone, as long as all engines compute alike. What other frames show is looked up once, on the first
-    engine's device. Reads as many frames ahead as the pieces under way need.
+    engine's device. Reads as many frames ahead as the pieces under way need, in a thread of its own: while whoever takes the frames writes
+    them, the next piece is read and no device waits for it.
     """
-    source, waiting = iter(_opened(items, options, engines[0])), _Buffer()
     idle: SimpleQueue[WindowEngine] = SimpleQueue()
     for engine in engines:
         idle.put(engine)
-    under_way: deque[Future[list[FinishedFrame]]] = deque()
-    with ThreadPoolExecutor(len(engines), thread_name_prefix="device") as pool:
-        try:
-            start = pieces = 0
-            while waiting.read(source, start + 1):
-                turn = pieces // len(engines)
-                length = piece or piece_length(waiting.items[start], len(engines), options, turn, held)
-                waiting.read(source, window_range(start, start + length, _ENDLESS, options)[1])
-                if piece is None and waiting.exhausted:
-                    length = _even_piece(waiting.count - start, len(engines), options)
-                count = waiting.count if waiting.exhausted else _ENDLESS
-                stop = min(start + length, waiting.count)
-                first, end = window_range(start, stop, count, options)
-                part = [waiting.items[i] for i in range(first, min(end, waiting.count))]
-                if len(under_way) > len(engines):
-                    yield from under_way.popleft().result()
-                under_way.append(pool.submit(_fill_part, idle, part, first, start, stop, options))
-                start, pieces = stop, pieces + 1
-                waiting.forget(window_range(start, start + 1, _ENDLESS, options)[0])
-            while under_way:
-                yield from under_way.popleft().result()
-        finally:
-            for future in under_way:
-                future.cancel()
+    given_up = Event()
+    pool = ThreadPoolExecutor(len(engines), thread_name_prefix="device")
+
+    def pieces() -> Iterator[_Piece]:
+        source, waiting = iter(_opened(items, options, engines[0])), _Buffer()
+        start = number = 0
+        while waiting.read(source, start + 1):
+            turn = number // len(engines)
+            length = piece or piece_length(waiting.items[start], len(engines), options, turn, held)
+            waiting.read(source, window_range(start, start + length, _ENDLESS, options)[1])
+            if piece is None and waiting.exhausted:
+                length = _even_piece(waiting.count - start, len(engines), options)
+            count = waiting.count if waiting.exhausted else _ENDLESS
+            stop = min(start + length, waiting.count)
+            first, end = window_range(start, stop, count, options)
+            part = _Piece([waiting.items[i] for i in range(first, min(end, waiting.count))], first, start, stop)
+            pool.submit(part.fill, idle, options, given_up)
+            yield part
+            start, number = stop, number + 1
+            waiting.forget(window_range(start, start + 1, _ENDLESS, options)[0])
+
+    # One piece that is written, one for each device, one that is read: `piece_length` counts them.
+    ahead = ReadAhead(pieces, len(engines), "pieces-ahead")
+    try:
+        for part in ahead:
+            yield from part.finished()
+    finally:
+        given_up.set()
+        ahead.close()
+        pool.shutdown(cancel_futures=True)
 
 
 _ENDLESS = 1 << 60
@@ -151,7 +159,7 @@ def piece_length(opened: Opened, devices: int, options: WindowOptions, turn: int
     """
     item, _ = opened
     each = item.held_bytes + (0 if options.propagation is None else item.frame.rgb.nbytes)
-    fitting = held // (each * (devices + 1))
+    fitting = held // (each * (devices + 2))
     length = min(max(fitting, SHORTEST_PIECE), LONGEST_PIECE, SHORTEST_PIECE << turn)
     return max(length // _block(options), 1) * _block(options)
 
@@ -166,20 +174,51 @@ def _block(options: WindowOptions) -> int:
     return options.neighbor_stride * options.crops.block_windows
 
 
-def _fill_part(
-    idle: SimpleQueue[WindowEngine], part: list[Opened], first: int, start: int, stop: int, options: WindowOptions
-) -> list[FinishedFrame]:
-    engine = idle.get()
-    finished: list[FinishedFrame] = []
-    try:
-        for frame in _fill_opened(part, first, start, stop, engine, options):
-            finished.append(frame)
-            # Fetched while the device works on: what waits in pinned memory for a whole piece is slow to get and missed elsewhere.
-            if len(finished) > FETCHED_AFTER and (inside := finished[-1 - FETCHED_AFTER].inside) is not None:
-                inside.get()
-        return finished
-    finally:
-        idle.put(engine)
+class _Piece:
+    """Frames start..stop-1 under way: the thread of a device puts each in as it is finished, whoever writes takes them out in order.
+
+    part: what the network looks at for them, from frame `first` on.
+    """
+
+    def __init__(self, part: list[Opened], first: int, start: int, stop: int) -> None:
+        self.start, self.stop = start, stop
+        self._part, self._first = part, first
+        self._finished: SimpleQueue[FinishedFrame | _Over] = SimpleQueue()
+
+    def fill(self, idle: SimpleQueue[WindowEngine], options: WindowOptions, given_up: Event) -> None:
+        """Compute the frames on the next idle engine. What goes wrong is raised where they are taken out."""
+        engine = idle.get()
+        error: BaseException | None = None
+        part, self._part = self._part, []
+        recent: deque[FinishedFrame] = deque(maxlen=FETCHED_AFTER)
+        try:
+            for frame in _fill_opened(part, self._first, self.start, self.stop, engine, options):
+                if given_up.is_set():
+                    break
+                # Fetched while the device works on: what waits in pinned memory for a whole piece is slow to get and missed elsewhere.
+                if len(recent) == FETCHED_AFTER and (inside := recent[0].inside) is not None:
+                    inside.get()
+                recent.append(frame)
+                self._finished.put(frame)
+        except BaseException as caught:  # every kind is raised again in the thread that takes the frames out
+            error = caught
+        finally:
+            idle.put(engine)
+        self._finished.put(_Over(error))
+
+    def finished(self) -> Iterator[FinishedFrame]:
+        """The frames, each as soon as it is finished. Raises what `fill` met, after the frames before it."""
+        while not isinstance(item := self._finished.get(), _Over):
+            yield item
+        if item.error is not None:
+            raise item.error
+
+
+@dataclass(frozen=True)
+class _Over:
+    """After a piece's last frame: what ended it early, or None."""
+
+    error: BaseException | None
 
 
 class _Buffer:

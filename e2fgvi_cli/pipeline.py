@@ -13,6 +13,7 @@ from threading import Event
 from types import TracebackType
 
 from . import masks, video
+from .ahead import ReadAhead
 from .engine import assemble, peak_memory, select_device, total_memory
 from .errors import EXIT_INTERRUPTED, UserError
 from .opencv import one_thread_a_call
@@ -188,7 +189,7 @@ def finished_frames(
 
     with one_thread_a_call(), ExitStack() as stack:
         # Decoding, masks, holes and cuts in a thread of their own: the network must not wait for them.
-        ahead = video.DecodeAhead(judged, depth=FRAMES_AHEAD)
+        ahead = ReadAhead(judged, FRAMES_AHEAD, "holes-ahead")
         stack.callback(ahead.close)
         for shot in split_judged(ahead):
             if len(several) == 1:

@@ -51,7 +51,8 @@ def probe(devices: tuple[str, ...], precisions: tuple[str, ...], options: Inpain
         torch.set_num_threads(options.threads)
     weights = resolve(options.weights)
     chosen = [select_device(name) for name in devices]
-    choose_deform(options.deform, chosen[0])
+    if options.deform != "auto":
+        choose_deform(options.deform, chosen[0])
     size = frames = None
     if options.video != NOWHERE:
         from ..video import open_holes, open_reader

@@ -53,7 +53,6 @@ def assemble(
         torch.set_num_threads(options.threads)
     released = options.windows.released
     precision = RELEASED if released and options.precision == "auto" else choose_precision(options.precision, chosen)
-    deform = choose_deform(options.deform, chosen, prefer_torch=not released)
     notices = []
     if chosen.type == "cpu" and name == "auto":
         notices.append(
@@ -72,6 +71,8 @@ def assemble(
         if reason is not None:
             notices.append(f"fused kernels are off: {reason}")
     graphs = kernels  # torchvision's operator launches on the legacy stream, which a graph cannot capture
+    # Kernels leave the operator nothing to do: torchvision would be imported, for seconds, and not called.
+    deform = choose_deform("torch" if kernels else options.deform, chosen, prefer_torch=not released)
     beside = lookup_memory(options, size, bit_depth) if lookup and size is not None else 0
     planner = plan_memory(options, chosen, precision, kernels=kernels, graphs=graphs, beside=beside)
     settings = EngineSettings(precision, kernels, graphs, options.compile and not released, lookup, planner)

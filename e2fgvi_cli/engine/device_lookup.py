@@ -29,10 +29,10 @@ COARSE_BYTES = 128 << 20
 """What comparing may take at a time."""
 BYTES_A_PIXEL, BYTES_A_POSITION = 20, 60
 """Of a candidate's coarse picture, and of a position of the region in it: what comparing takes. Counted from the code."""
-PAIRS = 1 << 19
+PAIRS = 1 << 18
 """Pixels and candidates that colours are fetched for at a time."""
-BYTES_A_PAIR = 240
-"""Of a pair: positions, weights, a line of four pixels, sums. Counted from the code."""
+BYTES_A_PAIR = 640
+"""Of a pair: positions, weights, sixteen pixels, sums. Counted from the code."""
 CHECK_SHARE, CHECK_LEVELS = 0.02, 1.0
 """Pixels that only one of OpenCV and the device finds, and how far colours may be apart. Seen on a CPU: 1e-4 and 3e-4 (docs/image-propagation.md)."""
 CUBIC = -0.75
@@ -43,8 +43,11 @@ FAR = 1e5
 
 @lru_cache
 def _stream(device: torch.device) -> torch.cuda.Stream:
-    """One for all lookups of a device: the network's kernels do not wait for them, and what they allocate is used again."""
-    return torch.cuda.Stream(device)
+    """One for all lookups of a device: the network's kernels do not wait for them, and what they allocate is used again.
+
+    Of high priority: they are small, the network's fill the device, and the network waits for what they find.
+    """
+    return torch.cuda.Stream(device, priority=-1)
 
 
 def lookup_bytes(size: tuple[int, int], options: PropagationOptions, depth: int = 1) -> int:
@@ -109,41 +112,51 @@ class DeviceLookup:
         return torch.cuda.stream(_stream(self._device)) if self._device.type == "cuda" else nullcontext()
 
     def _look_up(self, query: Query, others: list[Neighbour]) -> Answer:
+        """Nothing here waits for the device but the last line: it is busy with the network, and each time would be a long one."""
         view, options = query.view, query.options
-        count = int(query.need.sum())
-        if not others:
+        rows, columns = np.nonzero(query.need)
+        count = rows.size
+        if not others or not count:
             return np.zeros((count, 3), view.rgb.dtype), np.zeros(count, np.bool_)
         frames = self._frames
         if frames is None:
             frames = self._frames = _Frames(view, 2 * options.reach + 1, self._device)
         slots = frames.hold({query.number: view, **{number: other for number, other, _ in others}})
-        theirs = torch.tensor([slots[number] for number, _, _ in others], device=self._device)
-        need = torch.from_numpy(query.need).to(self._device)
+        theirs = self._there(np.array([slots[number] for number, _, _ in others]))
         levels = np.iinfo(view.rgb.dtype).max / 255
-        moves = self._floats(np.stack([motion for _, _, motion in others]))
+        moves = self._there(np.stack([motion for _, _, motion in others]).astype(np.float32))
         coarse = np.stack([other.to_coarse @ motion @ query.from_coarse_region for _, other, motion in others])
-        fits = self._fits(query, frames, slots[query.number], theirs, self._floats(coarse), options.fit * levels)
+        coarse_moves = self._there(coarse.astype(np.float32))
+        fits = self._fits(query, frames, slots[query.number], theirs, coarse_moves, options.fit * levels)
 
-        y, x = need.nonzero(as_tuple=True)
-        place = _place(query, y, x)
-        y, x = y + query.region[0].start, x + query.region[1].start
-        rank = torch.cumsum(there := fits.flatten(1)[:, place], dim=0, dtype=torch.int16)
+        place = self._there(_place(query, rows, columns))
+        down = self._there((rows + query.region[0].start).astype(np.float32))
+        across = self._there((columns + query.region[1].start).astype(np.float32))
+        rank = torch.cumsum(fits.flatten(1)[:, place], dim=0, dtype=torch.int16)
         got = rank[-1].clamp(max=options.candidates).long()
-        candidate, pixel = (there & (rank <= options.candidates)).nonzero(as_tuple=True)
-        layer = rank[candidate, pixel].long() - 1
 
-        # What is not there is larger than any colour.
-        stack = torch.full((options.candidates * count, 3), float("inf"), device=self._device)
-        for first in range(0, len(pixel), PAIRS):
-            k, p = candidate[first : first + PAIRS], pixel[first : first + PAIRS]
-            stack[layer[first : first + PAIRS] * count + p] = frames.pixels_at(theirs[k], *_moved(moves[k], x[p], y[p]))
-        colours, spread = _median(stack.view(options.candidates, count, 3), got)
+        # For each layer and pixel the candidate that is taken, the first of its rank. What is not there is larger than any colour.
+        layers = range(options.candidates)
+        candidate = torch.cat([(rank <= layer).sum(dim=0) for layer in layers]).clamp_(max=len(others) - 1)
+        across, down = across.repeat(len(layers)), down.repeat(len(layers))
+        stack = torch.cat(
+            [
+                frames.pixels_at(theirs[k], *_moved(moves[k], x, y))
+                for k, x, y in zip(candidate.split(PAIRS), across.split(PAIRS), down.split(PAIRS), strict=True)
+            ]
+        ).view(len(layers), count, 3)
+        taken = torch.arange(len(layers), device=self._device)[:, None] < got
+        colours, spread = _median(torch.where(taken[:, :, None], stack, float("inf")), got)
         known = (got >= options.agreeing) & (spread <= options.spread * levels)
-        levelled: NDArray[Any] = colours.round().clamp(0, frames.peak).int().cpu().numpy().astype(view.rgb.dtype)
-        return levelled, np.asarray(known.cpu().numpy())
+        answer = torch.cat((colours.round().clamp(0, frames.peak), known[:, None]), dim=1).cpu().numpy()
+        levelled: NDArray[Any] = answer[:, :3].astype(view.rgb.dtype)
+        return levelled, answer[:, 3] > 0
 
-    def _floats(self, values: NDArray[np.float64]) -> Tensor:
-        return torch.from_numpy(values.astype(np.float32)).to(self._device)
+    def _there(self, values: NDArray[Any]) -> Tensor:
+        """`values` on the device, through pinned memory: the copy goes on when this returns."""
+        if self._device.type != "cuda":
+            return torch.from_numpy(values).to(self._device)
+        return torch.from_numpy(values).pin_memory().to(self._device, non_blocking=True)
 
     def _fits(self, query: Query, frames: _Frames, own: int, theirs: Tensor, there: Tensor, most: float) -> Tensor:
         """(k, y, x): where a candidate shows something, and fits around the hole nearby to `most` levels on average."""
@@ -151,7 +164,7 @@ class DeviceLookup:
         height, width = rows.stop - rows.start, columns.stop - columns.start
         target = frames.coarse[own, rows, columns].permute(2, 0, 1)
         target = frames.values(target)
-        outside = torch.from_numpy(np.ascontiguousarray(query.view.hole[rows, columns] == 0)).to(self._device)
+        outside = self._there(np.ascontiguousarray(query.view.hole[rows, columns] == 0))
         y, x = torch.meshgrid(
             torch.arange(height, device=self._device), torch.arange(width, device=self._device), indexing="ij"
         )
@@ -209,21 +222,12 @@ class _Frames:
     def pixels_at(self, slots: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """(m, 3): of each of `slots` the pixel at (x, y), between pixels interpolated cubically, whole levels; 0 outside."""
         height, width = self._fine.shape[1:3]
-        left, top = x.floor(), y.floor()
-        across, down = _cubic(x - left), _cubic(y - top)
-        taps = torch.arange(-1, 3, device=x.device)
-        columns = left.long()[:, None] + taps
-        across = across * ((columns >= 0) & (columns < width))
-        columns = columns.clamp(0, width - 1)
-        pixels = self._fine.view(-1, 3)
-        total = torch.zeros(len(x), 3, device=x.device)
-        for i in range(4):
-            row = top.long() + (i - 1)
-            inside = (row >= 0) & (row < height)
-            start = (slots * height + row.clamp(0, height - 1)) * width
-            line = self.values(pixels[start[:, None] + columns])
-            total += (down[:, i] * inside)[:, None] * (across[:, :, None] * line).sum(dim=1)
-        return total.round_().clamp_(0, self.peak)
+        columns, across = _taps(x, width)
+        rows, down = _taps(y, height)
+        starts = (slots[:, None] * height + rows) * width
+        square = self.values(self._fine.view(-1, 3)[starts[:, :, None] + columns[:, None]])  # (m, 4, 4, 3)
+        lines = (across[:, None, :, None] * square).sum(dim=2)
+        return (down[:, :, None] * lines).sum(dim=1).round_().clamp_(0, self.peak)
 
     def _upload(self, there: Tensor, slot: int, array: PixelArray | NDArray[np.uint8]) -> None:
         """Through pinned memory on a GPU: the copy goes on when this returns."""
@@ -239,14 +243,22 @@ def _moved(motions: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return across, down
 
 
-def _place(query: Query, y: Tensor, x: Tensor) -> Tensor:
+def _taps(position: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Of positions (m,) the four whole ones around each and their cubic weights, both (m, 4); outside of 0..size-1 the weight is 0."""
+    below = position.floor()
+    places = below.long()[:, None] + torch.arange(-1, 3, device=position.device)
+    inside = places.clamp(0, size - 1)
+    return inside, _cubic(position - below) * (places == inside)
+
+
+def _place(query: Query, y: NDArray[np.intp], x: NDArray[np.intp]) -> NDArray[np.intp]:
     """Of pixels of the region, the index of the coarse pixel that each lies in, in the coarse region."""
     rows, columns = query.coarse_region
     scale = query.view.to_coarse
 
-    def coarse(fine: Tensor, start: int, scale: float, there: slice) -> Tensor:
-        position = ((fine + (start + 0.5)).double() * scale).long() - there.start
-        return position.clamp(0, there.stop - there.start - 1)
+    def coarse(fine: NDArray[np.intp], start: int, scale: float, there: slice) -> NDArray[np.intp]:
+        position = ((fine + (start + 0.5)) * scale).astype(np.intp) - there.start
+        return position.clip(0, there.stop - there.start - 1)
 
     down = coarse(y, query.region[0].start, scale[1, 1], rows)
     across = coarse(x, query.region[1].start, scale[0, 0], columns)

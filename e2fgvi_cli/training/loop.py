@@ -110,6 +110,10 @@ class Trainer:
         budget = self.config.minutes * 60
         complete = False
         if keep and self.world.leads and self.progress.step == 0:
+            self._notice("network, teacher and optimizers are built")
+            if self.validator:
+                self.validator.fill_baselines()
+                self._notice("held-out clips are filled by Telea and median")
             self.validate()  # what the run has to beat; `best.safetensors` is never worse than the start
         self._restart_clock()
         try:

@@ -52,7 +52,7 @@ class Validator:
 
     def score(self, engine: Engine) -> tuple[dict[str, float], list[Row]]:
         """Mean figures by "kind/method/metric", and one row a case for a sheet: masked, filled, Telea, median, truth."""
-        self._fill_baselines()
+        self.fill_baselines()
         result = Evaluation()
         rows = []
         for case in self.cases:
@@ -73,7 +73,8 @@ class Validator:
         # Frames smaller than the published SSIM's window have no such figure.
         return {k: v for k, v in figures.items() if not math.isnan(v)}, rows
 
-    def _fill_baselines(self) -> None:
+    def fill_baselines(self) -> None:
+        """Fill and score what needs no network, once."""
         if self.baselines.scores:
             return
         for case in self.cases:

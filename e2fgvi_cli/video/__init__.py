@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from .options import OutputOptions
 
 if TYPE_CHECKING:
-    from .ahead import DecodeAhead
     from .holes import HoleReader, open_holes
     from .random_access import RandomAccess, open_random_access
     from .reader import DEFAULT_FOLDER_RATE, FrameReader, open_reader
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_FOLDER_RATE",
-    "DecodeAhead",
     "FrameReader",
     "FrameWriter",
     "HoleReader",
@@ -37,7 +35,6 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ahead": ("DecodeAhead",),
     "holes": ("HoleReader", "open_holes"),
     "random_access": ("RandomAccess", "open_random_access"),
     "reader": ("DEFAULT_FOLDER_RATE", "FrameReader", "open_reader"),

@@ -15,9 +15,9 @@ import cv2
 from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
+from ..ahead import ReadAhead
 from ..types import Frame, VideoInfo
 from . import images, native, probe
-from .ahead import DecodeAhead
 
 DECODE_AHEAD_FRAMES = 4
 _TICKS_WITHOUT_TIME_BASE = Fraction(1, 90_000)
@@ -70,7 +70,7 @@ class _AheadReader(ABC):
     def __init__(self, info: VideoInfo) -> None:
         self.info = info
         self.notices: list[str] = []
-        self._ahead: DecodeAhead[Frame] | None = None
+        self._ahead: ReadAhead[Frame] | None = None
 
     def __enter__(self) -> Any:
         return self
@@ -83,7 +83,7 @@ class _AheadReader(ABC):
 
     def __iter__(self) -> Iterator[Frame]:
         assert self._ahead is None, "a reader is read once"
-        self._ahead = DecodeAhead(self._frames, DECODE_AHEAD_FRAMES)
+        self._ahead = ReadAhead(self._frames, DECODE_AHEAD_FRAMES, "decode-ahead")
         return iter(self._ahead)
 
     @abstractmethod

@@ -9,7 +9,9 @@
 # Runs go on between calls, and what a machine kills of them is resumed. What comes back lies in $OUT: at most 8 files of 16 MiB.
 # CONFIG, WORK, PYTHON, GPUS and EVALUATE (arguments) are for rehearsals.
 set -eu
-work=${WORK:-/tmp/lent} python=${PYTHON:-python3} out=${OUT:-/tmp/out} config=${CONFIG:-examples/train/continue.toml}
+work=${WORK:-/tmp/lent}
+export PYTHONPYCACHEPREFIX=$work/bytecode
+python=${PYTHON:-python3} out=${OUT:-/tmp/out} config=${CONFIG:-examples/train/continue.toml}
 export OPENCV_FOR_THREADS_NUM=1 PYTHONUNBUFFERED=1
 mkdir -p "$work" "$out"
 verb=${1:-}
@@ -45,6 +47,13 @@ pack)
 keep)
   needs "$2/part.1"
   mkdir -p "$work/repo" "$work/parts" && cp -a . "$work/repo/" && cp "$2/part.1" "$work/parts/"
+  # Python keeps no bytecode of what is installed there: every process compiled torch's sources anew, for half a minute.
+  "$python" - <<'P' || echo "bytecode: not compiled"
+import compileall, importlib.util, os
+for name in ("torch", "torchvision", "triton", "sympy", "mpmath", "numpy", "typer", "rich"):
+    if (found := importlib.util.find_spec(name)) is not None and found.origin:
+        compileall.compile_dir(os.path.dirname(found.origin), quiet=2, workers=0)
+P
   ;;
 train)
   needs "$work/repo/release_model"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from fractions import Fraction
 
@@ -146,6 +147,31 @@ def test_memory_is_what_is_planned(share: float) -> None:
     assert count.peak() <= lookup_bytes(size, OPTIONS) * 1.05
     if share > 0.5:
         assert count.peak() > 0.6 * lookup_bytes(size, OPTIONS)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_lookup_waits_for_its_device_once() -> None:
+    """At its end. The device is busy with the network: each time would be a long one (docs/performance)."""
+    items = items_of(clip(16, *SIZE), wandering(16))
+    queries: list[Query] = []
+
+    def noted(query: Query) -> Answer:
+        queries.append(replace(query, others=list(query.others)))
+        return look_up(queries[-1])
+
+    list(propagate(items, OPTIONS, lookup=noted))
+    lookup = DeviceLookup(torch.device("cuda"))
+    for query in queries[:4]:
+        lookup(query)
+    try:
+        torch.cuda.set_sync_debug_mode("warn")
+        with warnings.catch_warnings(record=True) as waited:
+            warnings.simplefilter("always")
+            lookup(queries[8])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert len([w for w in waited if "synchroniz" in str(w.message)]) == 1
 
 
 @pytest.mark.parametrize("device", [CPU, GPU])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,9 +29,9 @@ from e2fgvi_cli.jobs.segments import (
     segment_path,
 )
 from e2fgvi_cli.jobs.work import consecutive, prepare
-from e2fgvi_cli.pieces import _fill_part, context_range, fill_range, fill_shot_on, piece_length
+from e2fgvi_cli.pieces import _Piece, context_range, fill_range, fill_shot_on, piece_length
 from e2fgvi_cli.streaming import HoledFrame, WindowOptions, fill_shot
-from e2fgvi_cli.types import Frame
+from e2fgvi_cli.types import Frame, Window
 from tests.factories import clip, holes
 
 from .clips import expected, make_job
@@ -121,7 +124,7 @@ def test_pieces_are_shorter_where_frames_are_large() -> None:
     hole = np.zeros((4320, 7680), np.uint8)
     large = replace(item, frame=replace(item.frame, rgb=np.zeros((*hole.shape, 3), np.uint8)), hole=hole, alpha=hole)
     assert piece_length((large, None), 2, options, 9) == 40
-    assert piece_length((large, None), 2, options, 9, held=100 << 30) == 260
+    assert piece_length((large, None), 2, options, 9, held=100 << 30) == 200
 
 
 @pytest.mark.parametrize(
@@ -130,16 +133,81 @@ def test_pieces_are_shorter_where_frames_are_large() -> None:
 )
 def test_the_last_pieces_keep_all_devices_busy(count: int, devices: int, lengths: list[int]) -> None:
     engines = [FakeEngine() for _ in range(devices)]
-    pieces: list[int] = []
+    pieces: dict[int, int] = {}
+    fill = _Piece.fill
 
-    def noted(idle, part, first, start, stop, options):  # type: ignore[no-untyped-def]
-        pieces.append(stop - start)
-        return _fill_part(idle, part, first, start, stop, options)
+    def noted(piece: _Piece, *others: Any) -> None:
+        pieces[piece.start] = piece.stop - piece.start
+        fill(piece, *others)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("e2fgvi_cli.pieces._fill_part", noted)
+        patch.setattr(_Piece, "fill", noted)
         assert len(list(fill_shot_on(engines, stream(count, [True] * count), WindowOptions()))) == count
-    assert pieces == lengths
+    assert [pieces[start] for start in sorted(pieces)] == lengths
+
+
+def test_devices_go_on_while_the_frames_are_waiting_to_be_written() -> None:
+    """Reading the next pieces must not wait for whoever takes the frames; memory bounds how many there are."""
+    engines = [FakeEngine(), FakeEngine()]
+    frames = fill_shot_on(engines, stream(400, [True] * 400), WindowOptions(), piece=20)
+    next(frames)  # and no more of them are taken
+    expected_windows = (
+        4 * (20 // 5 + 2) - 1
+    )  # the one in hand, one a device, one that was read; the first begins at the clip's start
+    deadline = time.monotonic() + 20
+    while sum(len(e.windows) for e in engines) < expected_windows and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    assert sum(len(e.windows) for e in engines) == expected_windows
+    assert len(list(frames)) == 399
+
+
+def test_frames_leave_a_piece_before_all_of_it_is_computed() -> None:
+    engine, taken = FakeEngine(), threading.Event()
+    compute = engine.fill
+
+    def waits(window: Window, *others: Any) -> Any:
+        if window.center == 30:
+            assert taken.wait(20), "frame 0 is finished, and nobody got it"
+        return compute(window, *others)
+
+    engine.fill = waits  # type: ignore[method-assign]
+    frames = fill_shot_on([engine], stream(60, [True] * 60), WindowOptions(), piece=60)
+    assert next(frames).source.frame.index == 0
+    taken.set()
+    assert len(list(frames)) == 59
+
+
+@pytest.mark.parametrize("broken", ["source", "engine"])
+def test_what_goes_wrong_is_raised_after_the_frames_before_it(broken: str) -> None:
+    items = stream(200, [True] * 200)
+    engines = [FakeEngine(), FakeEngine()]
+
+    def source() -> Iterator[HoledFrame]:
+        for i, item in enumerate(items):
+            if broken == "source" and i == 150:
+                raise RuntimeError("no more")
+            yield item
+
+    def fails(window: Window, *others: Any) -> Any:
+        raise RuntimeError("no more")
+
+    frames = fill_shot_on(engines, source(), WindowOptions(), piece=20)
+    got = [next(frames)]
+    if broken == "engine":
+        for engine in engines:
+            engine.fill = fails  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="no more"):
+        got.extend(frames)
+    assert [f.source.frame.index for f in got] == list(range(len(got)))
+    assert not [t.name for t in threading.enumerate() if t.name.startswith(("device", "pieces-ahead"))]
+
+
+def test_nothing_runs_on_after_the_frames_are_given_up() -> None:
+    frames = fill_shot_on([FakeEngine(), FakeEngine()], stream(400, [True] * 400), WindowOptions(), piece=20)
+    next(frames)
+    frames.close()  # type: ignore[attr-defined]
+    assert not [t.name for t in threading.enumerate() if t.name.startswith(("device", "pieces-ahead"))]
 
 
 def test_a_piece_without_its_context_would_differ() -> None:
