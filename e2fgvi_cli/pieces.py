@@ -6,6 +6,7 @@ alone, over a stream that begins and ends where those do, is bit for bit what th
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -120,12 +121,15 @@ def fill_shot_on(
     pool = ThreadPoolExecutor(len(engines), thread_name_prefix="device")
 
     def pieces() -> Iterator[_Piece]:
-        source, waiting = iter(_opened(items, options, engines[0])), _Buffer()
+        opened = _opened(items, options, engines[0])
+        source, waiting = itertools.takewhile(lambda _: not given_up.is_set(), opened), _Buffer()
         start = number = 0
         while waiting.read(source, start + 1):
             turn = number // len(engines)
             length = piece or piece_length(waiting.items[start], len(engines), options, turn, held)
             waiting.read(source, window_range(start, start + length, _ENDLESS, options)[1])
+            if given_up.is_set():
+                return
             if piece is None and waiting.exhausted:
                 length = _even_piece(waiting.count - start, len(engines), options)
             count = waiting.count if waiting.exhausted else _ENDLESS

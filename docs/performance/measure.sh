@@ -77,6 +77,8 @@ files)
     run="$python -m e2fgvi_cli inpaint -q --device $device -v $out/clip.mp4 -m $out/masks.mkv --full-frame --mask-dilation 0px --no-image-propagation --overwrite -o $out/filled.mp4"
     step profile-interpreter 60 py-spy record -r 200 --gil -t -f raw -o "$out/profile-interpreter.raw" -- $run
     step profile-threads 60 py-spy record -r 200 -t -f raw -o "$out/profile-threads.raw" -- $run
+    step profile-propagated 60 py-spy record -r 200 -t -f raw -o "$out/profile-propagated.raw" -- ${run/--no-image-propagation/--image-propagation}
+    [ "$gpus" -lt 2 ] || step profile-two-gpus 60 py-spy record -r 200 --gil -t -f raw -o "$out/profile-two-gpus.raw" -- ${run/--device $device/--devices cuda:0,cuda:1}
     rm -f "$out"/*.mp4 "$out"/*.mkv
   fi
   ;;

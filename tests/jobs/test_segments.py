@@ -204,9 +204,21 @@ def test_what_goes_wrong_is_raised_after_the_frames_before_it(broken: str) -> No
 
 
 def test_nothing_runs_on_after_the_frames_are_given_up() -> None:
-    frames = fill_shot_on([FakeEngine(), FakeEngine()], stream(400, [True] * 400), WindowOptions(), piece=20)
+    read: list[int] = []
+
+    def source() -> Iterator[HoledFrame]:
+        for i, item in enumerate(stream(400, [True] * 400)):
+            if i > 100:
+                time.sleep(0.05)  # long for one piece, too long for the clip
+            read.append(i)
+            yield item
+
+    frames = fill_shot_on([FakeEngine(), FakeEngine()], source(), WindowOptions(), piece=20)
     next(frames)
+    while len(read) < 105:
+        time.sleep(0.01)
     frames.close()  # type: ignore[attr-defined]
+    assert len(read) < 110, "nor is the piece read to its end that is being read"
     assert not [t.name for t in threading.enumerate() if t.name.startswith(("device", "pieces-ahead"))]
 
 
