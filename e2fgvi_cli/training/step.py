@@ -27,6 +27,9 @@ Autocast = Callable[[], AbstractContextManager[object]]
 GRAPH_WARMUP = 3
 MOST_DIFFERENCE = 0.02
 """Between a captured and a plain step, relative. Chosen, not measured: above what bf16 sums in another order should give."""
+LEAST_VALUE = 0.01
+"""Smaller ones are compared as this: the verdict of a new discriminator is 1e-5, and each call moves it by a quarter, since spectral
+normalisation iterates."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +223,7 @@ class GraphedStep:
         for parameter, gradient in zip(self.step.parameters(), kept, strict=True):
             parameter.grad = gradient
         for a, b in zip(replayed, plain, strict=True):
-            if not abs(a - b) <= MOST_DIFFERENCE * max(abs(b), 1e-6):
+            if not agree(a, b):
                 raise UsageError(
                     f"the captured step computes {replayed}, the plain one {plain}: an operator escapes the CUDA graph; "
                     'set speed.deform = "torch", or speed.cuda_graph = false'
@@ -232,6 +235,11 @@ class GraphedStep:
         self._batch.holes.copy_(batch.holes)
         self._graph.replay()
         return self._result
+
+
+def agree(replayed: float, plain: float) -> bool:
+    """Whether a captured step's value may be the plain one's. Never if it is not finite."""
+    return abs(replayed - plain) <= MOST_DIFFERENCE * max(abs(plain), LEAST_VALUE)
 
 
 def _gradient_norm(step: Step) -> float:

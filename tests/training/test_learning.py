@@ -27,7 +27,7 @@ from e2fgvi_cli.training.losses import (
 )
 from e2fgvi_cli.training.setup import in_float32
 from e2fgvi_cli.training.shapes import Draw
-from e2fgvi_cli.training.step import Step, fill_window
+from e2fgvi_cli.training.step import Step, agree, fill_window
 from model.autoencoder import Encoder
 from model.deform import select_backend
 from model.flow import SPyNet
@@ -204,6 +204,19 @@ def test_with_the_discriminator_both_learn(config: TrainingConfig) -> None:
     assert learner.discriminator is not None
     # The generator's backward pass left nothing in the discriminator for the next step to trip over.
     assert all(p.requires_grad for p in learner.discriminator.parameters())
+
+
+def test_a_captured_step_is_believed_within_its_own_noise_only() -> None:
+    """A new discriminator's verdict is near nothing and moves with every call; losses and norms are not and do not."""
+    torch.manual_seed(1)
+    discriminator, clip = TemporalPatchGAN().requires_grad_(False), torch.rand(1, 5, 3, 120, 216) * 2 - 1
+    first, second = (float(hinge_generator(discriminator(clip))) for _ in range(2))
+    assert abs(first - second) > 0.1 * abs(second), "else there is nothing to allow for"
+    assert agree(first, second)
+    assert agree(0.150, 0.151)
+    assert not agree(0.150, 0.155)
+    assert not agree(math.nan, 0.15)
+    assert not agree(0.15, math.nan)
 
 
 def test_a_gradient_that_is_not_finite_changes_nothing_and_in_the_end_stops(config: TrainingConfig) -> None:
