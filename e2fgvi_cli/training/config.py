@@ -98,6 +98,8 @@ class OptimizerConfig:
     matrix_factor: float = 1.0
     """muon: the rate of the matrices, as a multiple of `learning_rate`, which is Adam's."""
     betas: tuple[float, float] = (0.0, 0.99)
+    discriminator_betas: tuple[float, float] = (0.0, 0.99)
+    """Of the discriminator's Adam. Without momentum it does not chase a generator that is gone."""
     schedule: Literal["cosine", "step", "constant"] = "cosine"
     warmup_steps: int = 100
     final_factor: float = 0.05

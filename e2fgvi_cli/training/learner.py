@@ -46,7 +46,8 @@ class Learner:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(config.seed + 1)
                 self.discriminator = TemporalPatchGAN().to(device)
-            self.discriminator_optimizer = build_adam(self.discriminator.parameters(), config.optimizer, fused=fused)
+            rate, betas = config.optimizer.learning_rate, config.optimizer.discriminator_betas
+            self.discriminator_optimizer = build_adam(self.discriminator.parameters(), rate, betas, fused=fused)
         compile_parts(self.network, config.speed.compile)
         self._autocast = autocast_for(config.speed, device)
         self._step: Step | None = None

@@ -115,18 +115,21 @@ def build_teacher(config: TrainingConfig, network: E2FGVIHQ, device: torch.devic
     return teacher.to(device).requires_grad_(False).eval()
 
 
-def build_adam(parameters: Iterable[nn.Parameter], config: OptimizerConfig, *, fused: bool) -> torch.optim.Adam:
-    """Adam with the configuration's betas. `fused`: one kernel for all parameters, where the device has it."""
+def build_adam(
+    parameters: Iterable[nn.Parameter], learning_rate: float, betas: tuple[float, float], *, fused: bool
+) -> torch.optim.Adam:
+    """`fused`: one kernel for all parameters, where the device has it."""
     parameters = list(parameters)
     usable = fused and parameters[0].device.type == "cuda"
-    return torch.optim.Adam(parameters, lr=config.learning_rate, betas=config.betas, fused=usable or None)
+    return torch.optim.Adam(parameters, lr=learning_rate, betas=betas, fused=usable or None)
 
 
 def build_optimizers(network: E2FGVIHQ, config: OptimizerConfig, *, fused: bool) -> list[torch.optim.Optimizer]:
     """What moves the network's weights, each of them once. A group's "factor" multiplies the schedule's rate."""
     matrices = hidden_matrices(network) if config.kind == "muon" else []
     taken = {id(m.parameter) for m in matrices}
-    adam = build_adam((p for p in network.parameters() if id(p) not in taken), config, fused=fused)
+    others = (p for p in network.parameters() if id(p) not in taken)
+    adam = build_adam(others, config.learning_rate, config.betas, fused=fused)
     if not matrices:
         return [adam]
     muon = Muon(matrices, config.learning_rate * config.matrix_factor)

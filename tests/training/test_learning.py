@@ -197,7 +197,10 @@ def test_encoder_and_decoder_learn_one_clip(config: TrainingConfig) -> None:
 
 
 def test_with_the_discriminator_both_learn(config: TrainingConfig) -> None:
+    config = replace(config, optimizer=replace(config.optimizer, betas=(0.9, 0.99)))
     seen, learner = losses(with_phase(config, adversarial=True, local=2, reference=0), 4)
+    assert learner.discriminator_optimizer is not None
+    assert learner.discriminator_optimizer.param_groups[0]["betas"] == (0.0, 0.99), "whatever the generator has"
     assert set(seen[-1]) == {"hole", "valid", "adversarial", "discriminator"}
     assert seen[-1]["discriminator"] < seen[0]["discriminator"]
     assert learner.discriminator_steps == 4
