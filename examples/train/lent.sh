@@ -5,7 +5,8 @@
 #   lent.sh train FOLDER MINUTES CALL [ARGUMENTS]...   there: unpack, train MINUTES in all, of which this call waits CALL; call it again to wait on.
 #                                One ARGUMENTS (a string) for each run; several runs take a GPU each, one run takes all GPUs. The weights
 #                                of the last one named come back with every call, as it last saved them
-#   lent.sh score                there: whole clips, the network alone and the program, for every run; the best run's weights
+#   lent.sh score [latest]       there: whole clips, the network alone and the program, and sheets, for every run: its best weights (by its own held-out clips),
+#                                or its latest, for runs that decibels do not judge; and the weights of the best run
 # Runs go on between calls, and what a machine kills of them is resumed. What comes back lies in $OUT: at most 8 files of 16 MiB.
 # CONFIG, WORK, PYTHON, GPUS and EVALUATE (arguments) are for rehearsals.
 set -eu
@@ -47,7 +48,12 @@ pack)
 keep)
   needs "$2/part.1"
   mkdir -p "$work/repo" "$work/parts" && cp -a . "$work/repo/" && cp "$2/part.1" "$work/parts/"
-  # Python keeps no bytecode of what is installed there: every process compiled torch's sources anew, for half a minute.
+  # A bare machine has nothing in its file cache: what will be loaded is read while the next call travels. Presumably that is where most of the
+  # 100 s before a first score go. Nor does Python keep bytecode of what is installed there, so it is compiled once.
+  libraries=$("$python" -c 'import importlib.util as u; print(*(p for n in ("torch", "nvidia", "triton") if (s := u.find_spec(n)) for p in s.submodule_search_locations))')
+  # shellcheck disable=SC2086
+  setsid nohup bash -c 'find "$@" -name "*.so*" -type f -print0 | xargs -0 -n 2 -P 8 cat >/dev/null; echo "libraries read in $SECONDS s" >"$0"' \
+    "$work/libraries" $libraries </dev/null >/dev/null 2>&1 &
   "$python" - <<'P' || echo "bytecode: not compiled"
 import compileall, importlib.util, os
 for name in ("torch", "torchvision", "triton", "sympy", "mpmath", "numpy", "typer", "rich"):
@@ -73,11 +79,12 @@ train)
   done
   while [ "$SECONDS" -lt "$until" ]; do
     going=
-    for run in "$work"/run-*; do finished "$run" || { alive "$run" && going=1; }; done
+    for run in "$work"/run-?; do finished "$run" || { alive "$run" && going=1; }; done
     [ -n "$going" ] || break
     sleep 2
   done
-  for run in "$work"/run-*; do
+  cat "$work/libraries" || echo "libraries not read yet"
+  for run in "$work"/run-?; do
     cp "$run/log.jsonl" "$out/$(basename "$run").jsonl" || true
     echo "== $run"; grep -vE '^[0-9]+ s: step .* samples/s' "$run/output" | tail -n 12; tail -n 2 "$run/output"
   done
@@ -92,11 +99,12 @@ score)
   gpus=${GPUS:-$(nvidia-smi -L | wc -l)}
   [ "$gpus" -gt 0 ] || gpus=1
   number=0
-  for run in "$work"/run-*; do
-    needs "$run/best.safetensors"
-    name=$(basename "$run")
-    evaluate "$name-network" $((number % gpus)) --weights "$run/best.safetensors" --sheets "$work/sheets-$name" &
-    evaluate "$name-program" $((number % gpus)) --weights "$run/best.safetensors" --image-propagation &
+  for run in "$work"/run-?; do
+    name=$(basename "$run") weights=$run/${2:-best}.safetensors
+    [ "${2:-best}" = best ] || "$python" -m e2fgvi_cli train export "$run" -o "$weights"
+    needs "$weights"
+    evaluate "$name-network" $((number % gpus)) --weights "$weights" --sheets "$work/sheets-$name" &
+    evaluate "$name-program" $((number % gpus)) --weights "$weights" --image-propagation &
     number=$((number + 1))
   done
   wait
@@ -114,9 +122,11 @@ P
   echo "best: $best"
   "$python" -m e2fgvi_cli train plot "$best" && cp "$best/curves.png" "$out/"
   tar -C "$work" -czf "$out/scores.tgz" $(cd "$work" && ls run-*.json run-*.txt)
-  # As JPEG they stay below the 16 MiB.
-  (cd "$work/sheets-$(basename "$best")" && "$python" -c 'import cv2, glob; [cv2.imwrite(p[:-3] + "jpg", cv2.imread(p)) for p in glob.glob("*.png")]' && tar -cf "$out/sheets.tar" ./*.jpg)
-  split -b 15M -d "$best/best.safetensors" "$out/best."
+  # Of every run: the best by its figures need not be the best to look at. As JPEG they stay below the 16 MiB.
+  for sheets in "$work"/sheets-*; do
+    (cd "$sheets" && "$python" -c 'import cv2, glob; [cv2.imwrite(p[:-3] + "jpg", cv2.imread(p)) for p in glob.glob("*.png")]' && tar -cf "$out/$(basename "$sheets").tar" ./*.jpg)
+  done
+  split -b 15M -d "$best/${2:-best}.safetensors" "$out/best."
   ;;
 *)
   sed -n 2,11p "$0"
