@@ -81,7 +81,9 @@ def inpaint(
         "auto", help="Deformable convolution: auto, torchvision, mmcv, torch, approximate.", rich_help_panel=FILL
     ),
     precision: str = typer.Option(
-        "auto", help="auto, fp32, tf32, fp16 or bf16 (auto: fp16 on NVIDIA GPUs, fp32 elsewhere).", rich_help_panel=FILL
+        "auto",
+        help="auto, fp32, tf32, fp16 or bf16 (auto: fp16 on NVIDIA GPUs, bf16 on CPUs made for it, fp32 elsewhere).",
+        rich_help_panel=FILL,
     ),
     max_memory: str = typer.Option(
         "auto", metavar="auto|SIZE", help="Use at most so much memory, such as 8GiB.", rich_help_panel=FILL

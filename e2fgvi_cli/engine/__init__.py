@@ -7,7 +7,7 @@ stores that let every feature and flow be computed once. `graphs`: whole windows
 from .assemble import Assembled, assemble, plan_only
 from .core import Engine, EngineSettings, FrameSource, build_engine, read_spynet_weights, read_weights
 from .devices import choose_deform, describe_device, peak_memory, select_device, total_memory
-from .precision import PRECISIONS, Precision, choose_precision
+from .precision import PRECISIONS, Precision, choose_precision, cpu_multiplies_bf16
 
 __all__ = [
     "PRECISIONS",
@@ -20,6 +20,7 @@ __all__ = [
     "build_engine",
     "choose_deform",
     "choose_precision",
+    "cpu_multiplies_bf16",
     "describe_device",
     "peak_memory",
     "plan_only",

@@ -52,7 +52,8 @@ def assemble(
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     released = options.windows.released
-    precision = RELEASED if released and options.precision == "auto" else choose_precision(options.precision, chosen)
+    automatic = released and options.precision == "auto"
+    precision = RELEASED if automatic else choose_precision(options.precision, chosen, bit_depth)
     notices = []
     if chosen.type == "cpu" and name == "auto":
         notices.append(
@@ -94,7 +95,7 @@ def assemble(
 def plan_only(options: InpaintOptions, size: tuple[int, int], bit_depth: int = 8) -> list[str]:
     """The memory plan for whole frames of `size` on the options' device, in lines; builds no network."""
     device = select_device(options.devices[0] if options.devices else options.device)
-    precision = RELEASED if options.windows.released else choose_precision(options.precision, device)
+    precision = RELEASED if options.windows.released else choose_precision(options.precision, device, bit_depth)
     fused = device.type == "cuda" and not options.windows.released and precision.name != "fp32"
     beside = lookup_memory(options, size, bit_depth) if device.type == "cuda" else 0
     planner = plan_memory(options, device, precision, kernels=fused, graphs=fused, beside=beside)

@@ -6,6 +6,7 @@ others is measured in docs/performance/README.md.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,8 +38,22 @@ RELEASED = Precision("fp32, TF32 convolutions", tf32_convolutions=True)
 """What PyTorch does by default, and so the published program."""
 
 
-def choose_precision(name: str, device: torch.device) -> Precision:
-    """The precision for `--precision`. auto: fp16 on CUDA GPUs with tensor cores (7.0 and newer), fp32 elsewhere.
+def cpu_multiplies_bf16() -> bool:
+    """Whether this CPU has instructions for products of bf16 (AVX512_BF16 or AMX) and may use them: without it is far slower than float32.
+
+    False where torch does not say (older ones, and on other processors than x86), and where the environment limits the instructions.
+    """
+    limited = any(name in os.environ for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"))
+    if limited or not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
+        return False
+    asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return any(supported is not None and supported() for supported in asked)
+
+
+def choose_precision(name: str, device: torch.device, bit_depth: int = 8) -> Precision:
+    """The precision for `--precision`. auto: fp16 on CUDA GPUs with tensor cores (7.0 and newer), bf16 on CPUs that multiply it, fp32 elsewhere.
+
+    bit_depth: of the frames. The steps of bf16 are half a level of 8 bits, so auto does not take it for more.
 
     Raises `UsageError` for an unknown name, `DeviceError` for one the device cannot do.
     """
@@ -46,7 +61,10 @@ def choose_precision(name: str, device: torch.device) -> Precision:
         raise UsageError(f"precision {name!r} is unknown: use {', '.join(PRECISIONS)}")
     capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else None
     if name == "auto":
-        name = "fp16" if capability is not None and capability >= (7, 0) else "fp32"
+        if capability is not None:
+            name = "fp16" if capability >= (7, 0) else "fp32"
+        else:
+            name = "bf16" if device.type == "cpu" and bit_depth <= 8 and cpu_multiplies_bf16() else "fp32"
     if name == "fp32":
         return Precision()
     if name == "tf32":

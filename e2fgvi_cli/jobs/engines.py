@@ -34,7 +34,7 @@ def arithmetic(device: str, threads: int | None) -> str:
     """
     import torch
 
-    from ..engine import select_device
+    from ..engine import cpu_multiplies_bf16, select_device
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -43,15 +43,15 @@ def arithmetic(device: str, threads: int | None) -> str:
         return f"cuda {torch.cuda.get_device_name(chosen)}, torch {torch.__version__}"
     if chosen.type == "mps":
         return f"mps {platform.machine()}, torch {torch.__version__}"
-    width = torch.backends.cpu.get_cpu_capability()
+    width = torch.backends.cpu.get_cpu_capability() + (" bf16" if cpu_multiplies_bf16() else "")
     return f"cpu {platform.machine()} {width}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
-def build(options: InpaintOptions, device: str) -> BuiltEngine:
-    """The network on `device` ("auto": the best here). Raises `WeightsError`, `DeviceError`, `UsageError`."""
+def build(options: InpaintOptions, device: str, bit_depth: int) -> BuiltEngine:
+    """The network on `device` ("auto": the best here) for frames of `bit_depth`. Raises `WeightsError`, `DeviceError`, `UsageError`."""
     from ..engine import assemble, peak_memory
 
-    made = assemble(options, device)
+    made = assemble(options, device, bit_depth=bit_depth)
     return BuiltEngine(
         engine=made.engine,
         device=made.description,

@@ -92,7 +92,7 @@ class ClipPlan:
     """What a first pass over a clip found. Frames are numbered from 0 over the whole clip.
 
     shots: (first, last) of each, last included. holed: runs (first, last) of frames that have a hole.
-    seekable: single frames can be decoded out of order and are the same.
+    seekable: single frames can be decoded out of order and are the same. bit_depth: of the frames; it decides what `--precision auto` is.
     """
 
     frames: int
@@ -101,6 +101,7 @@ class ClipPlan:
     holed: tuple[tuple[int, int], ...]
     seekable: bool
     notices: tuple[str, ...] = ()
+    bit_depth: int = 8
 
     def has_hole(self, start: int, stop: int) -> bool:
         """Whether any of the frames start..stop-1 has one."""

@@ -59,7 +59,7 @@ class Worker:
                 "which would not fit bit for bit: give workers of one kind, or --split off"
             )
         folder = segment_folder(task.folder, arithmetic)
-        built = self._engine(options)
+        built = self._engine(options, plan.bit_depth)
         computed = 0
         report = _Pace(emit)
         missing = [s for s in task.segments if not is_stored(folder, s, plan)]
@@ -82,13 +82,13 @@ class Worker:
             built.precision,
         )
 
-    def _engine(self, options: InpaintOptions) -> BuiltEngine:
+    def _engine(self, options: InpaintOptions, bit_depth: int) -> BuiltEngine:
         device = self._device_for(options)
         o = options
-        wanted = (o.weights, device, o.deform, o.precision, o.max_memory, o.compile, o.threads, o.windows)
+        wanted = (o.weights, device, o.deform, o.precision, o.max_memory, o.compile, o.threads, o.windows, bit_depth)
         if self._built is None or self._built[0] != wanted:
             self._built = None  # the old network's memory is free before the new one takes its own
-            self._built = (wanted, self._engines.build(options, device))
+            self._built = (wanted, self._engines.build(options, device, bit_depth))
         return self._built[1]
 
     def _device_for(self, options: InpaintOptions | None) -> str:
@@ -149,8 +149,10 @@ def prepare(options: InpaintOptions, emit: Emit) -> Prepared:
                 shots.append((first, count - 1))
         if not count:
             raise InputError(f"{options.video} has no frame that can be decoded: check the file with a player")
-        size = (source.reader.info.height, source.reader.info.width)
-        plan = ClipPlan(count, size, tuple(shots), tuple(holed), _is_seekable(source, options, count), source.notices)
+        info = source.reader.info
+        seekable = _is_seekable(source, options, count)
+        size = (info.height, info.width)
+        plan = ClipPlan(count, size, tuple(shots), tuple(holed), seekable, source.notices, info.bit_depth)
     return Prepared(key, snapshot, plan, time.perf_counter() - started)
 
 

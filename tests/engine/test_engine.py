@@ -17,7 +17,7 @@ import torch
 
 from e2fgvi_cli.compose import WeightedBlender
 from e2fgvi_cli.crops import CropOptions
-from e2fgvi_cli.engine import Engine, EngineSettings, Precision
+from e2fgvi_cli.engine import Engine, EngineSettings, Precision, choose_precision
 from e2fgvi_cli.engine.blending import DeviceBlender
 from e2fgvi_cli.engine.core import encode_batches, nearest_references
 from e2fgvi_cli.engine.graphs import GraphCache
@@ -286,6 +286,29 @@ def test_the_device_merges_as_the_host_does(dtype: type) -> None:
     assert one.dtype == other.dtype == dtype
     assert np.abs(one.astype(int) - other.astype(int)).max() <= 1
     assert (one != other).mean() < 0.01
+
+
+@pytest.mark.parametrize(("multiplies", "chosen"), [(True, "bf16"), (False, "fp32")])
+def test_a_cpu_takes_bf16_only_where_it_multiplies_it(
+    multiplies: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In float32 elsewhere: without such instructions bf16 is slower. What is asked for is taken anywhere."""
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: multiplies, raising=False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    assert choose_precision("auto", CPU).name == chosen
+    assert choose_precision("auto", CPU, bit_depth=10).name == "fp32", "its steps are half a level of 8 bits"
+    assert choose_precision("fp32", CPU).name == "fp32"
+    assert choose_precision("bf16", CPU).name == "bf16"
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert choose_precision("auto", CPU).name == "fp32", "it has the instructions, and may not use them"
+
+
+def test_a_torch_that_does_not_say_is_not_believed_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.delattr(torch.cpu, name, raising=False)
+    assert choose_precision("auto", CPU).name == "fp32"
 
 
 def test_half_precision_is_near(tmp_path: Any) -> None:

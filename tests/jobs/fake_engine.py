@@ -88,5 +88,5 @@ def arithmetic(device: str, threads: int | None) -> str:
     return f"fake {os.environ.get('E2FGVI_FAKE_ARITHMETIC', device)}"
 
 
-def build(options: InpaintOptions, device: str) -> BuiltEngine:
+def build(options: InpaintOptions, device: str, bit_depth: int) -> BuiltEngine:
     return BuiltEngine(FakeEngine(), f"fake {device}", "none", options.weights, lambda: 1 << 20, "process")
