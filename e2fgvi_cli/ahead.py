@@ -5,17 +5,18 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 _POLL_SECONDS = 0.1
 
 
-class _End:
-    """What the worker puts last: the error it stopped at, or None."""
+@dataclass(frozen=True)
+class End:
+    """What a producing thread puts into its queue last: the error it stopped at, or None."""
 
-    def __init__(self, error: BaseException | None) -> None:
-        self.error = error
+    error: BaseException | None = None
 
 
 class ReadAhead(Generic[T]):
@@ -25,7 +26,7 @@ class ReadAhead(Generic[T]):
     """
 
     def __init__(self, produce: Callable[[], Iterator[T]], depth: int, name: str) -> None:
-        self._queue: queue.Queue[T | _End] = queue.Queue(maxsize=max(1, depth))
+        self._queue: queue.Queue[T | End] = queue.Queue(maxsize=max(1, depth))
         self._stop = threading.Event()
         self._produce = produce
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -44,9 +45,9 @@ class ReadAhead(Generic[T]):
             close = getattr(items, "close", None)
             if close is not None:
                 close()
-        self._put(_End(error))
+        self._put(End(error))
 
-    def _put(self, item: T | _End) -> bool:
+    def _put(self, item: T | End) -> bool:
         while not self._stop.is_set():
             try:
                 self._queue.put(item, timeout=_POLL_SECONDS)
@@ -58,7 +59,7 @@ class ReadAhead(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         while not self._stop.is_set():
             item = self._queue.get()
-            if isinstance(item, _End):
+            if isinstance(item, End):
                 if item.error is not None:
                     raise item.error
                 return

@@ -11,11 +11,11 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from queue import SimpleQueue
 from threading import Event
 
-from .ahead import ReadAhead
+from .ahead import End, ReadAhead
 from .crops import block_range
 from .image_propagation import Found, propagate
 from .streaming import FinishedFrame, HoledFrame, WindowEngine, WindowOptions, fill_rest
@@ -187,7 +187,7 @@ class _Piece:
     def __init__(self, part: list[Opened], first: int, start: int, stop: int) -> None:
         self.start, self.stop = start, stop
         self._part, self._first = part, first
-        self._finished: SimpleQueue[FinishedFrame | _Over] = SimpleQueue()
+        self._finished: SimpleQueue[FinishedFrame | End] = SimpleQueue()
 
     def fill(self, idle: SimpleQueue[WindowEngine], options: WindowOptions, given_up: Event) -> None:
         """Compute the frames on the next idle engine. What goes wrong is raised where they are taken out."""
@@ -208,21 +208,14 @@ class _Piece:
             error = caught
         finally:
             idle.put(engine)
-        self._finished.put(_Over(error))
+        self._finished.put(End(error))
 
     def finished(self) -> Iterator[FinishedFrame]:
         """The frames, each as soon as it is finished. Raises what `fill` met, after the frames before it."""
-        while not isinstance(item := self._finished.get(), _Over):
+        while not isinstance(item := self._finished.get(), End):
             yield item
         if item.error is not None:
             raise item.error
-
-
-@dataclass(frozen=True)
-class _Over:
-    """After a piece's last frame: what ended it early, or None."""
-
-    error: BaseException | None
 
 
 class _Buffer:

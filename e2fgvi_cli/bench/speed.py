@@ -51,7 +51,7 @@ def probe(devices: tuple[str, ...], precisions: tuple[str, ...], options: Inpain
         torch.set_num_threads(options.threads)
     weights = resolve(options.weights)
     chosen = [select_device(name) for name in devices]
-    if options.deform != "auto":
+    if options.deform != "auto":  # that always finds one, and looking imports torchvision, which takes seconds
         choose_deform(options.deform, chosen[0])
     size = frames = None
     if options.video != NOWHERE:

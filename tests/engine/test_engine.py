@@ -306,6 +306,8 @@ def test_a_cpu_takes_bf16_only_where_it_multiplies_it(
 
 
 def test_a_torch_that_does_not_say_is_not_believed_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
         monkeypatch.delattr(torch.cpu, name, raising=False)
     assert choose_precision("auto", CPU).name == "fp32"

@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from e2fgvi_cli.crops import CropOptions
 from e2fgvi_cli.image_propagation import PropagationOptions
+from e2fgvi_cli.jobs.engines import arithmetic
 from e2fgvi_cli.jobs.model import ClipPlan, Segment
 from e2fgvi_cli.jobs.segments import (
     ClipSource,
@@ -115,6 +117,24 @@ def test_what_is_propagated_is_the_same_in_pieces() -> None:
         assert all(np.array_equal(f.rgb, w) for f, w in zip(part, whole[start:stop], strict=True))
     shared = fill_shot_on([FakeEngine(), FakeEngine()], items, options, piece=12)
     assert all(np.array_equal(f.rgb, w) for f, w in zip(shared, whole, strict=True))
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_the_plan_says_how_deep_the_frames_are(depth: int, tmp_path: Path) -> None:
+    """A worker's `--precision auto` follows it."""
+    job = make_job(tmp_path, "clip", 4)
+    for i in range(4):
+        picture = np.full((24, 32, 3), 1000 * i, np.uint16) if depth == 16 else np.full((24, 32, 3), i, np.uint8)
+        assert cv2.imwrite(str(sorted(job.options.video.iterdir())[i]), picture)
+    assert prepare(job.options, lambda kind, value: None).plan.bit_depth == depth
+
+
+def test_workers_that_differ_in_bf16_do_not_share_a_clip(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = []
+    for multiplies in (True, False):
+        monkeypatch.setattr("e2fgvi_cli.engine.cpu_multiplies_bf16", lambda multiplies=multiplies: multiplies)
+        said.append(arithmetic("cpu", None))
+    assert said[0] != said[1]
 
 
 def test_pieces_are_shorter_where_frames_are_large() -> None:
