@@ -166,6 +166,18 @@ def export(
     typer.echo(f"{output}: {summary['steps']} steps, {summary['minutes']} minutes")
 
 
+@train_app.command("average")
+def average(
+    weights: list[Path] = typer.Argument(..., help="Weights of two or more runs that began with the same ones."),
+    output: Path = typer.Option(..., "--output", "-o", help="Weights file to write, .safetensors."),
+) -> None:
+    """The mean of several runs' weights as one file: often better than each of them ("model soup")."""
+    from ..training.export import average_weights
+
+    average_weights(weights, output)
+    typer.echo(f"{output}: the mean of {len(weights)} files")
+
+
 @train_app.command("evaluate")
 def evaluate(
     clips: Path = typer.Argument(
@@ -184,10 +196,11 @@ def evaluate(
     baselines: bool = typer.Option(True, help="Also score Telea's fill and the temporal median."),
     output: Path = typer.Option(None, "--output", "-o", help="Also write all figures as JSON."),
     sheets: Path = typer.Option(None, "--sheets", help="Also write a picture a clip into this folder."),
+    precision: str = typer.Option("fp32", "--precision", help="As in inpaint: fp32, tf32, fp16, bf16 or auto."),
     device: str = DEVICE,
 ) -> None:
     """Score weights on clips with known holes, through the sliding window of `inpaint`: the project's yardstick."""
-    from ..engine import build_engine, choose_deform, read_weights, select_device
+    from ..engine import EngineSettings, build_engine, choose_deform, choose_precision, read_weights, select_device
     from ..image_propagation import PropagationOptions
     from ..streaming import WindowOptions
     from ..training.evaluate import evaluate as score
@@ -195,7 +208,9 @@ def evaluate(
     from ..weights import resolve
 
     chosen = select_device(device)
-    engine = build_engine(read_weights(resolve(weights)), chosen, choose_deform("auto", chosen))
+    settings = EngineSettings(precision=choose_precision(precision, chosen))
+    deform = choose_deform("auto", chosen, prefer_torch=True)
+    engine = build_engine(read_weights(resolve(weights)), chosen, deform, settings)
     result = score(
         engine,
         clips,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from model.checkpoint import save_checkpoint
 from model.config import E2FGVIConfig
 
+from ..engine import read_weights
 from ..errors import InputError
 from .state import RunFolder
 
@@ -58,3 +60,24 @@ def export_run(run: Path, output: Path, *, licence: str, eight_bit: bool = True)
     )
     summary: dict[str, Any] = state["summary"]
     return summary
+
+
+def average_weights(paths: Sequence[Path], output: Path) -> None:
+    """Write the mean of several runs' weights, often better than each of them where all began with the same ones.
+
+    Wortsman et al., "Model soups", ICML 2022 (uniform). Only for fine-tuned runs: weights of different beginnings have no meaningful mean.
+    Raises InputError for fewer than two files or different networks, WeightsError for a file that holds none.
+    """
+    if len(paths) < 2:
+        raise InputError(f"the mean of {len(paths)} file is that file: give the weights of two or more runs")
+    read = [read_weights(path) for path in paths]
+    for path, checkpoint in zip(paths[1:], read[1:], strict=True):
+        if checkpoint.config != read[0].config:
+            raise InputError(f"{path} is another network than {paths[0]}: only runs of the same one have a mean")
+    mean = {
+        name: torch.stack([c.state_dict[name].double() for c in read]).mean(dim=0).to(first.dtype)
+        for name, first in read[0].state_dict.items()
+    }
+    licences = list(dict.fromkeys(c.licence for c in read))
+    training = {"mean of": [json.loads(c.metadata.get("training", "null")) for c in read]}
+    export_weights(output, mean, read[0].config, licence="; ".join(licences), training=training)

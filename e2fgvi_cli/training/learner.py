@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -171,3 +173,14 @@ def use_tf32(allowed: bool) -> None:
     torch.set_float32_matmul_precision("high" if allowed else "highest")
     torch.backends.cudnn.allow_tf32 = allowed
     torch.backends.cudnn.benchmark = True
+
+
+@contextmanager
+def without_autotuning() -> Iterator[None]:
+    """Inside, cuDNN does not try every algorithm for every new shape: that pays for steps, not for a score, whose windows have many shapes once."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before

@@ -17,7 +17,7 @@ from ..errors import UsageError
 from .batches import BatchMaker
 from .config import TrainingConfig
 from .export import export_weights, licence_line
-from .learner import DivergedError, Learner, use_tf32
+from .learner import DivergedError, Learner, use_tf32, without_autotuning
 from .material import Material
 from .parallel import World
 from .schedule import learning_rate, phase_at
@@ -235,7 +235,8 @@ class Trainer:
             return {}
         # A copy: an engine converts the network that it is given to what suits it.
         average = copy.deepcopy(self.learner.average.network)
-        figures, rows = self.validator.score(Engine(average, self.world.device))
+        with without_autotuning():
+            figures, rows = self.validator.score(Engine(average, self.world.device))
         write_sheet(self.folder.samples / f"validation_{progress.step:07d}.png", rows)
         text = ", ".join(
             f"{kind} {figures[f'{kind}/network/hole_psnr']:.2f} dB (Telea {figures[f'{kind}/telea/hole_psnr']:.2f}, "

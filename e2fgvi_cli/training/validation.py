@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..bench.metrics import score_clip
+from ..bench.metrics import ClipSummary, score_clip
 from ..engine import Engine
 from ..streaming import WindowOptions
 from .config import HoleConfig, ValidationConfig
@@ -77,12 +78,21 @@ class Validator:
         """Fill and score what needs no network, once."""
         if self.baselines.scores:
             return
-        for case in self.cases:
-            for name, fill in BASELINES.items():
-                filled = list(fill(case.frames, case.holes))
-                self._fills[name, case.kind, case.clip] = filled
-                score = score_clip(filled, case.frames, case.holes, every=SCORED_EVERY)
-                self.baselines.add(name, case.kind, case.clip, score)
+        # A GPU waits for this.
+        with ThreadPoolExecutor() as threads:
+            for case, found in zip(self.cases, threads.map(_baselines, self.cases), strict=True):
+                for name, (filled, score) in found.items():
+                    self._fills[name, case.kind, case.clip] = filled
+                    self.baselines.add(name, case.kind, case.clip, score)
+
+
+def _baselines(case: _Case) -> dict[str, tuple[list[Frames], ClipSummary]]:
+    """What needs no network, by name: filled frames and score."""
+    found = {}
+    for name, fill in BASELINES.items():
+        filled = list(fill(case.frames, case.holes))
+        found[name] = (filled, score_clip(filled, case.frames, case.holes, every=SCORED_EVERY))
+    return found
 
 
 def _holes(frames: Frames, config: HoleConfig, number: int) -> NDArray[np.uint8]:

@@ -6,7 +6,7 @@
 #                                One ARGUMENTS (a string) for each run; several runs take a GPU each, one run takes all GPUs. The weights
 #                                of the last one named come back with every call, as it last saved them
 #   lent.sh score [latest]       there: whole clips, the network alone and the program, and sheets, for every run: its best weights (by its own held-out clips),
-#                                or its latest, for runs that decibels do not judge; and the weights of the best run
+#                                or its latest, for runs that decibels do not judge; of several runs their mean too, without sheets; and the best weights of all these
 # Runs go on between calls, and what a machine kills of them is resumed. What comes back lies in $OUT: at most 8 files of 16 MiB.
 # CONFIG, WORK, PYTHON, GPUS and EVALUATE (arguments) are for rehearsals.
 set -eu
@@ -54,12 +54,9 @@ keep)
   # shellcheck disable=SC2086
   setsid nohup bash -c 'find "$@" -name "*.so*" -type f -print0 | xargs -0 -n 2 -P 8 cat >/dev/null; echo "libraries read in $SECONDS s" >"$0"' \
     "$work/libraries" $libraries </dev/null >/dev/null 2>&1 &
-  "$python" - <<'P' || echo "bytecode: not compiled"
-import compileall, importlib.util, os
-for name in ("torch", "torchvision", "triton", "sympy", "mpmath", "numpy", "typer", "rich"):
-    if (found := importlib.util.find_spec(name)) is not None and found.origin:
-        compileall.compile_dir(os.path.dirname(found.origin), quiet=2, workers=0)
-P
+  # shellcheck disable=SC2046
+  "$python" -m compileall -qq -j 0 $("$python" -c 'import importlib.util as u, os; print(*(os.path.dirname(s.origin) for n in ("torch", "torchvision", "triton", "sympy", "mpmath", "numpy", "typer", "rich") if (s := u.find_spec(n)) and s.origin))') ||
+    echo "bytecode: not all compiled"
   ;;
 train)
   needs "$work/repo/release_model"
@@ -99,20 +96,29 @@ score)
   gpus=${GPUS:-$(nvidia-smi -L | wc -l)}
   [ "$gpus" -gt 0 ] || gpus=1
   number=0
-  for run in "$work"/run-?; do
-    name=$(basename "$run") weights=$run/${2:-best}.safetensors
-    [ "${2:-best}" = best ] || "$python" -m e2fgvi_cli train export "$run" -o "$weights"
-    needs "$weights"
-    evaluate "$name-network" $((number % gpus)) --weights "$weights" --sheets "$work/sheets-$name" &
-    evaluate "$name-program" $((number % gpus)) --weights "$weights" --image-propagation &
+  measure() {
+    evaluate "$1-network" $((number % gpus)) --weights "$2" "${@:3}" &
+    evaluate "$1-program" $((number % gpus)) --weights "$2" --image-propagation &
     number=$((number + 1))
+  }
+  file=${2:-best}.safetensors all=()
+  for run in "$work"/run-?; do
+    name=$(basename "$run") weights=$run/$file
+    [ "$file" = best.safetensors ] || "$python" -m e2fgvi_cli train export "$run" -o "$weights"
+    needs "$weights"
+    all+=("$weights")
+    measure "$name" "$weights" --sheets "$work/sheets-$name"
   done
+  if [ ${#all[@]} -gt 1 ]; then
+    mkdir -p "$work/mean" && "$python" -m e2fgvi_cli train average "${all[@]}" -o "$work/mean/$file"
+    measure mean "$work/mean/$file"
+  fi
   wait
   # The mean over both kinds of holes decides.
   best=$("$python" - "$work" <<'P'
 import glob, json, sys
 found = {}
-for path in sorted(glob.glob(f"{sys.argv[1]}/run-*-network.json")):
+for path in sorted(glob.glob(f"{sys.argv[1]}/*-network.json")):
     means = json.load(open(path))["means"]["network"]
     found[path[: -len("-network.json")]] = sum(m["hole_psnr"] for m in means.values()) / len(means)
     print(path, {k: m["hole_psnr"] for k, m in means.items()}, file=sys.stderr)
@@ -120,13 +126,13 @@ print(max(found, key=found.get))
 P
 )
   echo "best: $best"
-  "$python" -m e2fgvi_cli train plot "$best" && cp "$best/curves.png" "$out/"
-  tar -C "$work" -czf "$out/scores.tgz" $(cd "$work" && ls run-*.json run-*.txt)
+  for run in "$work"/run-?; do "$python" -m e2fgvi_cli train plot "$run" && cp "$run/curves.png" "$work/$(basename "$run").png"; done
+  tar -C "$work" -czf "$out/scores.tgz" $(cd "$work" && ls ./*.json ./*.txt ./*.png)
   # Of every run: the best by its figures need not be the best to look at. As JPEG they stay below the 16 MiB.
   for sheets in "$work"/sheets-*; do
     (cd "$sheets" && "$python" -c 'import cv2, glob; [cv2.imwrite(p[:-3] + "jpg", cv2.imread(p)) for p in glob.glob("*.png")]' && tar -cf "$out/$(basename "$sheets").tar" ./*.jpg)
   done
-  split -b 15M -d "$best/${2:-best}.safetensors" "$out/best."
+  split -b 15M -d "$best/$file" "$out/best."
   ;;
 *)
   sed -n 2,11p "$0"

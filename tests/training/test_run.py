@@ -25,9 +25,10 @@ from e2fgvi_cli.training.config import PhaseConfig, TrainingConfig, ValidationCo
 from e2fgvi_cli.training.discriminator import TemporalPatchGAN
 from e2fgvi_cli.training.evaluate import evaluate, fill_clip
 from e2fgvi_cli.training.evaluate_report import SheetWriter, table
-from e2fgvi_cli.training.export import export_run
+from e2fgvi_cli.training.export import average_weights, export_run
 from e2fgvi_cli.training.loop import Event, Trainer
 from e2fgvi_cli.training.plot import plot
+from e2fgvi_cli.training.sheets import Row
 from e2fgvi_cli.training.state import read_log
 from model.checkpoint import load_network, save_checkpoint
 from model.network import E2FGVIHQ
@@ -134,6 +135,52 @@ def test_scoring_does_not_stop_the_average(config: TrainingConfig) -> None:
     trainer.learner.average.update(0.0)
     own = trainer.learner.average.network.state_dict()
     assert [name for name in network if not torch.equal(own[name], network[name])] == []
+
+
+def test_scores_are_not_autotuned(config: TrainingConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps are. The first score of a run took 110 s of a GPU: cuDNN tried every algorithm for every shape of a window."""
+    held_out = ValidationConfig(clips=("x",), frames=2, size=(36, 36), every_minutes=0.0, max_references=1)
+    trainer = start(
+        replace(config, validation=held_out, phase=(replace(config.phase[0], local=2, reference=0),)), held_out=1
+    )
+    seen: list[bool] = []
+    score = trainer.validator.score
+
+    def noted(engine: Engine) -> tuple[dict[str, float], list[Row]]:
+        seen.append(torch.backends.cudnn.benchmark)
+        return score(engine)
+
+    monkeypatch.setattr(trainer.validator, "score", noted)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    trainer.validate()
+    assert seen == [False]
+    assert torch.backends.cudnn.benchmark
+
+
+def test_runs_have_a_mean(config: TrainingConfig, tmp_path: Path) -> None:
+    paths = [tmp_path / "one.safetensors", tmp_path / "two.safetensors"]
+    networks = [E2FGVIHQ(config.network, deform=choose_deform("torch", CPU)) for _ in paths]
+    for path, network, licence in zip(paths, networks, ("MIT", "MIT. Also"), strict=True):
+        save_checkpoint(
+            path, network.state_dict(), config.network, eight_bit=True, licence=licence, training={"steps": 3}
+        )
+    mean = tmp_path / "mean.safetensors"
+    assert CliRunner().invoke(train_app, ["average", *map(str, paths), "-o", str(mean)]).exit_code == 0
+    checkpoint = read_weights(mean)
+    assert checkpoint.licence == "MIT; MIT. Also"
+    assert json.loads(checkpoint.metadata["training"]) == {"mean of": [{"steps": 3}, {"steps": 3}]}
+    one, two = (n.state_dict() for n in networks)
+    for name, value in checkpoint.state_dict.items():
+        expected = (one[name].double() + two[name].double()) / 2
+        assert (value - expected).abs().max() <= float(expected.abs().max()) / 100, name
+
+    with pytest.raises(InputError, match="give the weights of two"):
+        average_weights(paths[:1], mean)
+    other = replace(config.network, mlp_dim=config.network.mlp_dim * 2)
+    network = E2FGVIHQ(other, deform=choose_deform("torch", CPU))
+    save_checkpoint(paths[1], network.state_dict(), other, eight_bit=True, licence="MIT", training={})
+    with pytest.raises(InputError, match=r"two\.safetensors is another network than .*one\.safetensors"):
+        average_weights(paths, mean)
 
 
 def test_a_call_ends_when_its_time_is_up(config: TrainingConfig) -> None:
