@@ -102,17 +102,33 @@ def _torch(
 
     tap_y = axis(kh, dilation, -padding).repeat_interleave(kw).view(1, 1, taps, 1, 1)
     tap_x = axis(kw, dilation, -padding).repeat(kh).view(1, 1, taps, 1, 1)
+    base_y, base_x = axis(h, stride, 0).view(1, 1, 1, h, 1) + tap_y, axis(w, stride, 0).view(1, 1, 1, 1, w) + tap_x
     displacement = offset.to(precise).view(b, groups, taps, 2, h, w)
-    y = displacement[:, :, :, 0] + tap_y + axis(h, stride, 0).view(1, 1, 1, h, 1)
-    x_ = displacement[:, :, :, 1] + tap_x + axis(w, stride, 0).view(1, 1, 1, 1, w)
-    # Two pixels outside is as far as outside gets; larger numbers would overflow the sampler's integers.
-    # align_corners=False is the convention that is also defined for an input one pixel wide.
-    y = (2 * y.clamp(-2, height + 1) + 1) / height - 1
-    x_ = (2 * x_.clamp(-2, width + 1) + 1) / width - 1
-    grid = torch.stack((x_, y), dim=-1).view(b * groups, taps * h, w, 2)
-    planes = x.to(precise).reshape(b * groups, channels // groups, height, width)
-    sampled = F.grid_sample(planes, grid, mode="bilinear", padding_mode="zeros", align_corners=False).to(x.dtype)
-    sampled = sampled.view(b, groups, channels // groups, taps, h, w) * modulation.view(b, groups, 1, taps, h, w)
+    planes = x.reshape(b, groups, channels // groups, height, width)
+    modulation = modulation.view(b, groups, 1, taps, h, w)
+
+    def sample(some: slice) -> Tensor:
+        """(b, some groups, C / G, K, h, w): their taps, modulated."""
+        there = planes[:, some].to(precise)
+        y, x_ = displacement[:, some, :, 0] + base_y, displacement[:, some, :, 1] + base_x
+        # Two pixels outside is as far as outside gets; larger numbers would overflow the sampler's integers.
+        # align_corners=False is the convention that is also defined for an input one pixel wide.
+        y = (2 * y.clamp(-2, height + 1) + 1) / height - 1
+        x_ = (2 * x_.clamp(-2, width + 1) + 1) / width - 1
+        grid = torch.stack((x_, y), dim=-1).view(-1, taps * h, w, 2)
+        flat = there.flatten(0, 1)
+        found = F.grid_sample(flat, grid, mode="bilinear", padding_mode="zeros", align_corners=False).to(x.dtype)
+        return found.view(*there.shape[:3], taps, h, w) * modulation[:, some]
+
+    # A CPU is faster with what its caches hold (docs/performance). The sampler shares planes among its threads, so each has two.
+    together = 2 * torch.get_num_threads() if x.device.type == "cpu" else groups
+    if together >= groups:
+        sampled = sample(slice(None))
+    else:
+        sampled = x.new_empty(b, groups, channels // groups, taps, h, w)
+        for first in range(0, groups, together):
+            some = slice(first, first + together)
+            sampled[:, some] = sample(some)
     conv_groups = channels // per_group
     columns = sampled.reshape(b, conv_groups, per_group * taps, h * w)
     kernels = weight.reshape(conv_groups, out_channels // conv_groups, per_group * taps)

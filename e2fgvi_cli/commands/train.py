@@ -187,6 +187,8 @@ def evaluate(
     kinds: list[str] = typer.Option(["still", "drifting"], "--holes", help="Folders of masks to score."),
     only: list[str] = typer.Option([], "--clip", help="Only this clip (may be given again)."),
     frames: int = typer.Option(0, "--frames", help="Only so many frames of each clip. 0: all."),
+    neighbor_stride: int = typer.Option(5, "--neighbor-stride", min=1, help="As in inpaint."),
+    reference_stride: int = typer.Option(10, "--reference-stride", min=1, help="As in inpaint."),
     max_references: int = typer.Option(6, "--max-references", help="As in inpaint."),
     image_propagation: bool = typer.Option(
         False,
@@ -218,7 +220,10 @@ def evaluate(
         clips=only,
         frames=frames or None,
         options=WindowOptions(
-            max_references=max_references, propagation=PropagationOptions() if image_propagation else None
+            neighbor_stride=neighbor_stride,
+            reference_stride=reference_stride,
+            max_references=max_references,
+            propagation=PropagationOptions() if image_propagation else None,
         ),
         baselines=baselines,
         on_fill=SheetWriter(sheets) if sheets is not None else None,

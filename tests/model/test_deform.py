@@ -111,6 +111,26 @@ def test_gradients_agree_between_backends() -> None:
         assert (a - b).abs().max() <= 1e-8
 
 
+@pytest.mark.parametrize("threads", [1, 2, 8])
+def test_groups_are_sampled_some_at_a_time_on_few_threads(threads: int) -> None:
+    """Seven groups: two, four, or all at once; values and gradients are the same."""
+    tensors, options = make((2, 14, 3, 5, 4, 7, 1, 1, 1, 1.0))
+    before = torch.get_num_threads()
+    grads, values = [], []
+    try:
+        for name in EXACT:
+            inputs = [t.clone().requires_grad_() for t in tensors]
+            torch.set_num_threads(threads)
+            values.append(select_backend(name).function(*inputs, **options))
+            values[-1].square().sum().backward()
+            grads.append([t.grad for t in inputs])
+    finally:
+        torch.set_num_threads(before)
+    assert (values[0] - values[1]).abs().max() <= 1e-10
+    for a, b in zip(*grads, strict=True):
+        assert (a - b).abs().max() <= 1e-8
+
+
 def test_the_approximation_is_a_plain_convolution_and_says_so() -> None:
     tensors, options = make(CASES[0])
     with pytest.warns(UserWarning, match="not that of the network"):

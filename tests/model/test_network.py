@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.attention import FocalAttention, rolled_indices, to_windows
+from model.attention import FocalAttention, rolled_indices, softmax_attention, to_windows
 from model.config import E2FGVIConfig
 from model.flow import SPyNet, warp
 from model.network import E2FGVIHQ
@@ -155,6 +155,25 @@ def test_attention_without_masks_equals_the_definition(
     windows = grid[0] // 5 * (grid[1] // 9)
     pooled = torch.randn(2, 3, windows, 32, generator=generator, dtype=torch.float64)
     assert (attention(x, pooled) - slow_attention(attention, x, pooled)).abs().max() <= 1e-10
+
+
+def test_attention_in_half_precision_on_a_cpu_is_as_near_as_its_rounding() -> None:
+    """It has a path of its own there, without gradients."""
+    generator = torch.Generator().manual_seed(4)
+    # As in a window: heads side by side, keys and values interleaved, so nothing is contiguous.
+    q = torch.randn(3, 50, 2, 16, generator=generator).transpose(1, 2)
+    k, v = (t.transpose(1, 2) for t in torch.randn(3, 70, 2, 2, 16, generator=generator).unbind(2))
+    expected = (q @ k.transpose(-1, -2) / 4).softmax(dim=-1) @ v
+    half = [t.bfloat16() for t in (q, k, v)]
+    with torch.inference_mode():
+        own = softmax_attention(*half)
+        assert (softmax_attention(q, k, v) - expected).abs().max() <= 1e-5
+    assert own.dtype == torch.bfloat16
+    assert (own.float() - expected).norm() <= 0.01 * expected.norm()
+    with_gradients = softmax_attention(*(t.requires_grad_() for t in half))
+    with_gradients.sum().backward()
+    assert (with_gradients.detach().float() - expected).norm() <= 0.01 * expected.norm()
+    assert half[0].grad is not None
 
 
 def test_rolled_indices_leave_the_window_out() -> None:

@@ -242,6 +242,20 @@ def test_evaluation_scores_every_method_on_every_clip(weights: Path, tmp_path: P
     with pytest.raises(InputError, match="none of the clips three"):
         evaluate(engine, tmp_path / "clips", clips=("three",))
 
+    output = tmp_path / "scores.json"
+    words = ["evaluate", str(tmp_path / "clips"), "--weights", str(weights), "--device", "cpu", "-o", str(output)]
+    words += ["--holes", "still", "--clip", "one", "--no-baselines", "--neighbor-stride", "2", "--max-references", "1"]
+    assert CliRunner().invoke(train_app, words).exit_code == 0
+    expected = evaluate(
+        engine, tmp_path / "clips", kinds=("still",), clips=("one",), options=options, baselines=False
+    ).mean("network", "still")
+    told = json.loads(output.read_text())["means"]["network"]["still"]["hole_psnr"]
+    assert told == pytest.approx(expected, abs=1e-3)
+    assert CliRunner().invoke(train_app, [*words, "--precision", "bf16"]).exit_code == 0
+    half = json.loads(output.read_text())["means"]["network"]["still"]["hole_psnr"]
+    assert half != told
+    assert half == pytest.approx(told, abs=0.5)
+
 
 def test_a_filled_clip_is_the_source_outside_its_holes(weights: Path) -> None:
     frames, hole = clip(3, 36, 36), (holes(3, 36, 36) > 0).astype(np.uint8)
