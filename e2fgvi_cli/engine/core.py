@@ -223,6 +223,10 @@ class Engine:
         missing = [i for i in indices if i not in store.features]
         for some in encode_batches(missing, plan.encode_batch, self.device):
             rgb, hole = self._upload([frame(i) for i in some], crop)
+            if len(some) == 1 and self.device.type == "cpu":
+                # oneDNN has other kernels for a single picture, with other last bits. A part of a split clip encodes together
+                # what another encodes alone, and must give the same.
+                rgb, hole = (t.expand(2, *t.shape[1:]) for t in (rgb, hole))
             features, small = self._run(self._features, rgb, hole, plan=plan)
             for position, i in enumerate(some):
                 # Copies: a view would keep the whole batch alive, and a graph overwrites its results.
