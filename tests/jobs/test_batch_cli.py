@@ -193,7 +193,7 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing_half(clips: Path, tmp_path: Pat
             break
     _, errors = run.communicate(timeout=60)
     assert run.returncode == 130, errors
-    assert "Traceback" not in errors
+    assert "Traceback" not in errors, errors
     assert not (tmp_path / "results").exists() or list((tmp_path / "results").iterdir()) == []
 
 
