@@ -21,7 +21,9 @@ from e2fgvi_cli.training.config import (
 from e2fgvi_cli.training.material import Material
 from e2fgvi_cli.training.parallel import World
 from e2fgvi_cli.training.shapes import FIELD
+from model.checkpoint import save_checkpoint
 from model.config import E2FGVIConfig
+from model.network import E2FGVIHQ
 
 from ..factories import clip, texture
 
@@ -82,3 +84,12 @@ def material(*, clips: int = 2, frames: int = 14, photos: int = 2, outlines: int
 def with_phase(config: TrainingConfig, **changes: object) -> TrainingConfig:
     """`config` with its only phase changed."""
     return replace(config, phase=(replace(config.phase[0], **changes),))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A small untrained network's weights."""
+    torch.manual_seed(0)
+    path = tmp_path / "start.safetensors"
+    save_checkpoint(path, E2FGVIHQ(SMALL).state_dict(), SMALL, eight_bit=False, licence="test")
+    return path

@@ -11,31 +11,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from e2fgvi_cli.commands.train import train_app
-from e2fgvi_cli.engine import Engine, choose_deform, read_weights
+from e2fgvi_cli.engine import Engine, read_weights
 from e2fgvi_cli.errors import InputError, UsageError
-from e2fgvi_cli.streaming import WindowOptions
 from e2fgvi_cli.training import learner
 from e2fgvi_cli.training.config import PhaseConfig, TrainingConfig, ValidationConfig
 from e2fgvi_cli.training.discriminator import TemporalPatchGAN
-from e2fgvi_cli.training.evaluate import evaluate, fill_clip
-from e2fgvi_cli.training.evaluate_report import SheetWriter, table
-from e2fgvi_cli.training.export import average_weights, export_run
+from e2fgvi_cli.training.export import export_run
 from e2fgvi_cli.training.loop import Event, Trainer
 from e2fgvi_cli.training.plot import plot
 from e2fgvi_cli.training.sheets import Row
 from e2fgvi_cli.training.state import read_log
-from model.checkpoint import load_network, save_checkpoint
-from model.network import E2FGVIHQ
 
 from ..conftest import ROOT
-from ..factories import clip, holes, texture, write_folder
-from .conftest import ALONE, CPU, SMALL, material
+from ..factories import clip, texture, write_folder
+from .conftest import ALONE, SMALL, material
 
 
 def start(config: TrainingConfig, **what: int) -> Trainer:
@@ -157,32 +151,6 @@ def test_scores_are_not_autotuned(config: TrainingConfig, monkeypatch: pytest.Mo
     assert torch.backends.cudnn.benchmark
 
 
-def test_runs_have_a_mean(config: TrainingConfig, tmp_path: Path) -> None:
-    paths = [tmp_path / "one.safetensors", tmp_path / "two.safetensors"]
-    networks = [E2FGVIHQ(config.network, deform=choose_deform("torch", CPU)) for _ in paths]
-    for path, network, licence in zip(paths, networks, ("MIT", "MIT. Also"), strict=True):
-        save_checkpoint(
-            path, network.state_dict(), config.network, eight_bit=True, licence=licence, training={"steps": 3}
-        )
-    mean = tmp_path / "mean.safetensors"
-    assert CliRunner().invoke(train_app, ["average", *map(str, paths), "-o", str(mean)]).exit_code == 0
-    checkpoint = read_weights(mean)
-    assert checkpoint.licence == "MIT; MIT. Also"
-    assert json.loads(checkpoint.metadata["training"]) == {"mean of": [{"steps": 3}, {"steps": 3}]}
-    one, two = (n.state_dict() for n in networks)
-    for name, value in checkpoint.state_dict.items():
-        expected = (one[name].double() + two[name].double()) / 2
-        assert (value - expected).abs().max() <= float(expected.abs().max()) / 100, name
-
-    with pytest.raises(InputError, match="give the weights of two"):
-        average_weights(paths[:1], mean)
-    other = replace(config.network, mlp_dim=config.network.mlp_dim * 2)
-    network = E2FGVIHQ(other, deform=choose_deform("torch", CPU))
-    save_checkpoint(paths[1], network.state_dict(), other, eight_bit=True, licence="MIT", training={})
-    with pytest.raises(InputError, match=r"two\.safetensors is another network than .*one\.safetensors"):
-        average_weights(paths, mean)
-
-
 def test_a_call_ends_when_its_time_is_up(config: TrainingConfig) -> None:
     trainer = start(config)
     assert not trainer.run(call_seconds=0.0)
@@ -206,63 +174,6 @@ def test_what_cannot_be_resumed_or_drawn_is_said(config: TrainingConfig, tmp_pat
         plot(trainer.folder.path)
     with pytest.raises(InputError, match="does not exist"):
         plot(tmp_path / "nowhere")
-
-
-@pytest.fixture
-def weights(tmp_path: Path) -> Path:
-    """A small untrained network's weights."""
-    torch.manual_seed(0)
-    path = tmp_path / "start.safetensors"
-    save_checkpoint(path, E2FGVIHQ(SMALL).state_dict(), SMALL, eight_bit=False, licence="test")
-    return path
-
-
-def test_evaluation_scores_every_method_on_every_clip(weights: Path, tmp_path: Path) -> None:
-    for i, name in enumerate(("one", "two")):
-        write_folder(tmp_path / "clips" / name / "frames", clip(6, 36, 72, seed=i))
-        write_folder(tmp_path / "clips" / name / "still", holes(6, 36, 72))
-    engine = Engine(load_network(read_weights(weights)), CPU)
-    sheets = SheetWriter(tmp_path / "sheets")
-    options = WindowOptions(neighbor_stride=2, max_references=1)
-    result = evaluate(engine, tmp_path / "clips", kinds=("still",), every=2, options=options, on_fill=sheets)
-    assert set(result.scores) == {"network", "telea", "median"}
-    one, two = (result.scores["telea"]["still"][n].hole_psnr for n in ("one", "two"))
-    assert one is not None
-    assert two is not None
-    assert result.mean("telea", "still") == pytest.approx((one + two) / 2)
-    assert result.scores["network"]["still"]["one"].frames == 3
-    text = table(result)
-    assert f"{result.mean('median', 'still'):.2f}" in text
-    assert {p.name for p in (tmp_path / "sheets").iterdir()} == {"one_still.png", "two_still.png"}
-    # Twice the same: nothing is random.
-    again = evaluate(
-        engine, tmp_path / "clips", kinds=("still",), clips=("one",), options=options, every=2, baselines=False
-    )
-    assert again.scores["network"]["still"]["one"] == result.scores["network"]["still"]["one"]
-    with pytest.raises(InputError, match="none of the clips three"):
-        evaluate(engine, tmp_path / "clips", clips=("three",))
-
-    output = tmp_path / "scores.json"
-    words = ["evaluate", str(tmp_path / "clips"), "--weights", str(weights), "--device", "cpu", "-o", str(output)]
-    words += ["--holes", "still", "--clip", "one", "--no-baselines", "--neighbor-stride", "2", "--max-references", "1"]
-    assert CliRunner().invoke(train_app, words).exit_code == 0
-    expected = evaluate(
-        engine, tmp_path / "clips", kinds=("still",), clips=("one",), options=options, baselines=False
-    ).mean("network", "still")
-    told = json.loads(output.read_text())["means"]["network"]["still"]["hole_psnr"]
-    assert told == pytest.approx(expected, abs=1e-3)
-    assert CliRunner().invoke(train_app, [*words, "--precision", "bf16"]).exit_code == 0
-    half = json.loads(output.read_text())["means"]["network"]["still"]["hole_psnr"]
-    assert half != told
-    assert half == pytest.approx(told, abs=0.5)
-
-
-def test_a_filled_clip_is_the_source_outside_its_holes(weights: Path) -> None:
-    frames, hole = clip(3, 36, 36), (holes(3, 36, 36) > 0).astype(np.uint8)
-    engine = Engine(load_network(read_weights(weights), deform=choose_deform("auto", CPU)), CPU)
-    filled = np.stack(list(fill_clip(engine, frames, hole, WindowOptions(neighbor_stride=1))))
-    assert (filled[hole == 0] == frames[hole == 0]).all()
-    assert (filled[hole != 0] != frames[hole != 0]).any()
 
 
 TINY = """
