@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -164,6 +165,7 @@ def worker_main(
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
     signal.signal(signal.SIGTERM, _interrupt)
+    sys.unraisablehook = _raise_again
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
@@ -177,6 +179,15 @@ def _interrupt(*_: object) -> None:
     # Only once: `close` and `_end` both ask, and a second interrupt would break into the cleaning up of the first.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+def _raise_again(ignored: Any) -> None:
+    """Python prints and forgets what is raised in the callback of a weak reference or in `__del__`: an interrupt comes once more, a moment later."""
+    if not isinstance(ignored.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(ignored)
+        return
+    signal.signal(signal.SIGTERM, _interrupt)
+    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
 
 
 def _die_with(sentinel: int) -> None:
