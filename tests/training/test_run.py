@@ -132,7 +132,7 @@ def test_scoring_does_not_stop_the_average(config: TrainingConfig) -> None:
 
 
 def test_scores_are_not_autotuned(config: TrainingConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps are. The first score of a run took 110 s of a GPU: cuDNN tried every algorithm for every shape of a window."""
+    """Steps are. The first score of a run took 110 s of a GPU, later ones some 10: presumably cuDNN tried every algorithm for every shape."""
     held_out = ValidationConfig(clips=("x",), frames=2, size=(36, 36), every_minutes=0.0, max_references=1)
     trainer = start(
         replace(config, validation=held_out, phase=(replace(config.phase[0], local=2, reference=0),)), held_out=1
