@@ -19,7 +19,7 @@ from .errors import EXIT_INTERRUPTED, UserError
 from .opencv import one_thread_a_call
 from .options import InpaintOptions
 from .outputs import ClipOutput
-from .pieces import PIECE_BYTES, fill_shot_on
+from .sharing import HELD_BYTES, fill_shot_on
 from .shots import judge, split_judged
 from .streaming import FinishedFrame, HoledFrame, WindowEngine, fill_shot
 from .types import Frame, HoleArray, Progress, Summary
@@ -28,7 +28,7 @@ from .weights import resolve
 FRAMES_AHEAD = 8
 """Frames with their holes that are ready before they are asked for: more than a window's hop."""
 
-PIECES_SHARE = 8
+HELD_SHARE = 8
 """One part of so many of the machine's memory may hold frames for several devices: the longer their pieces, the less is computed twice."""
 
 OnProgress = Callable[[Progress], None]
@@ -195,5 +195,5 @@ def finished_frames(
             if len(several) == 1:
                 yield from fill_shot(shot, several[0], options.windows)
             else:
-                held = max(PIECE_BYTES, total_memory(select_device("cpu")) // PIECES_SHARE)
+                held = max(HELD_BYTES, total_memory(select_device("cpu")) // HELD_SHARE)
                 yield from fill_shot_on(several, shot, options.windows, held=held)

@@ -12,6 +12,7 @@ import signal
 import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ import numpy as np
 from e2fgvi_cli.compose import Box, Prediction, WeightedBlender
 from e2fgvi_cli.jobs.engines import BuiltEngine
 from e2fgvi_cli.options import InpaintOptions
-from e2fgvi_cli.types import Window
+from e2fgvi_cli.streaming import HoledFrame
+from e2fgvi_cli.types import Frame, Window
 
 Pixels = Callable[[int], tuple[np.ndarray, np.ndarray]]
 
@@ -90,3 +92,15 @@ def arithmetic(device: str, threads: int | None) -> str:
 
 def build(options: InpaintOptions, device: str, bit_depth: int) -> BuiltEngine:
     return BuiltEngine(FakeEngine(), f"fake {device}", "none", options.weights, lambda: 1 << 20, "process")
+
+
+def stream(count: int, holed: list[bool]) -> list[HoledFrame]:
+    """Frames of one colour each, with a small hole that jumps about where `holed`."""
+    items = []
+    for i in range(count):
+        hole = np.zeros((40, 48), np.uint8)
+        top, left = i * 5 % 37, i * 11 % 45
+        hole[top : top + 3, left : left + 3] = holed[i]
+        frame = Frame(i, np.full((40, 48, 3), i * 7 % 256, np.uint8), Fraction(i))
+        items.append(HoledFrame.of(frame, hole, hole.astype(np.float32)))
+    return items

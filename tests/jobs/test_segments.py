@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -31,24 +28,14 @@ from e2fgvi_cli.jobs.segments import (
     segment_path,
 )
 from e2fgvi_cli.jobs.work import consecutive, prepare
-from e2fgvi_cli.pieces import _Piece, context_range, fill_range, fill_shot_on, piece_length
+from e2fgvi_cli.pieces import context_range, fill_range
+from e2fgvi_cli.sharing import fill_shot_on
 from e2fgvi_cli.streaming import HoledFrame, WindowOptions, fill_shot
-from e2fgvi_cli.types import Frame, Window
+from e2fgvi_cli.types import Frame
 from tests.factories import clip, holes
 
 from .clips import expected, make_job
-from .fake_engine import FakeEngine
-
-
-def stream(count: int, holed: list[bool]) -> list[HoledFrame]:
-    items = []
-    for i in range(count):
-        hole = np.zeros((40, 48), np.uint8)
-        top, left = i * 5 % 37, i * 11 % 45
-        hole[top : top + 3, left : left + 3] = holed[i]
-        frame = Frame(i, np.full((40, 48, 3), i * 7 % 256, np.uint8), Fraction(i))
-        items.append(HoledFrame.of(frame, hole, hole.astype(np.float32)))
-    return items
+from .fake_engine import FakeEngine, stream
 
 
 @settings(deadline=None, max_examples=150)
@@ -83,24 +70,6 @@ def test_any_piece_of_a_shot_is_what_the_whole_shot_gives(data: st.DataObject) -
         assert read[0][1] <= stop + reach + options.neighbor_stride
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.data())
-def test_several_engines_fill_a_shot_as_one_does(data: st.DataObject) -> None:
-    count = data.draw(st.integers(0, 130))
-    options = WindowOptions(
-        data.draw(st.integers(1, 5)),
-        data.draw(st.integers(1, 9)),
-        data.draw(st.none() | st.integers(0, 3)),
-        crops=CropOptions(margin=4, overhead=0, block_windows=data.draw(st.integers(1, 3))),
-    )
-    items = stream(count, data.draw(st.lists(st.booleans() | st.just(True), min_size=count, max_size=count)))
-    alone = list(fill_shot(items, FakeEngine(), options))
-    engines = [FakeEngine() for _ in range(data.draw(st.integers(1, 3)))]
-    shared = list(fill_shot_on(engines, items, options, piece=data.draw(st.none() | st.integers(1, 40))))
-    assert [f.source.frame.index for f in shared] == list(range(count))
-    assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(alone, shared, strict=True))
-
-
 def test_what_is_propagated_is_the_same_in_pieces() -> None:
     """Pixels come from further away than windows reach; the engine's answers depend on every pixel and hole it is shown."""
     pictures = clip(60, 48, 64)
@@ -115,7 +84,7 @@ def test_what_is_propagated_is_the_same_in_pieces() -> None:
     for start, stop in ((0, 7), (7, 31), (31, 60)):
         part = fill_range(lambda a, b: items[a:b], 60, start, stop, FakeEngine(), options)
         assert all(np.array_equal(f.rgb, w) for f, w in zip(part, whole[start:stop], strict=True))
-    shared = fill_shot_on([FakeEngine(), FakeEngine()], items, options, piece=12)
+    shared = fill_shot_on([FakeEngine(), FakeEngine()], items, options, shortest=12)
     assert all(np.array_equal(f.rgb, w) for f, w in zip(shared, whole, strict=True))
 
 
@@ -135,111 +104,6 @@ def test_workers_that_differ_in_bf16_do_not_share_a_clip(monkeypatch: pytest.Mon
         monkeypatch.setattr("e2fgvi_cli.engine.cpu_multiplies_bf16", lambda multiplies=multiplies: multiplies)
         said.append(arithmetic("cpu", None))
     assert said[0] != said[1]
-
-
-def test_pieces_are_shorter_where_frames_are_large() -> None:
-    item = stream(1, [True])[0]
-    options = WindowOptions()
-    assert [piece_length((item, None), 2, options, turn) for turn in range(5)] == [40, 80, 160, 320, 400]
-    hole = np.zeros((4320, 7680), np.uint8)
-    large = replace(item, frame=replace(item.frame, rgb=np.zeros((*hole.shape, 3), np.uint8)), hole=hole, alpha=hole)
-    assert piece_length((large, None), 2, options, 9) == 40
-    assert piece_length((large, None), 2, options, 9, held=100 << 30) == 200
-
-
-@pytest.mark.parametrize(
-    ("count", "devices", "lengths"),
-    [(30, 2, [30]), (100, 2, [60, 40]), (160, 2, [40] * 4), (400, 2, [40, 40, 80, 80, 80, 40, 40]), (1, 3, [1])],
-)
-def test_the_last_pieces_keep_all_devices_busy(count: int, devices: int, lengths: list[int]) -> None:
-    engines = [FakeEngine() for _ in range(devices)]
-    pieces: dict[int, int] = {}
-    fill = _Piece.fill
-
-    def noted(piece: _Piece, *others: Any) -> None:
-        pieces[piece.start] = piece.stop - piece.start
-        fill(piece, *others)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_Piece, "fill", noted)
-        assert len(list(fill_shot_on(engines, stream(count, [True] * count), WindowOptions()))) == count
-    assert [pieces[start] for start in sorted(pieces)] == lengths
-
-
-def test_devices_go_on_while_the_frames_are_waiting_to_be_written() -> None:
-    """Reading the next pieces must not wait for whoever takes the frames; memory bounds how many there are."""
-    engines = [FakeEngine(), FakeEngine()]
-    frames = fill_shot_on(engines, stream(400, [True] * 400), WindowOptions(), piece=20)
-    next(frames)  # and no more of them are taken
-    expected_windows = (
-        4 * (20 // 5 + 2) - 1
-    )  # the one in hand, one a device, one that was read; the first begins at the clip's start
-    deadline = time.monotonic() + 20
-    while sum(len(e.windows) for e in engines) < expected_windows and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(0.2)
-    assert sum(len(e.windows) for e in engines) == expected_windows
-    assert len(list(frames)) == 399
-
-
-def test_frames_leave_a_piece_before_all_of_it_is_computed() -> None:
-    engine, taken = FakeEngine(), threading.Event()
-    compute = engine.fill
-
-    def waits(window: Window, *others: Any) -> Any:
-        if window.center == 30:
-            assert taken.wait(20), "frame 0 is finished, and nobody got it"
-        return compute(window, *others)
-
-    engine.fill = waits  # type: ignore[method-assign]
-    frames = fill_shot_on([engine], stream(60, [True] * 60), WindowOptions(), piece=60)
-    assert next(frames).source.frame.index == 0
-    taken.set()
-    assert len(list(frames)) == 59
-
-
-@pytest.mark.parametrize("broken", ["source", "engine"])
-def test_what_goes_wrong_is_raised_after_the_frames_before_it(broken: str) -> None:
-    items = stream(200, [True] * 200)
-    engines = [FakeEngine(), FakeEngine()]
-
-    def source() -> Iterator[HoledFrame]:
-        for i, item in enumerate(items):
-            if broken == "source" and i == 150:
-                raise RuntimeError("no more")
-            yield item
-
-    def fails(window: Window, *others: Any) -> Any:
-        raise RuntimeError("no more")
-
-    frames = fill_shot_on(engines, source(), WindowOptions(), piece=20)
-    got = [next(frames)]
-    if broken == "engine":
-        for engine in engines:
-            engine.fill = fails  # type: ignore[method-assign]
-    with pytest.raises(RuntimeError, match="no more"):
-        got.extend(frames)
-    assert [f.source.frame.index for f in got] == list(range(len(got)))
-    assert not [t.name for t in threading.enumerate() if t.name.startswith(("device", "pieces-ahead"))]
-
-
-def test_nothing_runs_on_after_the_frames_are_given_up() -> None:
-    read: list[int] = []
-
-    def source() -> Iterator[HoledFrame]:
-        for i, item in enumerate(stream(400, [True] * 400)):
-            if i > 100:
-                time.sleep(0.05)  # long for one piece, too long for the clip
-            read.append(i)
-            yield item
-
-    frames = fill_shot_on([FakeEngine(), FakeEngine()], source(), WindowOptions(), piece=20)
-    next(frames)
-    while len(read) < 105:
-        time.sleep(0.01)
-    frames.close()  # type: ignore[attr-defined]
-    assert len(read) < 110, "nor is the piece read to its end that is being read"
-    assert not [t.name for t in threading.enumerate() if t.name.startswith(("device", "pieces-ahead"))]
 
 
 def test_a_piece_without_its_context_would_differ() -> None:

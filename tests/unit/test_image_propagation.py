@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from e2fgvi_cli.camera_motion import estimate_motion
 from e2fgvi_cli.hole_lookup import look_up
 from e2fgvi_cli.image_propagation import COARSE_PIXELS, PropagationOptions, affordable_reach, propagate
-from e2fgvi_cli.pieces import fill_shot_on
+from e2fgvi_cli.sharing import fill_shot_on
 from e2fgvi_cli.streaming import FinishedFrame, HoledFrame, WindowOptions, fill_shot
 from e2fgvi_cli.types import Frame
 from tests.factories import clip, texture

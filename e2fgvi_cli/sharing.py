@@ -1,0 +1,254 @@
+"""One shot filled by several devices at once: whoever has nothing to do takes a part of what another still has before it.
+
+So nobody has to know how long the shot is, how fast the devices are or how far reading will get; there are as few pieces as the frames
+that may wait allow, and at the end all devices are busy to the last. Where the cuts fall depends on time, what is computed does not: a
+piece is what the whole shot gives there (`pieces`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from threading import Condition
+
+from .ahead import End
+from .pieces import Opened, as_context, opened, window_range
+from .streaming import FinishedFrame, HoledFrame, WindowEngine, WindowOptions, fill_rest
+
+HELD_BYTES = 4 << 30
+"""Frames that are read and not yet written, all devices together. More where there is room (`pipeline.HELD_SHARE`)."""
+FETCHED_AFTER = 16
+"""Frames after which a fill is fetched from its device: more than a window's hop, so that nobody waits for it."""
+SHORTEST_PIECE = 40
+"""Frames. A cut costs two windows that are computed twice, ten frames: less than this is not divided."""
+LONGEST_STRETCH, LAST_STRETCH = 400, 100
+"""Frames that a device keeps before it when another takes what follows. The other's frames wait until all before them are written, so cuts are
+closer together once the end is in sight: what then still waits is written while no device works."""
+
+_ENDLESS = 1 << 60
+"""Frames of a shot, or of a piece, whose end is not known yet."""
+
+
+def fill_shot_on(
+    engines: Sequence[WindowEngine],
+    items: Iterable[HoledFrame],
+    options: WindowOptions,
+    held: int = HELD_BYTES,
+    shortest: int = SHORTEST_PIECE,
+) -> Iterator[FinishedFrame]:
+    """`fill_shot` on several engines at once, one thread each.
+
+    The frames are those of one engine alone, as long as all engines compute alike. What other frames show is looked up once, on the first
+    engine's device. Reads in a thread of its own, until about `held` bytes of frames are read and not yet taken. Raises what goes wrong in
+    any of these threads, after the frames before it; when the iterator is closed, all threads are over.
+    """
+    shot = _Shot(opened(items, options, engines[0]), options, len(engines), held, shortest)
+    pool = ThreadPoolExecutor(len(engines) + 1, thread_name_prefix="device")
+    pool.submit(shot.read)
+    for engine in engines:
+        pool.submit(shot.work, engine)
+    try:
+        yield from shot.finished()
+    finally:
+        shot.give_up()
+        pool.shutdown()
+
+
+class _GivenUpError(Exception):
+    """Nobody wants the frames any more."""
+
+
+class _Piece:
+    """Frames start..stop-1: a device's thread puts each in as it is finished, whoever writes takes them out in order.
+
+    stop comes closer when another device takes the rest. done: the first frame that is not finished yet. following: who took the rest.
+    """
+
+    def __init__(self, start: int, stop: int, first: int, following: _Piece | None = None) -> None:
+        self.start, self.stop, self.first, self.following = start, stop, first, following
+        self.done = start
+        self.waits = False
+        """Whether its device waits for a frame that is not read yet."""
+        self.frames: SimpleQueue[FinishedFrame | End] = SimpleQueue()
+
+
+class _Shot:
+    """The frames of a shot that are still needed, and the pieces under way. Everything that changes does so under `_changed`."""
+
+    def __init__(
+        self, source: Iterable[Opened], options: WindowOptions, devices: int, held: int, shortest: int
+    ) -> None:
+        self._source, self._options, self._devices, self._held, self._shortest = (
+            source,
+            options,
+            devices,
+            held,
+            shortest,
+        )
+        self._changed = Condition()
+        self._items: dict[int, Opened] = {}
+        self._oldest = self._count = self._taken = 0
+        self._limit = 0
+        """Frames that may be read and not taken."""
+        self._exhausted = self._given_up = False
+        self._error: BaseException | None = None
+        self._first = _Piece(0, _ENDLESS, 0)
+        self._waiting: list[_Piece] = [self._first]
+        self._running: list[_Piece] = []
+
+    def read(self) -> None:
+        """Thread: read the shot, as far ahead as may be held."""
+        error: BaseException | None = None
+        source = iter(self._source)
+        try:
+            for pair in source:
+                with self._changed:
+                    self._limit = self._limit or self._frames_held(pair)
+                    self._items[self._count] = pair
+                    self._count += 1
+                    self._changed.notify_all()
+                    self._changed.wait_for(self._may_read)
+                    if self._given_up:
+                        break
+        except BaseException as caught:  # every kind is raised again in the thread that takes the frames out
+            error = caught
+        finally:
+            close = getattr(source, "close", None)
+            if close is not None:
+                close()
+        with self._changed:
+            self._error, self._exhausted = error, error is None
+            for piece in (*self._waiting, *self._running) if self._exhausted else ():
+                piece.stop = min(piece.stop, self._count)
+            self._changed.notify_all()
+
+    def work(self, engine: WindowEngine) -> None:
+        """Thread of a device: fill pieces until nothing is left that is worth dividing."""
+        while (piece := self._next_piece()) is not None:
+            error: BaseException | None = None
+            recent: deque[FinishedFrame] = deque(maxlen=FETCHED_AFTER)
+            try:
+                for number, frame in enumerate(fill_rest(self._feed(piece), engine, self._options), piece.first):
+                    if number < piece.start:
+                        continue
+                    # Fetched while the device works on: what waits in pinned memory for long is slow to get and missed elsewhere.
+                    if len(recent) == FETCHED_AFTER and (inside := recent[0].inside) is not None:
+                        inside.get()
+                    recent.append(frame)
+                    if not self._put(piece, number, frame):
+                        break
+            except _GivenUpError:
+                return
+            except BaseException as caught:
+                error = caught
+            with self._changed:
+                self._running.remove(piece)
+                piece.frames.put(End(error))
+                self._changed.notify_all()
+
+    def finished(self) -> Iterator[FinishedFrame]:
+        """All frames in order, each as soon as it is finished. Raises what a thread met, after the frames before it."""
+        piece: _Piece | None = self._first
+        while piece is not None:
+            while not isinstance(item := piece.frames.get(), End):
+                with self._changed:
+                    self._taken += 1
+                    self._changed.notify_all()
+                yield item
+            if item.error is not None:
+                raise item.error
+            piece = piece.following
+
+    def give_up(self) -> None:
+        """Have all threads end."""
+        with self._changed:
+            self._given_up = True
+            self._changed.notify_all()
+
+    def _frames_held(self, pair: Opened) -> int:
+        item, _ = pair
+        each = item.held_bytes + (0 if self._options.propagation is None else item.frame.rgb.nbytes)
+        return max(self._held // each, 2 * self._shortest)
+
+    def _may_read(self) -> bool:
+        if self._given_up or self._count - self._taken < self._limit:
+            return True
+        # However little may be held: what the writer waits for is never waited for in vain.
+        earliest = min(self._running, key=lambda piece: piece.start, default=None)
+        return earliest is not None and earliest.waits and self._taken == earliest.done
+
+    def _next_piece(self) -> _Piece | None:
+        """What a device without work does next. None: nothing, the others finish what they have."""
+        with self._changed:
+            while not self._given_up:
+                piece = self._waiting.pop() if self._waiting else self._divide()
+                if piece is not None:
+                    self._running.append(piece)
+                    return piece
+                if self._exhausted or self._error is not None or not self._running:
+                    return None
+                self._changed.wait()
+            return None
+
+    def _divide(self) -> _Piece | None:
+        """A part of the longest stretch of frames, read and not finished, that a device has before it, and all that follows."""
+        piece = max(self._running, key=self._left, default=None)
+        if piece is None or self._left(piece) < self._shortest:
+            return None
+        hop, block = self._options.neighbor_stride, self._options.neighbor_stride * self._options.crops.block_windows
+        if piece.stop > self._count:  # there is more to come
+            kept = min(self._left(piece), max(self._limit // self._devices, self._shortest), LONGEST_STRETCH)
+        else:
+            kept = min(self._left(piece) // 2, LAST_STRETCH)
+        cut = (piece.done + kept) // block * block
+        if not piece.done + hop <= cut < min(piece.stop, self._count + 1):
+            return None
+        taken = _Piece(cut, piece.stop, window_range(cut, cut + 1, _ENDLESS, self._options)[0], piece.following)
+        piece.stop, piece.following = cut, taken
+        self._changed.notify_all()
+        return taken
+
+    def _left(self, piece: _Piece) -> int:
+        return min(piece.stop, self._count) - piece.done
+
+    def _feed(self, piece: _Piece) -> Iterator[Opened]:
+        """What the network looks at for a piece. Waits for frames that are not read yet."""
+        for number in itertools.count(piece.first):
+            pair = self._get(piece, number)
+            if pair is None:
+                return
+            # Where the rest was taken meanwhile, some frames beyond the end have come with their boxes: a window too many at most.
+            yield pair if piece.start <= number < piece.stop else as_context(pair)
+
+    def _get(self, piece: _Piece, number: int) -> Opened | None:
+        with self._changed:
+            while not self._given_up:
+                count = self._count if self._exhausted else _ENDLESS
+                if number >= window_range(piece.start, piece.stop, count, self._options)[1]:
+                    return None
+                if number < self._count:
+                    return self._items[number]
+                if self._error is not None:
+                    raise self._error
+                piece.waits = True
+                self._changed.notify_all()
+                self._changed.wait()
+                piece.waits = False
+            raise _GivenUpError
+
+    def _put(self, piece: _Piece, number: int, frame: FinishedFrame) -> bool:
+        """Hand a finished frame out. Whether the piece has more."""
+        with self._changed:
+            if self._given_up:
+                raise _GivenUpError
+            piece.done = number + 1
+            piece.frames.put(frame)
+            oldest = min(p.done for p in self._running)
+            for old in range(self._oldest, window_range(oldest, oldest + 1, _ENDLESS, self._options)[0]):
+                del self._items[old]
+                self._oldest = old + 1
+            self._changed.notify_all()
+            return piece.done < piece.stop
