@@ -142,6 +142,7 @@ def plan_memory(
         kernels=kernels,
         graphs=graphs,
         beside=beside,
+        devices=max(1, len(options.devices)),
     )
 
 

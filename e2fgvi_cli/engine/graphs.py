@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 from typing import Any, TypeVar, cast
 
 import torch
@@ -26,6 +27,9 @@ The shape's first call of all, without a graph, was another one."""
 
 MOST_DIFFERENCE = 0.02
 """Between a captured and a plain call, relative. Chosen, not measured: far above float16's rounding, far below what a missing operator changes."""
+
+_capturing = Lock()
+"""A capture begins by returning all devices' cached memory, which torch refuses while another device captures."""
 
 
 @lru_cache
@@ -82,7 +86,8 @@ class GraphCache:
             self._seen.add(key)
             return function(*tensors)
         try:
-            self._capture(key, function, tensors)
+            with _capturing:
+                self._capture(key, function, tensors)
         except RuntimeError as error:  # out of memory during a capture is no OutOfMemoryError but an invalid capture
             self._refused.add(key)
             on_refusal((str(error).strip() or type(error).__name__).splitlines()[0])
@@ -99,6 +104,10 @@ class GraphCache:
         same = [known for known in self._graphs if known[0] == key[0]]
         for oldest in same[: max(0, len(same) - self._capacity + 1)]:
             del self._graphs[oldest]
+        with torch.cuda.device(self._device):
+            self._graphs[key] = self._captured(function, tensors)
+
+    def _captured(self, function: Callable[..., Tensors], tensors: tuple[Tensor, ...]) -> _Graph:
         inputs = tuple(t.clone() for t in tensors)
         side = _capture_stream(self._device)
         side.wait_stream(torch.cuda.current_stream(self._device))
@@ -121,7 +130,7 @@ class GraphCache:
             error = float((result.float() - plain.float()).norm() / plain.float().norm().clamp_min(1e-12))
             if not error < MOST_DIFFERENCE:
                 raise RuntimeError(f"the captured graph computes something else (relative difference {error:.2g})")
-        self._graphs[key] = _Graph(graph, inputs, results, tables)
+        return _Graph(graph, inputs, results, tables)
 
 
 def _tuple(results: Tensors) -> tuple[Tensor, ...]:

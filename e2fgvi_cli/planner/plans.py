@@ -17,6 +17,8 @@ from .geometry import NETWORK_MULTIPLE, flow_area, largest_call
 
 GRAPH_PIXELS = 480 * 864
 """Up to this size a window is launched as one CUDA graph: above, its kernels are long enough to hide their launches."""
+SHARED_GRAPH_PIXELS = 1080 * 1944
+"""The same where several devices' threads share one interpreter, and each of them waits for it at every launch."""
 MOST_KEYS, LEAST_KEYS = 1 << 18, 1 << 14
 MOST_TOKENS = 1 << 14
 BATCH_BYTES = 512 * costs.MIB
@@ -59,7 +61,7 @@ class Planner:
     budget: bytes that may be used, None: no limit. bytes_per_value: of features and weights (2 or 4). local: frames filled at a time.
     references: asked for; None: every `reference_stride`-th of the clip's `frames` (None: not known). device: "cuda" or "cpu".
     kernels, graphs: fused kernels and CUDA graphs are used. lean: the smallest steps, whatever the budget. beside: bytes that other work
-    on the device needs.
+    on the device needs. devices: share this process.
     What is predicted is what torch allocates on a GPU, what the whole process has resident on a CPU.
     """
 
@@ -74,6 +76,7 @@ class Planner:
     frames: int | None = None
     lean: bool = False
     beside: int = 0
+    devices: int = 1
 
     def plan(self, size: tuple[int, int], others: int = 0) -> Plan:
         """The plan for crops of `size`. others: pixels of the crops of the same frames, which are stored as well.
@@ -325,7 +328,7 @@ def _graph_fits(planner: Planner, size: tuple[int, int], plan: Plan, others: int
 
     No other work can use that pool, so what other stages need comes on top, and the inputs and results of other captured windows.
     """
-    if not planner.graphs or size[0] * size[1] > GRAPH_PIXELS:
+    if not planner.graphs or size[0] * size[1] > (GRAPH_PIXELS if planner.devices == 1 else SHARED_GRAPH_PIXELS):
         return False
     alone, captured = (planner.stages(size, replace(plan, graph=g), others=others) for g in (False, True))
     other_graphs = (costs.KEPT_GRAPHS - 1) * (captured["flow"] - alone["flow"])

@@ -107,6 +107,16 @@ def test_a_reference_is_given_up_only_where_nothing_else_helps(budget: int) -> N
         assert max(more.values()) > budget * costs.USABLE
 
 
+def test_devices_that_share_an_interpreter_launch_larger_windows_at_once() -> None:
+    """Where there is room: the graph has a pool of its own."""
+    size = (1080, 1944)
+    several = replace(FUSED, devices=2)
+    assert not replace(FUSED, budget=60 * GIB).plan(size).graph
+    assert replace(several, budget=60 * GIB).plan(size).graph
+    assert not replace(several, budget=8 * GIB).plan(size).graph
+    assert not replace(several, budget=60 * GIB).plan((2160, 3888)).graph
+
+
 def test_without_a_budget_nothing_is_given_up() -> None:
     assert FUSED.max_pixels(MULTIPLE) is None
     plan = FUSED.plan((2160, 3888))
