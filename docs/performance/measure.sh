@@ -1,7 +1,8 @@
 #!/bin/bash
-# What the tables of README.md beside this file come from: measure.sh memory|files|rest OUT [EVAL]
+# What the tables of README.md beside this file come from: measure.sh memory|files|gpus|rest OUT [EVAL]
 #   memory  frames in memory, needs no PyAV: kernels, speed, planner (on a second GPU beside it, if there is one: planner and long clips)
-#   files   end to end, needs PyAV: speed, the host, several GPUs; a profile of all threads where py-spy is installed
+#   files   end to end, needs PyAV: speed, the host; a profile of all threads where py-spy is installed
+#   gpus    two GPUs against one: their test, 800 frames, 2,000 frames; a profile of who has the interpreter where py-spy is installed. Needs PyAV
 #   rest    margins of crops on the clips of EVAL (NAME/frames, NAME/still, NAME/drifting), compiling, large frames, check-env
 # OUT: folder for the figures. Each part takes about ten minutes on an H100; a benchmark needs up to 40 s to start on a fresh machine. SMALL=1 runs the same commands on a CPU in little time: a
 # rehearsal, no measurement.
@@ -13,10 +14,10 @@ mkdir -p "$out"
 
 if [ "${SMALL:-}" ]; then
   device=cpu half=fp32 clip="--sizes 96x64 --frames 12" hd="--sizes 128x96 --frames 12" many="--sizes 128x96 --frames 12" uhd="--sizes 192x128 --frames 12"
-  long="12 24" hosts="96x64" sizes=64x96 few="--frames 8 --margins 0,64" gpus=0 profiled="(64, 96), 24"
+  long="12 24" hosts="96x64" sizes=64x96 few="--frames 8 --margins 0,64" gpus=0 profiled="(64, 96), 24" large="(96, 128)"
 else
   device=cuda half=fp16 clip="--sizes 432x240 --frames 280" hd="--sizes 1920x1080 --frames 60" many="--sizes 1920x1080 --frames 100" uhd="--sizes 3840x2160 --frames 16"
-  long="1000 10000" hosts="432x240,1920x1080" sizes=240x432,240x324,540x960,1080x1920 few= gpus=$(nvidia-smi -L | wc -l) profiled="(240, 432), 1000"
+  long="1000 10000" hosts="432x240,1920x1080" sizes=240x432,240x324,540x960,1080x1920 few= gpus=$(nvidia-smi -L | wc -l) profiled="(240, 432), 1000" large="(1080, 1920)"
 fi
 
 # step NAME SECONDS COMMAND...: a step that fails or takes too long stops no other
@@ -65,12 +66,6 @@ files)
   step host 40 "$python" -m e2fgvi_cli.bench.host --frames 60 --repeats 1 --sizes $hosts
   step host-propagated 60 "$python" -m e2fgvi_cli.bench.host --frames 60 --repeats 1 --sizes $hosts --image-propagation
   step host-looked-up 60 "$python" -m e2fgvi_cli.bench.host --frames 60 --repeats 1 --sizes $hosts --image-propagation --looked-up
-  if [ "$gpus" -gt 1 ]; then
-    for precision in fp16 fp32; do
-      step "1080-two-gpus-$precision" 300 "$python" -m e2fgvi_cli benchmark --json "$out/1080-two-gpus-$precision.json" --devices cuda:0,cuda:1 --sizes 1920x1080 \
-        --frames 800 --full-frame --precision $precision --mode end-to-end --no-stages --repeats 1 --no-check
-    done
-  fi
   if command -v py-spy >/dev/null; then
     # Which line of which thread has the interpreter, and where each thread stands: collapsed stacks, one line each.
     "$python" -c "from pathlib import Path; from e2fgvi_cli.bench.synthetic import *; write_clip(SyntheticClip($profiled), Path('$out'))"
@@ -78,9 +73,20 @@ files)
     step profile-interpreter 60 py-spy record -r 200 --gil -t -f raw -o "$out/profile-interpreter.raw" -- $run
     step profile-threads 60 py-spy record -r 200 -t -f raw -o "$out/profile-threads.raw" -- $run
     step profile-propagated 60 py-spy record -r 200 -t -f raw -o "$out/profile-propagated.raw" -- ${run/--no-image-propagation/--image-propagation}
-    [ "$gpus" -lt 2 ] || step profile-two-gpus 60 py-spy record -r 200 --gil -t -f raw -o "$out/profile-two-gpus.raw" -- ${run/--device $device/--devices cuda:0,cuda:1}
     rm -f "$out"/*.mp4 "$out"/*.mkv
   fi
+  ;;
+gpus)
+  [ $device = cpu ] && both=cpu,cpu one=cpu frames=24 || both=cuda:0,cuda:1 one=cuda:0 frames=2000
+  [ $device = cpu ] || step several-gpus 100 "$python" -m pytest -q -p no:cacheprovider -n 0 -m gpu tests/engine/test_several_gpus.py
+  "$python" -c "from pathlib import Path; from e2fgvi_cli.bench.synthetic import *; write_clip(SyntheticClip($large, $frames), Path('$out'))"
+  run="$python -m e2fgvi_cli inpaint --json -q -v $out/clip.mp4 -m $out/masks.mkv --full-frame --precision $half --mask-dilation 0px --no-image-propagation --overwrite -o $out/filled.mp4"
+  step long-two 130 $run --devices $both
+  step long-one 170 $run --device $one
+  ! command -v py-spy >/dev/null || step profile-two 130 py-spy record -r 150 --gil -t -f raw -o "$out/profile-two.raw" -- $run --devices $both
+  rm -f "$out"/*.mp4 "$out"/*.mkv
+  [ $device = cpu ] || step 1080-two-gpus 300 "$python" -m e2fgvi_cli benchmark --json "$out/1080-two-gpus.json" --devices $both --sizes 1920x1080 \
+    --frames 800 --full-frame --precision $half --mode end-to-end --no-stages --repeats 1 --no-check
   ;;
 rest)
   [ -z "$eval" ] || step margins 170 "$python" -m e2fgvi_cli.bench.margins "$eval" --device $device -o "$out/margins.json" $few
@@ -89,7 +95,7 @@ rest)
   step check-env 80 "$python" -m e2fgvi_cli check-env --deep --timeout 60
   ;;
 *)
-  echo "measure.sh memory|files|rest OUT [EVAL]" >&2
+  echo "measure.sh memory|files|gpus|rest OUT [EVAL]" >&2
   exit 2
   ;;
 esac

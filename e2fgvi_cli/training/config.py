@@ -100,6 +100,8 @@ class OptimizerConfig:
     betas: tuple[float, float] = (0.0, 0.99)
     discriminator_betas: tuple[float, float] = (0.0, 0.99)
     """Of the discriminator's Adam. Without momentum it does not chase a generator that is gone."""
+    discriminator_factor: float = 1.0
+    """The discriminator's rate, as a multiple of `learning_rate`. Published: the same rate, for 500,000 steps; run 7's learned nothing in 2,700."""
     schedule: Literal["cosine", "step", "constant"] = "cosine"
     warmup_steps: int = 100
     final_factor: float = 0.05

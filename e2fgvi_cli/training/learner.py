@@ -96,7 +96,8 @@ class Learner:
             critic.requires_grad_(True)
             critic.zero_grad(set_to_none=True)
             result.parts["discriminator"] = self._step.discriminate(batch, result.filled)
-            self._apply(list(critic.parameters()), [self.discriminator_optimizer], rate)
+            own_rate = rate * self.config.optimizer.discriminator_factor
+            self._apply(list(critic.parameters()), [self.discriminator_optimizer], own_rate)
             self.discriminator_steps += 1
         return result, norm
 

@@ -197,9 +197,11 @@ def test_encoder_and_decoder_learn_one_clip(config: TrainingConfig) -> None:
 
 
 def test_with_the_discriminator_both_learn(config: TrainingConfig) -> None:
-    config = replace(config, optimizer=replace(config.optimizer, betas=(0.9, 0.99)))
+    config = replace(config, optimizer=replace(config.optimizer, betas=(0.9, 0.99), discriminator_factor=3.0))
     seen, learner = losses(with_phase(config, adversarial=True, local=2, reference=0), 4)
     assert learner.discriminator_optimizer is not None
+    rates = [o.param_groups[0]["lr"] for o in (*learner.optimizers, learner.discriminator_optimizer)]
+    assert rates[-1] == pytest.approx(3 * rates[0])
     assert learner.discriminator_optimizer.param_groups[0]["betas"] == (0.0, 0.99), "whatever the generator has"
     assert set(seen[-1]) == {"hole", "valid", "adversarial", "discriminator"}
     assert seen[-1]["discriminator"] < seen[0]["discriminator"]
