@@ -45,7 +45,7 @@ def fill_shot_on(
     engine's device. Reads in a thread of its own, until about `held` bytes of frames are read and not yet taken. Raises what goes wrong in
     any of these threads, after the frames before it; when the iterator is closed, all threads are over.
     """
-    shot = _Shot(opened(items, options, engines[0]), options, len(engines), held, shortest)
+    shot = _SharedShot(opened(items, options, engines[0]), options, len(engines), held, shortest)
     pool = ThreadPoolExecutor(len(engines) + 1, thread_name_prefix="device")
     pool.submit(shot.read)
     for engine in engines:
@@ -75,19 +75,14 @@ class _Piece:
         self.frames: SimpleQueue[FinishedFrame | End] = SimpleQueue()
 
 
-class _Shot:
+class _SharedShot:
     """The frames of a shot that are still needed, and the pieces under way. Everything that changes does so under `_changed`."""
 
     def __init__(
         self, source: Iterable[Opened], options: WindowOptions, devices: int, held: int, shortest: int
     ) -> None:
-        self._source, self._options, self._devices, self._held, self._shortest = (
-            source,
-            options,
-            devices,
-            held,
-            shortest,
-        )
+        self._source, self._options, self._devices = source, options, devices
+        self._held, self._shortest = held, shortest
         self._changed = Condition()
         self._items: dict[int, Opened] = {}
         self._oldest = self._count = self._taken = 0
