@@ -12,26 +12,49 @@ from .types import HoleArray
 
 Motion = NDArray[np.float64]
 """(3, 3) homography: where a pixel (x, y, 1) of one frame lies in another."""
+Points = NDArray[np.float32]
+"""(n, 1, 2): x and y, as OpenCV wants them."""
 
-FEATURES, LEAST_FEATURES = 300, 12
+FEATURES, FEW_FEATURES, LEAST_FEATURES = 300, 120, 12
+"""Looked for; the best of them, which are enough where it is known about where to look; and what a motion needs."""
 ROUND_TRIP = 0.5
 """Pixels by which a feature that was followed forwards and back may miss its start."""
 INLIER = 1.0
 """Pixels by which a feature may miss the homography."""
 
 
-def estimate_motion(
-    earlier: NDArray[np.uint8], hole: HoleArray, later: NDArray[np.uint8], later_hole: HoleArray
-) -> Motion | None:
-    """The homography between two gray pictures (h, w) by their features outside of both holes; None with too few of them."""
+def features(picture: NDArray[np.uint8], hole: HoleArray) -> Points:
+    """Corners (n, 1, 2) of a gray picture (h, w) outside of its hole, the best first."""
     import cv2
 
-    points = cv2.goodFeaturesToTrack(earlier, FEATURES, 0.005, 5, mask=(1 - hole) * np.uint8(255))
-    if points is None or len(points) < LEAST_FEATURES:
+    points = cv2.goodFeaturesToTrack(picture, FEATURES, 0.005, 5, mask=(1 - hole) * np.uint8(255))
+    return np.zeros((0, 1, 2), np.float32) if points is None else np.asarray(points, np.float32)
+
+
+def follow(
+    earlier: NDArray[np.uint8],
+    points: Points,
+    later: NDArray[np.uint8],
+    later_hole: HoleArray,
+    expected: Motion | None = None,
+) -> Motion | None:
+    """The homography that takes `points` of one gray picture (h, w) to another by those found outside of its hole; None with too few.
+
+    expected: about what it is. Then pictures may lie further apart, and features are looked for near where it takes them.
+    """
+    import cv2
+
+    if len(points) < LEAST_FEATURES:
         return None
-    window = {"winSize": (15, 15), "maxLevel": 3}
-    moved, found, _ = cv2.calcOpticalFlowPyrLK(earlier, later, points, None, **window)  # type: ignore[call-overload]
-    back, found_back, _ = cv2.calcOpticalFlowPyrLK(later, earlier, moved, None, **window)  # type: ignore[call-overload]
+    options = {"winSize": (15, 15), "maxLevel": 3}
+    start: Points | None = None
+    if expected is not None:
+        points = points[:FEW_FEATURES]  # the best come first
+        start = np.asarray(cv2.perspectiveTransform(points, expected), np.float32)
+        options = {"winSize": (11, 11), "maxLevel": 0, "flags": cv2.OPTFLOW_USE_INITIAL_FLOW}
+    moved, found, _ = cv2.calcOpticalFlowPyrLK(earlier, later, points, start, **options)  # type: ignore[call-overload]
+    home = None if start is None else points.copy()
+    back, found_back, _ = cv2.calcOpticalFlowPyrLK(later, earlier, moved, home, **options)  # type: ignore[call-overload]
     good = (found & found_back).ravel().astype(bool) & (
         np.abs(points - back).reshape(len(points), 2).max(axis=1) < ROUND_TRIP
     )

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .camera_motion import Motion, estimate_motion
-from .hole_lookup import LEAST_PIXELS, Lookup, Query, View, look_up
+from .camera_motion import Motion, Points, features, follow
+from .hole_lookup import LEAST_PIXELS, Lookup, Neighbour, Query, View, look_up
 from .types import HoleArray, PixelArray
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class PropagationOptions:
     differ from their median by no more than `spread` levels on average.
     """
 
-    reach: int = 30
+    reach: int = 60
     candidates: int = 5
     agreeing: int = 2
     fit: float = 20.0
@@ -56,10 +56,12 @@ CLEARANCE = 4
 """Pixels (of the coarse pictures) that features keep from holes."""
 SPACING = 1.1
 """Each frame that is looked at is so many times as far away as the one before."""
+FOLLOWED_AFRESH = 4
+"""From so many frames on features are followed from one frame to the other, not only from frame to frame: small errors add up."""
 RING = 1 / 12
 """Of the frame's shorter side: how far around the hole frames are compared."""
 HELD_BYTES = 1 << 30
-"""Frames that are held for others: where they are large, fewer are within reach. 1080p has all 30 on either side, 2160p eight."""
+"""Frames that are held for others: where they are large, fewer are within reach. 720p has all 60 on either side, 1080p 32, 2160p eight."""
 
 
 def propagate(
@@ -155,7 +157,8 @@ class _Shot:
                 self._motions[i] = self._pool.submit(_motion, self._small[i], self._small[i + 1])
         motions = {i: self._motions[i] for i in range(low, high - 1)}
         views = {i: self._views[i] for i in range(low, high)}
-        return self._looking.submit(_recover, item, index, views, motions, options, self._lookup)
+        small = {i: self._small[i] for i in range(low, high)}
+        return self._looking.submit(_recover, item, index, views, small, motions, options, self._lookup)
 
 
 # -- motion ----------------------------------------------------------------------------------------------------------------
@@ -163,10 +166,11 @@ class _Shot:
 
 @dataclass(frozen=True)
 class _Small:
-    """A coarse picture in gray (h, w) with 1 at and near its hole. to_coarse: of `View`."""
+    """A coarse picture in gray (h, w) with 1 at and near its hole, and features outside of it. to_coarse: of `View`."""
 
     gray: NDArray[np.uint8]
     near: HoleArray
+    points: Points
     to_coarse: Motion
 
 
@@ -177,14 +181,43 @@ def _small(view: Future[View]) -> _Small:
     coarse: NDArray[Any] = frame.coarse
     eight = coarse if coarse.dtype == np.uint8 else (coarse >> 8).astype(np.uint8)
     near = cv2.dilate(frame.hole, np.ones((2 * CLEARANCE + 1, 2 * CLEARANCE + 1), np.uint8))
-    return _Small(np.asarray(cv2.cvtColor(eight, cv2.COLOR_RGB2GRAY)), np.asarray(near), frame.to_coarse)
+    gray: NDArray[np.uint8] = np.asarray(cv2.cvtColor(eight, cv2.COLOR_RGB2GRAY), np.uint8)
+    return _Small(gray, np.asarray(near), features(gray, np.asarray(near)), frame.to_coarse)
 
 
 def _motion(earlier: Future[_Small], later: Future[_Small]) -> Motion | None:
     """From one frame to the next, in the frames' own pixels."""
     one, other = earlier.result(), later.result()
-    found = estimate_motion(one.gray, one.near, other.gray, other.near)
+    found = follow(one.gray, one.points, other.gray, other.near)
     return None if found is None else np.asarray(np.linalg.inv(other.to_coarse) @ found @ one.to_coarse)
+
+
+def _followed_afresh(motion: Motion, one: _Small, other: _Small, around: tuple[slice, slice]) -> Motion:
+    """The motion between two frames further apart, from features followed from one to the other, if that fits better around the hole.
+
+    motion: by way of the frames between. It follows what is near to the hole's plane more surely, but its small errors add up.
+    """
+    expected = other.to_coarse @ motion @ np.linalg.inv(one.to_coarse)
+    afresh = follow(one.gray, one.points, other.gray, other.near, expected)
+    if afresh is None or _apart(afresh, one, other, around) >= _apart(expected, one, other, around):
+        return motion
+    return np.asarray(np.linalg.inv(other.to_coarse) @ afresh @ one.to_coarse)
+
+
+def _apart(motion: Motion, one: _Small, other: _Small, around: tuple[slice, slice]) -> float:
+    """Mean difference in levels of what both pictures show `around` the hole; infinite where they show nothing."""
+    import cv2
+
+    rows, columns = around
+    moved = motion @ np.array([[1, 0, columns.start], [0, 1, rows.start], [0, 0, 1]])
+    here = one.gray[around]
+    size, flags = (here.shape[1], here.shape[0]), cv2.WARP_INVERSE_MAP
+    there = cv2.warpPerspective(other.gray, moved, size, flags=flags | cv2.INTER_LINEAR)
+    hidden = cv2.warpPerspective(
+        other.near, moved, size, flags=flags | cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=1
+    )
+    seen = np.asarray((hidden == 0) & (one.near[around] == 0), np.uint8)
+    return float(cv2.mean(cv2.absdiff(here, there), mask=seen)[0]) if seen.any() else np.inf
 
 
 def _neighbours(index: int, motions: dict[int, Future[Motion | None]], reach: int) -> Iterator[tuple[int, Motion]]:
@@ -241,6 +274,7 @@ def _recover(
     item: HoledFrame,
     index: int,
     views: dict[int, Future[View]],
+    small: dict[int, Future[_Small]],
     motions: dict[int, Future[Motion | None]],
     options: PropagationOptions,
     lookup: Lookup,
@@ -249,9 +283,17 @@ def _recover(
 
     region = _region(item)
     need = item.alpha[region] > 0
-    neighbours = ((i, views[i].result(), motion) for i, motion in _neighbours(index, motions, options.reach))
     view = views[index].result()
-    colours, found = lookup(Query(index, view, region, need, neighbours, options))
+
+    def neighbours() -> Iterator[Neighbour]:
+        for i, motion in _neighbours(index, motions, options.reach):
+            if abs(i - index) >= FOLLOWED_AFRESH:
+                motion = _followed_afresh(motion, small[index].result(), small[i].result(), around)
+            yield i, views[i].result(), motion
+
+    query = Query(index, view, region, need, neighbours(), options)
+    around = query.coarse_region
+    colours, found = lookup(query)
     known = np.zeros(need.shape, np.uint8)
     known[need] = found
     known &= np.asarray(cv2.morphologyEx(known, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))

@@ -196,7 +196,7 @@ def test_a_device_that_computes_something_else_is_not_believed(monkeypatch: pyte
 def test_frames_of_sixteen_bits_are_planned_for() -> None:
     """Twice the bytes a level, and fewer of them where that is much."""
     small, large = (240, 432), (2160, 3840)
-    assert lookup_bytes(small, OPTIONS, 2) - lookup_bytes(small, OPTIONS) == 61 * 3 * 240 * 432
+    assert lookup_bytes(small, OPTIONS, 2) - lookup_bytes(small, OPTIONS) == (2 * OPTIONS.reach + 1) * 3 * 240 * 432
     assert lookup_bytes(large, OPTIONS, 2) < 1.5 * lookup_bytes(large, OPTIONS)
 
 

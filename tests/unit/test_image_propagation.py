@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from e2fgvi_cli.camera_motion import estimate_motion
+from e2fgvi_cli.camera_motion import features, follow
 from e2fgvi_cli.hole_lookup import look_up
 from e2fgvi_cli.image_propagation import COARSE_PIXELS, PropagationOptions, affordable_reach, propagate
 from e2fgvi_cli.sharing import fill_shot_on
@@ -126,7 +126,7 @@ def test_nothing_to_hold_on_to_is_no_error() -> None:
     flat = np.full((6, *SIZE, 3), 128, np.uint8)
     assert all(found is None for _, found in propagate(holed(flat, drifting), OPTIONS))
     blank = np.zeros((20, 20), np.uint8)
-    assert estimate_motion(blank, blank, blank, blank) is None
+    assert follow(blank, features(blank, blank), blank, blank) is None
     tiny = HoledFrame.of(
         Frame(0, np.zeros((1, 1, 3), np.uint8), Fraction(0)), np.ones((1, 1), np.uint8), np.ones((1, 1), np.float32)
     )
