@@ -72,9 +72,7 @@ class Query:
     @cached_property
     def coarse_region(self) -> tuple[slice, slice]:
         """The pixels of the coarse picture that the region lies in."""
-        scale, size = self.view.to_coarse, self.view.hole.shape
-        rows, columns = (_coarse(r, scale[i, i], size[1 - i]) for i, r in ((1, self.region[0]), (0, self.region[1])))
-        return rows, columns
+        return coarse_region(self.view, self.region)
 
     @property
     def nearness(self) -> int:
@@ -139,6 +137,13 @@ def look_up(query: Query) -> Answer:
     known = (got >= options.agreeing) & (spread <= options.spread * levels)
     levelled: NDArray[Any] = np.clip(np.rint(colours), 0, np.iinfo(rgb.dtype).max).astype(rgb.dtype)
     return levelled, known
+
+
+def coarse_region(view: View, region: tuple[slice, slice]) -> tuple[slice, slice]:
+    """The pixels of the coarse picture that `region`, rows and columns of the frame, lies in."""
+    scale, size = view.to_coarse, view.hole.shape
+    rows, columns = (_coarse(r, scale[i, i], size[1 - i]) for i, r in ((1, region[0]), (0, region[1])))
+    return rows, columns
 
 
 def _coarse(fine: slice, scale: float, limit: int) -> slice:

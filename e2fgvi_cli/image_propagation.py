@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .camera_motion import Motion, Points, features, follow
-from .hole_lookup import LEAST_PIXELS, Lookup, Neighbour, Query, View, look_up
+from .hole_lookup import LEAST_PIXELS, Lookup, Neighbour, Query, View, coarse_region, look_up
 from .types import HoleArray, PixelArray
 
 if TYPE_CHECKING:
@@ -158,7 +158,21 @@ class _Shot:
         motions = {i: self._motions[i] for i in range(low, high - 1)}
         views = {i: self._views[i] for i in range(low, high)}
         small = {i: self._small[i] for i in range(low, high)}
-        return self._looking.submit(_recover, item, index, views, small, motions, options, self._lookup)
+        others: Iterable[Neighbour] = _aligned(item, index, views, small, motions, options)
+        if self._looking is not self._pool:
+            # Lookups of a device take turns: what they look at is made ready by the others' threads.
+            others = _Ready(self._pool.submit(list, others))
+        return self._looking.submit(_recover, item, index, views[index], others, options, self._lookup)
+
+
+class _Ready:
+    """What a thread makes a list of, to be waited for where it is needed."""
+
+    def __init__(self, made: Future[list[Neighbour]]) -> None:
+        self._made = made
+
+    def __iter__(self) -> Iterator[Neighbour]:
+        return iter(self._made.result())
 
 
 # -- motion ----------------------------------------------------------------------------------------------------------------
@@ -190,6 +204,22 @@ def _motion(earlier: Future[_Small], later: Future[_Small]) -> Motion | None:
     one, other = earlier.result(), later.result()
     found = follow(one.gray, one.points, other.gray, other.near)
     return None if found is None else np.asarray(np.linalg.inv(other.to_coarse) @ found @ one.to_coarse)
+
+
+def _aligned(
+    item: HoledFrame,
+    index: int,
+    views: dict[int, Future[View]],
+    small: dict[int, Future[_Small]],
+    motions: dict[int, Future[Motion | None]],
+    options: PropagationOptions,
+) -> Iterator[Neighbour]:
+    """Other frames, nearest first, with the best motion to each that is known."""
+    around = coarse_region(views[index].result(), _region(item))
+    for i, motion in _neighbours(index, motions, options.reach):
+        if abs(i - index) >= FOLLOWED_AFRESH:
+            motion = _followed_afresh(motion, small[index].result(), small[i].result(), around)
+        yield i, views[i].result(), motion
 
 
 def _followed_afresh(motion: Motion, one: _Small, other: _Small, around: tuple[slice, slice]) -> Motion:
@@ -273,9 +303,8 @@ def _view(item: HoledFrame) -> View:
 def _recover(
     item: HoledFrame,
     index: int,
-    views: dict[int, Future[View]],
-    small: dict[int, Future[_Small]],
-    motions: dict[int, Future[Motion | None]],
+    coming: Future[View],
+    others: Iterable[Neighbour],
     options: PropagationOptions,
     lookup: Lookup,
 ) -> Found | None:
@@ -283,17 +312,8 @@ def _recover(
 
     region = _region(item)
     need = item.alpha[region] > 0
-    view = views[index].result()
-
-    def neighbours() -> Iterator[Neighbour]:
-        for i, motion in _neighbours(index, motions, options.reach):
-            if abs(i - index) >= FOLLOWED_AFRESH:
-                motion = _followed_afresh(motion, small[index].result(), small[i].result(), around)
-            yield i, views[i].result(), motion
-
-    query = Query(index, view, region, need, neighbours(), options)
-    around = query.coarse_region
-    colours, found = lookup(query)
+    view = coming.result()
+    colours, found = lookup(Query(index, view, region, need, others, options))
     known = np.zeros(need.shape, np.uint8)
     known[need] = found
     known &= np.asarray(cv2.morphologyEx(known, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
