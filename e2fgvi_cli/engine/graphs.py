@@ -29,7 +29,7 @@ MOST_DIFFERENCE = 0.02
 """Between a captured and a plain call, relative. Chosen, not measured: far above float16's rounding, far below what a missing operator changes."""
 
 _capturing = Lock()
-"""A capture begins by returning all devices' cached memory, which torch refuses while another device captures."""
+"""A capture begins by returning all devices' cached memory, which torch presumably refuses while another device captures (not seen)."""
 
 
 @lru_cache
