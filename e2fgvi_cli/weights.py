@@ -38,8 +38,8 @@ KNOWN = {
         KnownWeights(
             name="open",
             filename="e2fgvi-hq-open.safetensors",
-            sha256="fbc15cf2bc646a3200bb1e83e109c689d8190f0a286dc96119b47742dbf741c6",
-            size=41593028,
+            sha256="cd76abbb7498cdfea638d4f8532d4ba9211b42d4794820327416b76a80489a22",
+            size=41593076,
             licence="Apache-2.0, training data listed in release_model/MODEL_CARD.md",
             what="the default: our own training, ships with the program",
         ),
