@@ -46,22 +46,23 @@ def follow(
 
     if len(points) < LEAST_FEATURES:
         return None
-    options = {"winSize": (15, 15), "maxLevel": 3}
-    start: Points | None = None
-    if expected is not None:
+    if expected is None:
+        options = {"winSize": (15, 15), "maxLevel": 3}
+        moved, found, _ = cv2.calcOpticalFlowPyrLK(earlier, later, points, None, **options)  # type: ignore[call-overload]
+        back, found_back, _ = cv2.calcOpticalFlowPyrLK(later, earlier, moved, None, **options)  # type: ignore[call-overload]
+        astray = np.abs(points - back).reshape(len(points), 2).max(axis=1) >= ROUND_TRIP
+        good = (found & found_back).ravel().astype(bool) & ~astray
+    else:
+        # From near where they lie few go astray, and the homography is found without those: there and back again brings nothing.
         points = points[:FEW_FEATURES]  # the best come first
         start = np.asarray(cv2.perspectiveTransform(points, expected), np.float32)
         options = {"winSize": (11, 11), "maxLevel": 0, "flags": cv2.OPTFLOW_USE_INITIAL_FLOW}
-    moved, found, _ = cv2.calcOpticalFlowPyrLK(earlier, later, points, start, **options)  # type: ignore[call-overload]
-    home = None if start is None else points.copy()
-    back, found_back, _ = cv2.calcOpticalFlowPyrLK(later, earlier, moved, home, **options)  # type: ignore[call-overload]
-    good = (found & found_back).ravel().astype(bool) & (
-        np.abs(points - back).reshape(len(points), 2).max(axis=1) < ROUND_TRIP
-    )
+        moved, found, _ = cv2.calcOpticalFlowPyrLK(earlier, later, points, start, **options)  # type: ignore[call-overload]
+        good = found.ravel().astype(bool)
     x, y = np.rint(moved.reshape(-1, 2)).astype(int).T
     good &= (x >= 0) & (x < later.shape[1]) & (y >= 0) & (y < later.shape[0])
     good[good] = later_hole[y[good], x[good]] == 0
     if good.sum() < LEAST_FEATURES:
         return None
-    motion, _ = cv2.findHomography(points[good], moved[good], cv2.RANSAC, INLIER)
+    motion, _ = cv2.findHomography(points[good], moved[good], cv2.USAC_FAST, INLIER)
     return motion if motion is not None and abs(np.linalg.det(motion)) > 1e-3 else None

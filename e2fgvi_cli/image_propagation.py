@@ -58,6 +58,8 @@ SPACING = 1.1
 """Each frame that is looked at is so many times as far away as the one before."""
 FOLLOWED_AFRESH = 4
 """From so many frames on features are followed from one frame to the other, not only from frame to frame: small errors add up."""
+APART_STEP = 3
+"""Every such row and column is looked at where two motions are compared."""
 RING = 1 / 12
 """Of the frame's shorter side: how far around the hole frames are compared."""
 HELD_BYTES = 1 << 30
@@ -121,6 +123,10 @@ def _awaited(entry: tuple[HoledFrame, Future[Found | None] | None]) -> tuple[Hol
     return item, None if task is None else task.result()
 
 
+_Afresh = dict[int, Motion]
+"""How one frame moves to later ones, by number: where features could be followed straight to them."""
+
+
 class _Shot:
     """The frames within reach by number, and how they move. Used by one thread; its tasks get what they need when they are made."""
 
@@ -135,9 +141,10 @@ class _Shot:
         self._views: dict[int, Future[View]] = {}
         self._small: dict[int, Future[_Small]] = {}
         self._motions: dict[int, Future[Motion | None]] = {}
+        self._afresh: dict[int, Future[_Afresh]] = {}
 
     def forget(self, before: int) -> None:
-        for known in (self.items, self._views, self._small, self._motions):
+        for known in (self.items, self._views, self._small, self._motions, self._afresh):
             for i in [i for i in known if i < before]:
                 del known[i]
 
@@ -158,11 +165,30 @@ class _Shot:
         motions = {i: self._motions[i] for i in range(low, high - 1)}
         views = {i: self._views[i] for i in range(low, high)}
         small = {i: self._small[i] for i in range(low, high)}
-        others: Iterable[Neighbour] = _aligned(item, index, views, small, motions, options)
+        afresh = self._followed_afresh(index, options.reach)
+        others: Iterable[Neighbour] = _aligned(item, index, views, small, motions, afresh, options)
         if self._looking is not self._pool:
             # Lookups of a device take turns: what they look at is made ready by the others' threads.
             others = _Ready(self._pool.submit(list, others))
         return self._looking.submit(_recover, item, index, views[index], others, options, self._lookup)
+
+    def _followed_afresh(self, index: int, reach: int) -> dict[int, Future[_Afresh]]:
+        """By the earlier one of two frames, how it moves to the later one: of frame `index` and of those before it that look at it."""
+        far = [d for d in _distances(reach) if d >= FOLLOWED_AFRESH]
+        found = {}
+        for i in (*(index - d for d in reversed(far)), index):
+            if i < 0:
+                continue
+            if i not in self._afresh:
+                # A frame that was not searched itself, for it has no hole or lies before `start`, is looked at by later ones alone.
+                later = [i + d for d in far if index <= i + d < self.count]
+                if i < index:
+                    later = [j for j in later if self.items[j].box is not None]
+                motions = {j: self._motions[j] for j in range(i, max(later, default=i))}
+                small = {j: self._small[j] for j in (i, *later)}
+                self._afresh[i] = self._pool.submit(_follow_afresh, i, small, motions, reach)
+            found[i] = self._afresh[i]
+        return found
 
 
 class _Ready:
@@ -206,47 +232,67 @@ def _motion(earlier: Future[_Small], later: Future[_Small]) -> Motion | None:
     return None if found is None else np.asarray(np.linalg.inv(other.to_coarse) @ found @ one.to_coarse)
 
 
+def _follow_afresh(
+    index: int, small: dict[int, Future[_Small]], motions: dict[int, Future[Motion | None]], reach: int
+) -> _Afresh:
+    """The motion from frame `index` to each later one in `small`, from features followed straight from one to the other."""
+    one, found = small[index].result(), {}
+    for i, motion in _neighbours(index, motions, reach):
+        if i in small:
+            other = small[i].result()
+            expected = other.to_coarse @ motion @ np.linalg.inv(one.to_coarse)
+            afresh = follow(one.gray, one.points, other.gray, other.near, expected)
+            if afresh is not None:
+                found[i] = np.asarray(np.linalg.inv(other.to_coarse) @ afresh @ one.to_coarse)
+    return found
+
+
 def _aligned(
     item: HoledFrame,
     index: int,
     views: dict[int, Future[View]],
     small: dict[int, Future[_Small]],
     motions: dict[int, Future[Motion | None]],
+    afresh: dict[int, Future[_Afresh]],
     options: PropagationOptions,
 ) -> Iterator[Neighbour]:
     """Other frames, nearest first, with the best motion to each that is known."""
     around = coarse_region(views[index].result(), _region(item))
+    one = small[index].result()
     for i, motion in _neighbours(index, motions, options.reach):
         if abs(i - index) >= FOLLOWED_AFRESH:
-            motion = _followed_afresh(motion, small[index].result(), small[i].result(), around)
+            straight = afresh[min(i, index)].result().get(max(i, index))
+            if straight is not None:
+                straight = straight if i > index else np.asarray(np.linalg.inv(straight))
+                motion = _fitting(motion, straight, one, small[i].result(), around)
         yield i, views[i].result(), motion
 
 
-def _followed_afresh(motion: Motion, one: _Small, other: _Small, around: tuple[slice, slice]) -> Motion:
-    """The motion between two frames further apart, from features followed from one to the other, if that fits better around the hole.
+def _fitting(motion: Motion, straight: Motion, one: _Small, other: _Small, around: tuple[slice, slice]) -> Motion:
+    """The one of two motions by which two frames fit better `around` the hole of the first.
 
-    motion: by way of the frames between. It follows what is near to the hole's plane more surely, but its small errors add up.
+    `motion`, by way of the frames between, follows what is near to the hole's plane more surely, but its small errors add up.
     """
-    expected = other.to_coarse @ motion @ np.linalg.inv(one.to_coarse)
-    afresh = follow(one.gray, one.points, other.gray, other.near, expected)
-    if afresh is None or _apart(afresh, one, other, around) >= _apart(expected, one, other, around):
-        return motion
-    return np.asarray(np.linalg.inv(other.to_coarse) @ afresh @ one.to_coarse)
+    return straight if _apart(straight, one, other, around) < _apart(motion, one, other, around) else motion
 
 
 def _apart(motion: Motion, one: _Small, other: _Small, around: tuple[slice, slice]) -> float:
-    """Mean difference in levels of what both pictures show `around` the hole; infinite where they show nothing."""
+    """Mean difference in levels of what both pictures show `around` the hole; infinite where they show nothing.
+
+    motion: in the frames' own pixels. A part of the pixels is looked at, which is enough for a mean.
+    """
     import cv2
 
     rows, columns = around
-    moved = motion @ np.array([[1, 0, columns.start], [0, 1, rows.start], [0, 0, 1]])
-    here = one.gray[around]
+    place = np.array([[APART_STEP, 0, columns.start], [0, APART_STEP, rows.start], [0, 0, 1]])
+    moved = other.to_coarse @ motion @ np.linalg.inv(one.to_coarse) @ place
+    here, near = (np.ascontiguousarray(p[around][::APART_STEP, ::APART_STEP]) for p in (one.gray, one.near))
     size, flags = (here.shape[1], here.shape[0]), cv2.WARP_INVERSE_MAP
     there = cv2.warpPerspective(other.gray, moved, size, flags=flags | cv2.INTER_LINEAR)
     hidden = cv2.warpPerspective(
         other.near, moved, size, flags=flags | cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=1
     )
-    seen = np.asarray((hidden == 0) & (one.near[around] == 0), np.uint8)
+    seen = np.asarray((hidden == 0) & (near == 0), np.uint8)
     return float(cv2.mean(cv2.absdiff(here, there), mask=seen)[0]) if seen.any() else np.inf
 
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from e2fgvi_cli.camera_motion import Motion, features, follow
-from e2fgvi_cli.image_propagation import _followed_afresh, _Small
+from e2fgvi_cli.image_propagation import _fitting, _Small
 from tests.factories import texture
 
 SIZE = (120, 160)
@@ -43,7 +43,10 @@ def test_errors_that_added_up_are_mended() -> None:
     hole = NOWHERE.copy()
     hole[50:70, 80:110] = 1
     one, other = small(whole[:120, :160].copy(), hole), small(whole[:120, 20:180].copy())
-    mended = _followed_afresh(shift(-18.5, 1), one, other, (slice(40, 80), slice(70, 120)))
+    about = shift(-18.5, 1)
+    straight = follow(one.gray, one.points, other.gray, other.near, about)
+    assert straight is not None
+    mended = _fitting(about, straight, one, other, (slice(40, 80), slice(70, 120)))
     assert np.allclose(mended @ np.array([90.0, 60.0, 1.0]), (70, 60, 1), atol=0.15)
 
 
@@ -59,5 +62,5 @@ def test_a_motion_that_fits_better_around_the_hole_is_kept() -> None:
     elsewhere = follow(one, first.points, other, NOWHERE, np.eye(3))
     assert elsewhere is not None
     assert np.allclose(elsewhere[0, 2], -3, atol=0.3), "what features say"
-    kept = _followed_afresh(np.eye(3), first, second, (slice(40, 80), slice(70, 120)))
+    kept = _fitting(np.eye(3), elsewhere, first, second, (slice(40, 80), slice(70, 120)))
     assert np.array_equal(kept, np.eye(3))

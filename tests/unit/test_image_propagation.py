@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from e2fgvi_cli import image_propagation
 from e2fgvi_cli.camera_motion import features, follow
 from e2fgvi_cli.hole_lookup import look_up
 from e2fgvi_cli.image_propagation import COARSE_PIXELS, PropagationOptions, affordable_reach, propagate
@@ -151,6 +152,27 @@ def test_a_part_is_what_the_whole_gives() -> None:
         assert found is not None
         assert expected is not None
         assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("with_hole", [range(30), range(12, 15)])
+def test_two_frames_are_followed_straight_once_and_for_a_hole_only(
+    with_hole: range, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = []
+
+    def counted(earlier, points, later, later_hole, expected=None):  # type: ignore[no-untyped-def]
+        if expected is not None:
+            pairs.append((id(earlier), id(later)))
+        return follow(earlier, points, later, later_hole, expected)
+
+    monkeypatch.setattr(image_propagation, "follow", counted)
+    nothing = np.zeros(SIZE, np.uint8)
+    items = holed(clip(30, *SIZE), lambda i: drifting(i) if i in with_hole else nothing)
+    held = list(propagate(items, PropagationOptions(reach=8)))
+    found = [i for i, (_, result) in enumerate(held) if result is not None]
+    assert set(found) == set(with_hole)
+    asked = {(min(i, j), max(i, j)) for i in with_hole for d in range(4, 9) for j in (i - d, i + d) if 0 <= j < 30}
+    assert len(pairs) == len(asked)
 
 
 def test_the_stream_is_read_little_further_than_it_reaches() -> None:
