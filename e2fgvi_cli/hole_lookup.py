@@ -108,7 +108,7 @@ def look_up(query: Query) -> Answer:
     size = (outside.shape[1], outside.shape[0])
     place = ((y + 0.5) * scale[1, 1]).astype(np.intp) - rows.start
     place = place * size[0] + ((x + 0.5) * scale[0, 0]).astype(np.intp) - columns.start
-    levels = np.iinfo(rgb.dtype).max / 255
+    levels, most = np.iinfo(rgb.dtype).max / 255, tolerance(query).ravel()
     inverse = cv2.WARP_INVERSE_MAP
 
     # The candidates of each pixel of the hole, nearest first; what is not there is larger than any colour.
@@ -123,7 +123,7 @@ def look_up(query: Query) -> Answer:
             continue
         aligned = cv2.warpPerspective(other.coarse, there, size, flags=inverse | cv2.INTER_CUBIC)
         misfit = _misfit(aligned, target, visible & outside, query.nearness)
-        wanted = wanted[misfit.ravel()[place[wanted]] <= options.fit * levels]
+        wanted = wanted[(misfit.ravel() <= most)[place[wanted]]]
         if not wanted.size:
             continue
         if other.coarse is other.rgb:
@@ -137,6 +137,23 @@ def look_up(query: Query) -> Answer:
     known = (got >= options.agreeing) & (spread <= options.spread * levels)
     levelled: NDArray[Any] = np.clip(np.rint(colours), 0, np.iinfo(rgb.dtype).max).astype(rgb.dtype)
     return levelled, known
+
+
+def tolerance(query: Query) -> NDArray[np.float32]:
+    """(y, x): how much a candidate may be off near each coarse pixel of the region, in the frame's levels; `PropagationOptions`."""
+    import cv2
+
+    rows, columns = query.coarse_region
+    options, levels = query.options, np.iinfo(query.view.rgb.dtype).max / 255
+    picture = query.view.coarse[rows, columns].astype(np.float32)
+    shown = (query.view.hole[rows, columns] == 0).astype(np.float32)
+    near = {"ksize": (query.nearness, query.nearness), "borderType": cv2.BORDER_CONSTANT}
+    weight = np.asarray(cv2.blur(shown, **near))  # type: ignore[call-overload]
+    mean = np.asarray(cv2.blur(picture * shown[:, :, None], **near)) / np.maximum(weight, 1e-6)[:, :, None]  # type: ignore[call-overload]
+    apart = _mean_of_channels(np.abs(picture - mean)) * shown
+    everywhere = float(apart.sum()) / max(float(shown.sum()), 1.0)
+    patch = (np.asarray(cv2.blur(apart, **near)) + DISTANT * everywhere) / (weight + DISTANT)  # type: ignore[call-overload]
+    return np.asarray(np.minimum(options.fit * levels, options.noise * levels + options.better * patch), np.float32)
 
 
 def coarse_region(view: View, region: tuple[slice, slice]) -> tuple[slice, slice]:

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..hole_lookup import DISTANT, Answer, Neighbour, Query, View, look_up
+from ..hole_lookup import DISTANT, Answer, Neighbour, Query, View, look_up, tolerance
 from ..image_propagation import PropagationOptions, affordable_reach, coarse_size
 from ..types import PixelArray
 
@@ -127,7 +127,7 @@ class DeviceLookup:
         moves = self._there(np.stack([motion for _, _, motion in others]).astype(np.float32))
         coarse = np.stack([other.to_coarse @ motion @ query.from_coarse_region for _, other, motion in others])
         coarse_moves = self._there(coarse.astype(np.float32))
-        fits = self._fits(query, frames, slots[query.number], theirs, coarse_moves, options.fit * levels)
+        fits = self._fits(query, frames, slots[query.number], theirs, coarse_moves)
 
         place = self._there(_place(query, rows, columns))
         down = self._there((rows + query.region[0].start).astype(np.float32))
@@ -158,13 +158,14 @@ class DeviceLookup:
             return torch.from_numpy(values).to(self._device)
         return torch.from_numpy(values).pin_memory().to(self._device, non_blocking=True)
 
-    def _fits(self, query: Query, frames: _Frames, own: int, theirs: Tensor, there: Tensor, most: float) -> Tensor:
-        """(k, y, x): where a candidate shows something, and fits around the hole nearby to `most` levels on average."""
+    def _fits(self, query: Query, frames: _Frames, own: int, theirs: Tensor, there: Tensor) -> Tensor:
+        """(k, y, x): where a candidate shows something, and fits around the hole nearby as well as it has to."""
         rows, columns = query.coarse_region
         height, width = rows.stop - rows.start, columns.stop - columns.start
         target = frames.coarse[own, rows, columns].permute(2, 0, 1)
         target = frames.values(target)
         outside = self._there(np.ascontiguousarray(query.view.hole[rows, columns] == 0))
+        most = self._there(tolerance(query))
         y, x = torch.meshgrid(
             torch.arange(height, device=self._device), torch.arange(width, device=self._device), indexing="ij"
         )
