@@ -148,11 +148,9 @@ def tolerance(query: Query) -> NDArray[np.float32]:
     picture = query.view.coarse[rows, columns].astype(np.float32)
     shown = (query.view.hole[rows, columns] == 0).astype(np.float32)
     near = {"ksize": (query.nearness, query.nearness), "borderType": cv2.BORDER_CONSTANT}
-    weight = np.asarray(cv2.blur(shown, **near))  # type: ignore[call-overload]
-    mean = np.asarray(cv2.blur(picture * shown[:, :, None], **near)) / np.maximum(weight, 1e-6)[:, :, None]  # type: ignore[call-overload]
-    apart = _mean_of_channels(np.abs(picture - mean)) * shown
-    everywhere = float(apart.sum()) / max(float(shown.sum()), 1.0)
-    patch = (np.asarray(cv2.blur(apart, **near)) + DISTANT * everywhere) / (weight + DISTANT)  # type: ignore[call-overload]
+    weight = np.maximum(cv2.blur(shown, **near), 1e-6)[:, :, None]  # type: ignore[call-overload]
+    even = np.asarray(cv2.blur(picture * shown[:, :, None], **near)) / weight  # type: ignore[call-overload]
+    patch = _mean_near(_mean_of_channels(np.abs(picture - even)) * shown, shown, query.nearness)
     return np.asarray(np.minimum(options.fit * levels, options.noise * levels + options.better * patch), np.float32)
 
 
@@ -192,8 +190,15 @@ def _misfit(
     # OpenCV where it can be: several times as fast as the same in numpy.
     apart = cv2.absdiff(aligned, target).astype(np.float32)
     error = np.asarray(cv2.transform(apart, np.full((1, 3), 1 / 3, np.float32))).reshape(compared.shape) * weight
+    return _mean_near(error, weight, nearness)
+
+
+def _mean_near(error: NDArray[np.float32], weight: NDArray[np.float32], nearness: int) -> NDArray[np.float32]:
+    """(y, x): mean near each pixel of an `error` that is 0 where `weight` is, and a little of the mean over all (`DISTANT`)."""
+    import cv2
+
     near = {"ksize": (nearness, nearness), "borderType": cv2.BORDER_CONSTANT}
-    mean = float(error.sum()) / float(weight.sum())
+    mean = float(error.sum()) / max(float(weight.sum()), 1.0)
     return np.asarray((cv2.blur(error, **near) + DISTANT * mean) / (cv2.blur(weight, **near) + DISTANT))  # type: ignore[call-overload]
 
 

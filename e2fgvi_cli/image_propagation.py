@@ -168,14 +168,14 @@ class _Shot:
         motions = {i: self._motions[i] for i in range(low, high - 1)}
         views = {i: self._views[i] for i in range(low, high)}
         small = {i: self._small[i] for i in range(low, high)}
-        afresh = self._followed_afresh(index, options.reach)
+        afresh = self._straight_ways(index, options.reach)
         others: Iterable[Neighbour] = _aligned(item, index, views, small, motions, afresh, options)
         if self._looking is not self._pool:
             # Lookups of a device take turns: what they look at is made ready by the others' threads.
             others = _Ready(self._pool.submit(list, others))
         return self._looking.submit(_recover, item, index, views[index], others, options, self._lookup)
 
-    def _followed_afresh(self, index: int, reach: int) -> dict[int, Future[_Afresh]]:
+    def _straight_ways(self, index: int, reach: int) -> dict[int, Future[_Afresh]]:
         """By the earlier one of two frames, how it moves to the later one: of frame `index` and of those before it that look at it."""
         far = [d for d in _distances(reach) if d >= FOLLOWED_AFRESH]
         found = {}
