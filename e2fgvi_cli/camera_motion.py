@@ -5,6 +5,8 @@ Shape legend: h w the pictures.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +23,8 @@ ROUND_TRIP = 0.5
 """Pixels by which a feature that was followed forwards and back may miss its start."""
 INLIER = 1.0
 """Pixels by which a feature may miss the homography."""
+APART_STEP = 3
+"""Every such row and column is looked at where two motions are compared: enough for a mean."""
 
 
 def features(picture: NDArray[np.uint8], hole: HoleArray) -> Points:
@@ -65,4 +69,67 @@ def follow(
     if good.sum() < LEAST_FEATURES:
         return None
     motion, _ = cv2.findHomography(points[good], moved[good], cv2.USAC_FAST, INLIER)
-    return motion if motion is not None and abs(np.linalg.det(motion)) > 1e-3 else None
+    return motion if motion is not None and abs(cv2.determinant(motion)) > 1e-3 else None
+
+
+def inverse(motion: Motion) -> Motion:
+    """The way back. By OpenCV, since numpy takes ten times as long for so small a matrix, and holds the interpreter for it."""
+    import cv2
+
+    return np.asarray(cv2.invert(motion)[1])
+
+
+@dataclass(frozen=True)
+class Comparable:
+    """A coarse picture in gray (h, w) with 1 at and near its hole, and features outside of it.
+
+    to_coarse: from the frame's pixels to these; from_coarse: back.
+    """
+
+    gray: NDArray[np.uint8]
+    near: HoleArray
+    points: Points
+    to_coarse: Motion
+    from_coarse: Motion
+
+
+@dataclass(frozen=True)
+class Around:
+    """What a frame shows around a hole, to tell by which of two motions another frame fits it better.
+
+    gray (a, b): every `APART_STEP`-th row and column; clear (a, b): 1 where nothing is near a hole; to_frame: from these pixels to the frame's own.
+    """
+
+    gray: NDArray[np.uint8]
+    clear: HoleArray
+    to_frame: Motion
+
+    @classmethod
+    def of(cls, one: Comparable, region: tuple[slice, slice]) -> Around:
+        rows, columns = region
+        place = np.array([[APART_STEP, 0, columns.start], [0, APART_STEP, rows.start], [0, 0, 1]], np.float64)
+        gray, near = (np.ascontiguousarray(p[region][::APART_STEP, ::APART_STEP]) for p in (one.gray, one.near))
+        return cls(gray, np.asarray(near == 0, np.uint8), one.from_coarse @ place)
+
+    def fitting(self, motion: Motion, straight: Motion, other: Comparable) -> Motion:
+        """The one of both by which `other` fits better.
+
+        `motion`, by way of the frames between, follows what is near to the hole's plane more surely, but its small errors add up.
+        """
+        return straight if self.misses(straight, other) < self.misses(motion, other) else motion
+
+    def misses(self, motion: Motion, other: Comparable) -> float:
+        """Mean difference in levels from what `other` shows there; infinite where it shows nothing.
+
+        motion: to it, in the frames' own pixels.
+        """
+        import cv2
+
+        moved, size = other.to_coarse @ motion @ self.to_frame, self.gray.shape[::-1]
+        flags = cv2.WARP_INVERSE_MAP
+        there = cv2.warpPerspective(other.gray, moved, size, flags=flags | cv2.INTER_LINEAR)
+        hidden = cv2.warpPerspective(
+            other.near, moved, size, flags=flags | cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=1
+        )
+        seen = cv2.compare(self.clear, hidden, cv2.CMP_GT)  # clear here and not hidden there
+        return float(cv2.mean(cv2.absdiff(self.gray, there), mask=seen)[0]) if cv2.countNonZero(seen) else np.inf

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .camera_motion import Motion
+from .camera_motion import Motion, inverse
 from .types import HoleArray, PixelArray
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Query:
         """From the pixels of the coarse region to the frame's."""
         rows, columns = self.coarse_region
         shift = np.array([[1, 0, columns.start], [0, 1, rows.start], [0, 0, 1]], np.float64)
-        return np.asarray(np.linalg.inv(self.view.to_coarse) @ shift)
+        return np.asarray(inverse(self.view.to_coarse) @ shift)
 
 
 Answer = tuple[PixelArray, NDArray[np.bool_]]

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .camera_motion import Motion, Points, features, follow
+from .camera_motion import Around, Comparable, Motion, features, follow, inverse
 from .hole_lookup import LEAST_PIXELS, Lookup, Neighbour, Query, View, coarse_region, look_up
-from .types import HoleArray, PixelArray
+from .types import PixelArray
 
 if TYPE_CHECKING:
     from .streaming import HoledFrame
@@ -61,8 +61,6 @@ SPACING = 1.1
 """Each frame that is looked at is so many times as far away as the one before."""
 FOLLOWED_AFRESH = 4
 """From so many frames on features are followed from one frame to the other, not only from frame to frame: small errors add up."""
-APART_STEP = 3
-"""Every such row and column is looked at where two motions are compared."""
 RING = 1 / 12
 """Of the frame's shorter side: how far around the hole frames are compared."""
 HELD_BYTES = 1 << 30
@@ -142,8 +140,8 @@ class _Shot:
         """Frames read so far."""
         self._pool, self._looking, self._lookup = pool, looking or pool, lookup
         self._views: dict[int, Future[View]] = {}
-        self._small: dict[int, Future[_Small]] = {}
-        self._motions: dict[int, Future[Motion | None]] = {}
+        self._small: dict[int, Future[Comparable]] = {}
+        self._motions: dict[int, Future[_Step | None]] = {}
         self._afresh: dict[int, Future[_Afresh]] = {}
 
     def forget(self, before: int) -> None:
@@ -208,16 +206,14 @@ class _Ready:
 
 
 @dataclass(frozen=True)
-class _Small:
-    """A coarse picture in gray (h, w) with 1 at and near its hole, and features outside of it. to_coarse: of `View`."""
+class _Step:
+    """From a frame to the next, and back."""
 
-    gray: NDArray[np.uint8]
-    near: HoleArray
-    points: Points
-    to_coarse: Motion
+    forward: Motion
+    backward: Motion
 
 
-def _small(view: Future[View]) -> _Small:
+def _small(view: Future[View]) -> Comparable:
     import cv2
 
     frame = view.result()
@@ -225,28 +221,32 @@ def _small(view: Future[View]) -> _Small:
     eight = coarse if coarse.dtype == np.uint8 else (coarse >> 8).astype(np.uint8)
     near = cv2.dilate(frame.hole, np.ones((2 * CLEARANCE + 1, 2 * CLEARANCE + 1), np.uint8))
     gray: NDArray[np.uint8] = np.asarray(cv2.cvtColor(eight, cv2.COLOR_RGB2GRAY), np.uint8)
-    return _Small(gray, np.asarray(near), features(gray, np.asarray(near)), frame.to_coarse)
+    scale = frame.to_coarse
+    return Comparable(gray, np.asarray(near), features(gray, np.asarray(near)), scale, inverse(scale))
 
 
-def _motion(earlier: Future[_Small], later: Future[_Small]) -> Motion | None:
+def _motion(earlier: Future[Comparable], later: Future[Comparable]) -> _Step | None:
     """From one frame to the next, in the frames' own pixels."""
     one, other = earlier.result(), later.result()
     found = follow(one.gray, one.points, other.gray, other.near)
-    return None if found is None else np.asarray(np.linalg.inv(other.to_coarse) @ found @ one.to_coarse)
+    if found is None:
+        return None
+    motion = np.asarray(other.from_coarse @ found @ one.to_coarse)
+    return _Step(motion, inverse(motion))
 
 
 def _follow_afresh(
-    index: int, small: dict[int, Future[_Small]], motions: dict[int, Future[Motion | None]], reach: int
+    index: int, small: dict[int, Future[Comparable]], motions: dict[int, Future[_Step | None]], reach: int
 ) -> _Afresh:
     """The motion from frame `index` to each later one in `small`, from features followed straight from one to the other."""
     one, found = small[index].result(), {}
     for i, motion in _neighbours(index, motions, reach):
         if i in small:
             other = small[i].result()
-            expected = other.to_coarse @ motion @ np.linalg.inv(one.to_coarse)
+            expected = other.to_coarse @ motion @ one.from_coarse
             afresh = follow(one.gray, one.points, other.gray, other.near, expected)
             if afresh is not None:
-                found[i] = np.asarray(np.linalg.inv(other.to_coarse) @ afresh @ one.to_coarse)
+                found[i] = np.asarray(other.from_coarse @ afresh @ one.to_coarse)
     return found
 
 
@@ -254,52 +254,23 @@ def _aligned(
     item: HoledFrame,
     index: int,
     views: dict[int, Future[View]],
-    small: dict[int, Future[_Small]],
-    motions: dict[int, Future[Motion | None]],
+    small: dict[int, Future[Comparable]],
+    motions: dict[int, Future[_Step | None]],
     afresh: dict[int, Future[_Afresh]],
     options: PropagationOptions,
 ) -> Iterator[Neighbour]:
     """Other frames, nearest first, with the best motion to each that is known."""
-    around = coarse_region(views[index].result(), _region(item))
-    one = small[index].result()
+    around = Around.of(small[index].result(), coarse_region(views[index].result(), _region(item)))
     for i, motion in _neighbours(index, motions, options.reach):
         if abs(i - index) >= FOLLOWED_AFRESH:
             straight = afresh[min(i, index)].result().get(max(i, index))
             if straight is not None:
-                straight = straight if i > index else np.asarray(np.linalg.inv(straight))
-                motion = _fitting(motion, straight, one, small[i].result(), around)
+                straight = straight if i > index else inverse(straight)
+                motion = around.fitting(motion, straight, small[i].result())
         yield i, views[i].result(), motion
 
 
-def _fitting(motion: Motion, straight: Motion, one: _Small, other: _Small, around: tuple[slice, slice]) -> Motion:
-    """The one of two motions by which two frames fit better `around` the hole of the first.
-
-    `motion`, by way of the frames between, follows what is near to the hole's plane more surely, but its small errors add up.
-    """
-    return straight if _apart(straight, one, other, around) < _apart(motion, one, other, around) else motion
-
-
-def _apart(motion: Motion, one: _Small, other: _Small, around: tuple[slice, slice]) -> float:
-    """Mean difference in levels of what both pictures show `around` the hole; infinite where they show nothing.
-
-    motion: in the frames' own pixels. A part of the pixels is looked at, which is enough for a mean.
-    """
-    import cv2
-
-    rows, columns = around
-    place = np.array([[APART_STEP, 0, columns.start], [0, APART_STEP, rows.start], [0, 0, 1]])
-    moved = other.to_coarse @ motion @ np.linalg.inv(one.to_coarse) @ place
-    here, near = (np.ascontiguousarray(p[around][::APART_STEP, ::APART_STEP]) for p in (one.gray, one.near))
-    size, flags = (here.shape[1], here.shape[0]), cv2.WARP_INVERSE_MAP
-    there = cv2.warpPerspective(other.gray, moved, size, flags=flags | cv2.INTER_LINEAR)
-    hidden = cv2.warpPerspective(
-        other.near, moved, size, flags=flags | cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=1
-    )
-    seen = np.asarray((hidden == 0) & (near == 0), np.uint8)
-    return float(cv2.mean(cv2.absdiff(here, there), mask=seen)[0]) if seen.any() else np.inf
-
-
-def _neighbours(index: int, motions: dict[int, Future[Motion | None]], reach: int) -> Iterator[tuple[int, Motion]]:
+def _neighbours(index: int, motions: dict[int, Future[_Step | None]], reach: int) -> Iterator[tuple[int, Motion]]:
     """Other frames, nearest first, with the motion from frame `index` to each; a side ends where motion cannot be told."""
     forward: Motion | None = np.eye(3)
     backward: Motion | None = np.eye(3)
@@ -308,13 +279,13 @@ def _neighbours(index: int, motions: dict[int, Future[Motion | None]], reach: in
         if forward is not None:
             task = motions.get(index + distance - 1)
             step = None if task is None else task.result()
-            forward = None if step is None else step @ forward
+            forward = None if step is None else step.forward @ forward
             if forward is not None and distance in looked_at:
                 yield index + distance, forward
         if backward is not None:
             task = motions.get(index - distance)
             step = None if task is None else task.result()
-            backward = None if step is None else np.linalg.inv(step) @ backward
+            backward = None if step is None else step.backward @ backward
             if backward is not None and distance in looked_at:
                 yield index - distance, backward
 

@@ -20,6 +20,7 @@ from ..engine import select_device
 from ..engine.device_lookup import DeviceLookup
 from ..hole_lookup import Lookup
 from ..image_propagation import PropagationOptions, propagate
+from ..opencv import one_thread_a_call
 from .baselines import telea
 from .clips import EVAL_STRIDE, SEEDED_HOLES, find_clips, holed_frames
 from .metrics import hole_psnr
@@ -89,9 +90,9 @@ def main() -> None:
     for kind in SEEDED_HOLES:
         every, count, started = [], 0, time.process_time()
         for clip in clips:
-            found = measure(
-                clip.frames(), clip.holes(kind), options, lookup=None if device is None else DeviceLookup(device)
-            )
+            lookup = None if device is None else DeviceLookup(device)
+            with one_thread_a_call():
+                found = measure(clip.frames(), clip.holes(kind), options, lookup=lookup)
             every.append(found)
             count += len(clip.frames())
             say(_line(clip.name, kind, found))

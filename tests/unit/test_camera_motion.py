@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from e2fgvi_cli.camera_motion import Motion, features, follow
-from e2fgvi_cli.image_propagation import _fitting, _Small
+from e2fgvi_cli.camera_motion import Around, Comparable, Motion, features, follow
 from tests.factories import texture
 
 SIZE = (120, 160)
@@ -23,8 +22,8 @@ def shift(x: float, y: float) -> Motion:
     return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], np.float64)
 
 
-def small(gray: NDArray[np.uint8], near: NDArray[np.uint8] = NOWHERE) -> _Small:
-    return _Small(gray, near, features(gray, near), np.eye(3))
+def small(gray: NDArray[np.uint8], near: NDArray[np.uint8] = NOWHERE) -> Comparable:
+    return Comparable(gray, near, features(gray, near), np.eye(3), np.eye(3))
 
 
 @pytest.mark.parametrize("off", [(0.0, 0.0), (1.5, -1.0), (-2.0, 1.0)])
@@ -46,7 +45,7 @@ def test_errors_that_added_up_are_mended() -> None:
     about = shift(-18.5, 1)
     straight = follow(one.gray, one.points, other.gray, other.near, about)
     assert straight is not None
-    mended = _fitting(about, straight, one, other, (slice(40, 80), slice(70, 120)))
+    mended = Around.of(one, (slice(40, 80), slice(70, 120))).fitting(about, straight, other)
     assert np.allclose(mended @ np.array([90.0, 60.0, 1.0]), (70, 60, 1), atol=0.15)
 
 
@@ -62,5 +61,5 @@ def test_a_motion_that_fits_better_around_the_hole_is_kept() -> None:
     elsewhere = follow(one, first.points, other, NOWHERE, np.eye(3))
     assert elsewhere is not None
     assert np.allclose(elsewhere[0, 2], -3, atol=0.3), "what features say"
-    kept = _fitting(np.eye(3), elsewhere, first, second, (slice(40, 80), slice(70, 120)))
+    kept = Around.of(first, (slice(40, 80), slice(70, 120))).fitting(np.eye(3), elsewhere, second)
     assert np.array_equal(kept, np.eye(3))
