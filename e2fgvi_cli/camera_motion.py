@@ -1,4 +1,4 @@
-"""How the camera moved from one frame to the next: one homography, from features outside of the holes. numpy and OpenCV.
+"""How the camera moved from one frame to another: one homography, from features outside of the holes, and which of two fits better. numpy and OpenCV.
 
 Shape legend: h w the pictures.
 """
@@ -73,7 +73,7 @@ def follow(
 
 
 def inverse(motion: Motion) -> Motion:
-    """The way back. By OpenCV, since numpy takes ten times as long for so small a matrix, and holds the interpreter for it."""
+    """The way back. By OpenCV, since numpy takes six times as long for so small a matrix, and holds the interpreter for it."""
     import cv2
 
     return np.asarray(cv2.invert(motion)[1])
