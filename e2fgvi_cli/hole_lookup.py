@@ -109,19 +109,19 @@ def look_up(query: Query) -> Answer:
     place = ((y + 0.5) * scale[1, 1]).astype(np.intp) - rows.start
     place = place * size[0] + ((x + 0.5) * scale[0, 0]).astype(np.intp) - columns.start
     levels, most = np.iinfo(rgb.dtype).max / 255, tolerance(query).ravel()
-    inverse = cv2.WARP_INVERSE_MAP
+    flags = cv2.WARP_INVERSE_MAP
 
     # The candidates of each pixel of the hole, nearest first; what is not there is larger than any colour.
     stack = np.full((options.candidates, y.size, 3), np.inf, np.float32)
     got = np.zeros(y.size, np.int64)
     for _, other, motion in query.others:
         there = other.to_coarse @ motion @ query.from_coarse_region
-        visible = cv2.warpPerspective(other.visible, there, size, flags=inverse | cv2.INTER_NEAREST) > 0
+        visible = cv2.warpPerspective(other.visible, there, size, flags=flags | cv2.INTER_NEAREST) > 0
         # Numbers instead of masks: with most pixels of a hole found, few are looked up.
         wanted = np.flatnonzero(visible.ravel()[place] & (got < options.candidates))
         if not wanted.size:
             continue
-        aligned = cv2.warpPerspective(other.coarse, there, size, flags=inverse | cv2.INTER_CUBIC)
+        aligned = cv2.warpPerspective(other.coarse, there, size, flags=flags | cv2.INTER_CUBIC)
         misfit = _misfit(aligned, target, visible & outside, query.nearness)
         wanted = wanted[(misfit.ravel() <= most)[place[wanted]]]
         if not wanted.size:
