@@ -24,7 +24,7 @@ FETCHED_AFTER = 16
 """Frames after which a fill is fetched from its device: more than a window's hop, so that nobody waits for it."""
 SHORTEST_PIECE = 40
 """Frames. A cut costs two windows that are computed twice, ten frames: less than this is not divided."""
-LONGEST_STRETCH, LAST_STRETCH = 400, 100
+LONGEST_STRETCH, LAST_STRETCH = 120, 100
 """Frames that a device keeps before it when another takes what follows. The other's frames wait until all before them are written, so cuts are
 closer together once the end is in sight: what then still waits is written while no device works."""
 

@@ -67,7 +67,7 @@ def _black(query: Query) -> Answer:
     return np.zeros((count, 3), query.view.rgb.dtype), np.ones(count, np.bool_)
 
 
-class _NoEngine:
+class NoEngine:
     """A `streaming.WindowEngine` that reads what the real one reads and computes nothing."""
 
     size_multiple = (60, 108)
@@ -122,7 +122,7 @@ def measure_host(
             video.open_holes(mask, reader.info, options.masking) as holes,
             ClipOutput(options, reader.info) as output,
         ):
-            for finished in finished_frames(reader, holes.hole_at, _NoEngine(looks_up=looks_up), options):
+            for finished in finished_frames(reader, holes.hole_at, NoEngine(looks_up=looks_up), options):
                 output.write(finished)
         after = os.times()
         return HostTime(

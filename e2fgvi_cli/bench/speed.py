@@ -189,8 +189,9 @@ def _measure_end_to_end(case: Case) -> Turns:
     found = _Analysis()
     if case.analyse:
         _free()
+        # The options name all devices: what one of several plans is not what it would plan alone.
         device = case.options.devices[0] if case.options.devices else None
-        found = _analyse(case, assemble(replace(case.options, devices=()), device, case.subject.size))
+        found = _analyse(case, assemble(case.options, device, case.subject.size))
     return Measured(
         timing=Timing(summary.frames, seconds[0], tuple(seconds[1:]), min(start_up), tuple(steady[1:])),
         memory=Memory(found.predicted, summary.peak_memory, summary.peak_memory_of, host, host_start),

@@ -86,12 +86,11 @@ class GraphCache:
             self._seen.add(key)
             return function(*tensors)
         try:
-            with _capturing:
-                self._capture(key, function, tensors)
+            return cast(R, self._capture(key, function, tensors))
         except RuntimeError as error:  # out of memory during a capture is no OutOfMemoryError but an invalid capture
             self._refused.add(key)
             on_refusal((str(error).strip() or type(error).__name__).splitlines()[0])
-        return self.run(function, *tensors, on_refusal=on_refusal)
+        return function(*tensors)
 
     def clear(self) -> None:
         """Drop every graph and the memory it holds."""
@@ -100,12 +99,14 @@ class GraphCache:
         self._refused.clear()
         self._pool = None
 
-    def _capture(self, key: Key, function: Callable[..., Tensors], tensors: tuple[Tensor, ...]) -> None:
+    def _capture(self, key: Key, function: Callable[..., Tensors], tensors: tuple[Tensor, ...]) -> Tensors:
+        """Capture a graph and keep it; what it gives for `tensors`."""
         same = [known for known in self._graphs if known[0] == key[0]]
         for oldest in same[: max(0, len(same) - self._capacity + 1)]:
             del self._graphs[oldest]
         with torch.cuda.device(self._device):
-            self._graphs[key] = self._captured(function, tensors)
+            known = self._graphs[key] = self._captured(function, tensors)
+        return known.results
 
     def _captured(self, function: Callable[..., Tensors], tensors: tuple[Tensor, ...]) -> _Graph:
         inputs = tuple(t.clone() for t in tensors)
@@ -121,7 +122,7 @@ class GraphCache:
         # thread_local: a capture must not fail for what other threads ask of CUDA meanwhile: the one that fetches finished frames,
         # or another device's engine, which allocates.
         capture = torch.cuda.graph(graph, pool=self._pool, stream=side, capture_error_mode="thread_local")
-        with tables_used() as tables, capture:
+        with tables_used() as tables, _capturing, capture:
             results = function(*inputs)
         graph.replay()
         # An operator that launches on the legacy stream, as torchvision's deformable convolution does, is left out of the

@@ -18,7 +18,7 @@ from .geometry import NETWORK_MULTIPLE, flow_area, largest_call
 GRAPH_PIXELS = 480 * 864
 """Up to this size a window is launched as one CUDA graph: above, its kernels are long enough to hide their launches."""
 SHARED_GRAPH_PIXELS = 1080 * 1944
-"""The same where several devices share an interpreter, for which each launch has to wait: presumably what two GPUs lose (docs/performance)."""
+"""The same where several devices share an interpreter, for which each launch has to wait: what two GPUs lost (docs/performance)."""
 MOST_KEYS, LEAST_KEYS = 1 << 18, 1 << 14
 MOST_TOKENS = 1 << 14
 BATCH_BYTES = 512 * costs.MIB
