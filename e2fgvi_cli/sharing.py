@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from queue import SimpleQueue
 from threading import Condition
 
 from .ahead import End
 from .pieces import Opened, as_context, opened, window_range
+from .seams import Contribution
 from .streaming import FinishedFrame, HoledFrame, WindowEngine, WindowOptions, fill_rest
 
 HELD_BYTES = 4 << 30
@@ -23,10 +25,10 @@ HELD_BYTES = 4 << 30
 FETCHED_AFTER = 16
 """Frames after which a fill is fetched from its device: more than a window's hop, so that nobody waits for it."""
 SHORTEST_PIECE = 40
-"""Frames. A cut costs two windows that are computed twice, ten frames: less than this is not divided."""
-LONGEST_STRETCH, LAST_STRETCH = 120, 100
-"""Frames that a device keeps before it when another takes what follows. The other's frames wait until all before them are written, so cuts are
-closer together once the end is in sight: what then still waits is written while no device works."""
+"""Frames. At a cut some frames are encoded twice and predictions cross the bus: less than this is not divided."""
+LONGEST_STRETCH = 120
+"""Frames that a device keeps before it when another takes what follows. The other's frames wait until all before them are written, and whoever
+writes waits for one device's meanwhile: at 400 a fifth longer for 400 frames of 1080p, no better for 2,000 (`bench.sharing`)."""
 
 _ENDLESS = 1 << 60
 """Frames of a shot, or of a piece, whose end is not known yet."""
@@ -64,15 +66,83 @@ class _GivenUpError(Exception):
 class _Piece:
     """Frames start..stop-1: a device's thread puts each in as it is finished, whoever writes takes them out in order.
 
-    stop comes closer when another device takes the rest. done: the first frame that is not finished yet. following: who took the rest.
+    stop comes closer when another device takes the rest. done: the first frame that is not finished yet. begun: the centre of the last window
+    that is computed or being computed. preceding, following: who has the frames before and after.
     """
 
-    def __init__(self, start: int, stop: int, first: int, following: _Piece | None = None) -> None:
-        self.start, self.stop, self.first, self.following = start, stop, first, following
+    def __init__(
+        self, start: int, stop: int, first: int, begun: int, preceding: _Piece | None, following: _Piece | None
+    ) -> None:
+        self.start, self.stop, self.first, self.begun = start, stop, first, begun
+        self.preceding, self.following = preceding, following
         self.done = start
         self.waits = False
-        """Whether its device waits for a frame that is not read yet."""
+        """Whether its device waits for a frame that is not read yet, or for what the next piece says of its last frames."""
+        self.over = False
+        self.error: BaseException | None = None
         self.frames: SimpleQueue[FinishedFrame | End] = SimpleQueue()
+        self.given_before: list[Contribution] | None = None
+        self.given_after: list[Contribution] | None = None
+
+
+class _Beside:
+    """`seams.Neighbours` of a piece, whose frames are numbered from `first` in its stream."""
+
+    def __init__(self, piece: _Piece, changed: Condition, given_up: Callable[[], bool]) -> None:
+        self._piece, self._changed, self._given_up = piece, changed, given_up
+
+    @property
+    def start(self) -> int:
+        return -1 if self._piece.preceding is None else self._piece.start - self._piece.first
+
+    def stop(self, center: int) -> int | None:
+        with self._changed:
+            self._piece.begun = max(self._piece.begun, self._piece.first + center)
+            return None if self._piece.following is None else self._piece.stop - self._piece.first
+
+    def give_before(self, contributions: list[Contribution]) -> None:
+        with self._changed:
+            self._piece.given_before = contributions
+            self._changed.notify_all()
+
+    def give_after(self, contributions: list[Contribution]) -> None:
+        with self._changed:
+            self._piece.given_after = contributions
+            self._changed.notify_all()
+
+    def take_before(self) -> list[Contribution]:
+        with self._changed:
+            # Divided meanwhile, the frames before may belong to another piece: `preceding` is looked at each time.
+            giver = self._wait_for(lambda: self._piece.preceding, lambda piece: piece.given_after)
+            given, giver.given_after = giver.given_after or [], None
+            return self._renumbered(given, giver)
+
+    def take_after(self) -> list[Contribution]:
+        with self._changed:
+            self._piece.waits = True
+            self._changed.notify_all()
+            giver = self._wait_for(lambda: self._piece.following, lambda piece: piece.given_before)
+            self._piece.waits = False
+            given, giver.given_before = giver.given_before or [], None
+            return self._renumbered(given, giver)
+
+    def _wait_for(
+        self, whom: Callable[[], _Piece | None], given: Callable[[_Piece], list[Contribution] | None]
+    ) -> _Piece:
+        """The neighbour, once it has given, or is over without: nothing was there, or its error is raised here, too."""
+        while True:
+            giver = whom()
+            assert giver is not None, "whoever takes has a neighbour"
+            if given(giver) is not None or (giver.over and giver.error is None):
+                return giver
+            if giver.error is not None:
+                raise giver.error
+            if self._given_up():
+                raise _GivenUpError
+            self._changed.wait()
+
+    def _renumbered(self, given: list[Contribution], giver: _Piece) -> list[Contribution]:
+        return [replace(c, index=c.index + giver.first - self._piece.first) for c in given]
 
 
 class _SharedShot:
@@ -90,7 +160,7 @@ class _SharedShot:
         """Frames that may be read and not taken."""
         self._exhausted = self._given_up = False
         self._error: BaseException | None = None
-        self._first = _Piece(0, _ENDLESS, 0)
+        self._first = _Piece(0, _ENDLESS, 0, -options.neighbor_stride, None, None)
         self._waiting: list[_Piece] = [self._first]
         self._running: list[_Piece] = []
 
@@ -125,14 +195,18 @@ class _SharedShot:
         while (piece := self._next_piece()) is not None:
             error: BaseException | None = None
             recent: deque[FinishedFrame] = deque(maxlen=FETCHED_AFTER)
+            beside = _Beside(piece, self._changed, lambda: self._given_up)
             try:
-                for number, frame in enumerate(fill_rest(self._feed(piece), engine, self._options), piece.first):
+                finished = fill_rest(self._feed(piece), engine, self._options, beside)
+                for number, frame in enumerate(finished, piece.first):
                     if number < piece.start:
                         continue
                     # Fetched while the device works on: what waits in pinned memory for long is slow to get and missed elsewhere.
                     if len(recent) == FETCHED_AFTER and (inside := recent[0].inside) is not None:
                         inside.get()
-                    recent.append(frame)
+                    # The first frame waits for a window of the piece before, and is merged on the host.
+                    if number > piece.start or piece.preceding is None:
+                        recent.append(frame)
                     if not self._put(piece, number, frame):
                         break
             except _GivenUpError:
@@ -141,6 +215,7 @@ class _SharedShot:
                 error = caught
             with self._changed:
                 self._running.remove(piece)
+                piece.over, piece.error = True, error
                 piece.frames.put(End(error))
                 self._changed.notify_all()
 
@@ -197,11 +272,15 @@ class _SharedShot:
         if piece.stop > self._count:  # there is more to come
             kept = min(self._left(piece), max(self._limit // self._devices, self._shortest), LONGEST_STRETCH)
         else:
-            kept = min(self._left(piece) // 2, LAST_STRETCH)
+            kept = min(self._left(piece) // 2, LONGEST_STRETCH)
         cut = (piece.done + kept) // block * block
-        if not piece.done + hop <= cut < min(piece.stop, self._count + 1):
+        # The last window before the cut must not have begun: what it says of the frame after it is for the other device.
+        if not piece.begun + 2 * hop <= cut < min(piece.stop, self._count + 1):
             return None
-        taken = _Piece(cut, piece.stop, window_range(cut, cut + 1, _ENDLESS, self._options)[0], piece.following)
+        first = window_range(cut, cut + 1, _ENDLESS, self._options)[0]
+        taken = _Piece(cut, piece.stop, first, cut - hop, piece, piece.following)
+        if taken.following is not None:
+            taken.following.preceding = taken
         piece.stop, piece.following = cut, taken
         self._changed.notify_all()
         return taken
@@ -215,8 +294,9 @@ class _SharedShot:
             pair = self._get(piece, number)
             if pair is None:
                 return
-            # Where the rest was taken meanwhile, some frames beyond the end have come with their boxes: a window too many at most.
-            yield pair if piece.start <= number < piece.stop else as_context(pair)
+            # With their boxes the frames of the neighbours, too, of which this piece's windows say something.
+            near = piece.start - self._options.neighbor_stride <= number <= piece.stop
+            yield pair if near else as_context(pair)
 
     def _get(self, piece: _Piece, number: int) -> Opened | None:
         with self._changed:

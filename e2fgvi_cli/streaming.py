@@ -16,10 +16,11 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from .compose import AlphaArray, Blender, Box, Prediction, PublishedBlender, bounding_box, insert, paste
+from .compose import AlphaArray, Blender, Box, Prediction, bounding_box, insert, paste
 from .crops import Crop, CropOptions, block_range, hole_boxes, plan_crops, ramp_weights, wanted_boxes
 from .hole_lookup import Lookup
 from .image_propagation import Found, PropagationOptions, propagate
+from .seams import Merge, Neighbours
 from .types import Frame, HoleArray, PixelArray, Window
 from .windows import blend_weight, lookahead, plan_published_window, plan_window
 
@@ -158,7 +159,10 @@ def fill_shot(items: Iterable[HoledFrame], engine: WindowEngine, options: Window
 
 
 def fill_rest(
-    found: Iterable[tuple[HoledFrame, Found | None]], engine: WindowEngine, options: WindowOptions
+    found: Iterable[tuple[HoledFrame, Found | None]],
+    engine: WindowEngine,
+    options: WindowOptions,
+    beside: Neighbours | None = None,
 ) -> Iterator[FinishedFrame]:
     """Fill what image propagation left of the frames of one shot, in order."""
     sources: deque[HoledFrame] = deque()
@@ -168,7 +172,7 @@ def fill_rest(
             sources.append(source)
             yield source.without(pixels)
 
-    for finished in fill_windows(opened(), engine, options):
+    for finished in fill_windows(opened(), engine, options, beside):
         source = sources.popleft()
         yield FinishedFrame(
             source, None if source.box is None else Later(partial(_found_and_filled, finished, source.box))
@@ -183,24 +187,31 @@ def _found_and_filled(finished: FinishedFrame, box: Box) -> PixelArray:
     return rgb[top:bottom, left:right]
 
 
-def fill_windows(items: Iterable[HoledFrame], engine: WindowEngine, options: WindowOptions) -> Iterator[FinishedFrame]:
+def fill_windows(
+    items: Iterable[HoledFrame], engine: WindowEngine, options: WindowOptions, beside: Neighbours | None = None
+) -> Iterator[FinishedFrame]:
     """Fill the frames of one shot with the network alone, in order.
 
     Windows without any hole in their local frames are not computed: their frames pass through untouched. A frame is handed out
     after the window that follows its last one has been started, so that a device works on while its result is fetched and written.
+    beside: only a piece of the shot is filled, and exchanges what windows across its ends say. Frames before it pass through, too.
     """
     shot = _Shot(iter(items), options, engine)
-    blender: Blender = PublishedBlender(engine.blender().to_numpy) if options.released else engine.blender()
+    merge = Merge(engine.blender(), options.released, beside)
     fill = engine.fill_whole_window if options.released else engine.fill
     engine.start_shot()
     started: list[FinishedFrame] = []
+    stop: int | None = None
     for center in itertools.count(0, options.neighbor_stride):
+        stop = None if beside is None else beside.stop(center)
+        if stop is not None and center >= stop:
+            break
         shot.read_until(center)
         if center >= shot.count:
             break
         window = shot.plan(center)
         boxes = {i: box for i in window.local if (box := shot.items[i].box) is not None}
-        if boxes:
+        if boxes and center >= merge.start:
             crops = shot.crops(center)
             for number, crop in enumerate(crops):
                 parts = {i: part for i, box in boxes.items() if (part := wanted_boxes(box, crops)[number]) is not None}
@@ -208,15 +219,21 @@ def fill_windows(items: Iterable[HoledFrame], engine: WindowEngine, options: Win
                     continue
                 for i, prediction in fill(window, shot.pixels, crop.box, list(parts.items())):
                     ramp = ramp_weights(crop, prediction.box)
-                    blender.add(i, boxes[i], prediction, blend_weight(i, window), ramp)
+                    merge.add(i, boxes[i], prediction, blend_weight(i, window), ramp, stop)
+        if center == merge.start:
+            merge.give_before()
+        if center + options.neighbor_stride == stop:
+            merge.give_after()
         # The next window begins at this centre: what lies before it is final.
-        finished = list(shot.finish(center, blender))
+        finished = list(shot.finish(center, merge))
         yield from started
         started = finished
         shot.forget(center)
         engine.forget(center, shot.may_be_reference(center))
     yield from started
-    yield from shot.finish(shot.count, blender)
+    if stop is not None:
+        merge.take_after()
+    yield from shot.finish(shot.count if stop is None else stop, merge)
 
 
 class _Shot:
@@ -287,12 +304,12 @@ class _Shot:
         item = self.items[index]
         return item.frame.rgb, item.hole
 
-    def finish(self, before: int, blender: Blender) -> Iterator[FinishedFrame]:
+    def finish(self, before: int, merge: Merge) -> Iterator[FinishedFrame]:
         """The finished frames below `before` that were not asked for yet."""
         for i in range(self._finished, before):
             item = self.items[i]
-            inside = None if item.box is None else Later(blender.finish(i, item.frame.rgb.dtype))
-            yield FinishedFrame(item, inside)
+            inside = None if item.box is None else merge.finish(i, item.frame.rgb.dtype)
+            yield FinishedFrame(item, None if inside is None else Later(inside))
         self._finished = max(self._finished, before)
 
     def may_be_reference(self, before: int) -> Callable[[int], bool]:

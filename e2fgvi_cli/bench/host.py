@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from .. import video
-from ..compose import Box, Prediction
+from ..compose import Blender, Box, Prediction
 from ..hole_lookup import Answer, Lookup, Query
 from ..image_propagation import PropagationOptions
 from ..options import InpaintOptions
@@ -76,7 +76,7 @@ class NoEngine:
     def __init__(self, *, looks_up: bool) -> None:
         self._looks_up = looks_up
 
-    def blender(self) -> _NoBlender:
+    def blender(self) -> Blender:
         return _NoBlender()
 
     def lookup(self) -> Lookup | None:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from ..compose import Box, Prediction
+from ..compose import Blender, Box, Prediction, WeightedBlender
 from ..crops import CropOptions
 from ..sharing import fill_shot_on
 from ..streaming import HoledFrame, WindowOptions, fill_shot
@@ -32,12 +32,13 @@ is the second of the shape of nearly all."""
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds: reading, computing and writing a frame, and one capture."""
+    """Seconds: reading, computing and writing a frame, one capture, and beginning a piece (frames encoded anew, predictions handed over)."""
 
     read: float
     compute: float
     write: float
     capture: float = 0.0
+    begin: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,12 @@ class _Sleeper(NoEngine):
         self.windows = 0
         self._pace, self._hop, self._capturing = pace, options.neighbor_stride, capturing
 
+    def blender(self) -> Blender:
+        return WeightedBlender()
+
+    def start_shot(self) -> None:
+        time.sleep(self._pace.begin)
+
     def fill(
         self,
         window: Window,
@@ -67,7 +74,7 @@ class _Sleeper(NoEngine):
             with self._capturing:
                 time.sleep(self._pace.capture)
         time.sleep(self._pace.compute * self._hop)
-        return super().fill(window, frame, crop, wanted)
+        return [(i, Prediction(b, np.zeros((b[2] - b[0], b[3] - b[1], 3), np.float32))) for i, b in wanted]
 
 
 def measure_sharing(frames: int, devices: int, pace: Pace, held: int) -> SharedTime:
@@ -103,12 +110,15 @@ def main() -> None:
     parser.add_argument("--compute", type=float, default=48.4, help="ms a frame on one device")
     parser.add_argument("--write", type=float, default=15, help="ms a frame")
     parser.add_argument("--capture", type=float, default=0, help="ms, twice a device")
+    parser.add_argument("--begin", type=float, default=0, help="ms a piece")
     parser.add_argument("--held", type=int, default=2000, help="frames that may be read and not yet written")
     parser.add_argument(
         "--faster", type=float, default=4, help="all sleeps are so many times as short; what is printed is not"
     )
     given = parser.parse_args()
-    pace = Pace(*(ms / 1000 / given.faster for ms in (given.read, given.compute, given.write, given.capture)))
+    pace = Pace(
+        *(ms / 1000 / given.faster for ms in (given.read, given.compute, given.write, given.capture, given.begin))
+    )
     say = Console().print
     for frames in map(int, given.frames.split(",")):
         run = measure_sharing(frames, given.devices, pace, given.held)

@@ -25,45 +25,50 @@ class _Sum:
 
 
 class DeviceBlender:
-    """As `compose.WeightedBlender`, for predictions that are tensors (3, y, x) in [-1, 1]."""
+    """As `compose.WeightedBlender`, for predictions that are tensors (3, y, x) in [-1, 1] on `device`, or what `to_numpy` makes of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._sums: dict[int, _Sum] = {}
 
-    def to_numpy(self, rgb: Tensor) -> NDArray[np.float32]:
+    def to_numpy(self, rgb: Tensor | NDArray[np.float32]) -> NDArray[np.float32]:
         """(3, y, x) in [-1, 1] -> (y, x, 3) in [0, 1]."""
+        if isinstance(rgb, np.ndarray):
+            return rgb
         return np.ascontiguousarray(((rgb.permute(1, 2, 0).float() + 1) / 2).cpu().numpy())
 
     def add(
         self,
         index: int,
         box: Box,
-        prediction: Prediction[Tensor],
+        prediction: Prediction[Tensor | NDArray[np.float32]],
         weight: float,
         ramp: NDArray[np.float32] | None = None,
     ) -> None:
         """As `WeightedBlender.add`."""
+        rgb = prediction.rgb
+        if isinstance(rgb, np.ndarray):
+            rgb = torch.from_numpy(rgb).to(self._device).permute(2, 0, 1) * 2 - 1
         whole = prediction.box == box and ramp is None
         if index not in self._sums:
             shape = (box[2] - box[0], box[3] - box[1])
-            device = prediction.rgb.device
-            total = torch.zeros(3, *shape, device=device)
-            self._sums[index] = _Sum(box, total, 0.0 if whole else torch.zeros(shape, device=device))
+            total = torch.zeros(3, *shape, device=self._device)
+            self._sums[index] = _Sum(box, total, 0.0 if whole else torch.zeros(shape, device=self._device))
         known = self._sums[index]
         if not whole and not isinstance(known.weights, Tensor):
             known.weights = torch.full_like(known.total[0], known.weights)
         if whole:
-            known.total.add_(prediction.rgb, alpha=weight)
+            known.total.add_(rgb, alpha=weight)
             known.weights += weight
             return
         top, left = prediction.box[0] - box[0], prediction.box[1] - box[1]
-        height, width = prediction.rgb.shape[-2:]
+        height, width = rgb.shape[-2:]
         here = (slice(top, top + height), slice(left, left + width))
-        share = torch.full((height, width), weight, device=known.total.device)
+        share = torch.full((height, width), weight, device=self._device)
         if ramp is not None:
-            share *= torch.from_numpy(ramp).to(share.device)
+            share *= torch.from_numpy(ramp).to(self._device)
         assert isinstance(known.weights, Tensor)
-        known.total[:, here[0], here[1]] += prediction.rgb * share
+        known.total[:, here[0], here[1]] += rgb * share
         known.weights[here] += share
 
     def finish(self, index: int, dtype: np.dtype[Any]) -> Callable[[], PixelArray]:

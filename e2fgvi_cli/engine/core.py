@@ -105,7 +105,7 @@ class Engine:
 
     def blender(self) -> Blender:
         """Where the predictions of a shot are merged: on the device that makes them."""
-        return WeightedBlender() if self.device.type == "cpu" else DeviceBlender()
+        return WeightedBlender() if self.device.type == "cpu" else DeviceBlender(self.device)
 
     def lookup(self) -> Lookup | None:
         """As `streaming.WindowEngine.lookup`."""

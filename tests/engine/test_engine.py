@@ -283,7 +283,7 @@ def test_fewer_references_are_the_nearest() -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_the_device_merges_as_the_host_does(dtype: type) -> None:
     rng, box = np.random.default_rng(0), (1, 2, 9, 12)
-    host, device = WeightedBlender(), DeviceBlender()
+    host, device = WeightedBlender(), DeviceBlender(torch.device("cpu"))
     from e2fgvi_cli.compose import Prediction
 
     for part, weight, ramp in (
