@@ -1,7 +1,7 @@
 #!/bin/bash
 # What the tables of README.md beside this file come from: measure.sh memory|files|gpus|rest OUT [EVAL]
 #   memory  frames in memory, needs no PyAV: kernels, speed, planner (on a second GPU beside it, if there is one: planner and long clips)
-#   files   end to end, needs PyAV: speed, the host; a profile of all threads where py-spy is installed
+#   files   end to end, needs PyAV: speed, the host, lookups of image propagation; a profile of all threads where py-spy is installed
 #   gpus    two GPUs against one: their test, 800 frames, 2,000 frames; a profile of who has the interpreter where py-spy is installed. Needs PyAV
 #   rest    margins of crops on the clips of EVAL (NAME/frames, NAME/still, NAME/drifting), compiling, large frames, check-env
 # OUT: folder for the figures. Each part takes about ten minutes on an H100; a benchmark needs up to 40 s to start on a fresh machine. SMALL=1 runs the same commands on a CPU in little time: a
@@ -14,10 +14,10 @@ mkdir -p "$out"
 
 if [ "${SMALL:-}" ]; then
   device=cpu half=fp32 clip="--sizes 96x64 --frames 12" hd="--sizes 128x96 --frames 12" many="--sizes 128x96 --frames 12" uhd="--sizes 192x128 --frames 12"
-  long="12 24" hosts="96x64" sizes=64x96 few="--frames 8 --margins 0,64" gpus=0 profiled="(64, 96), 24" large="(96, 128)"
+  long="12 24" hosts="96x64" sizes=64x96 few="--frames 8 --margins 0,64" gpus=0 lookups=16 profiled="(64, 96), 24" large="(96, 128)"
 else
   device=cuda half=fp16 clip="--sizes 432x240 --frames 280" hd="--sizes 1920x1080 --frames 60" many="--sizes 1920x1080 --frames 100" uhd="--sizes 3840x2160 --frames 16"
-  long="1000 10000" hosts="432x240,1920x1080" sizes=240x432,240x324,540x960,1080x1920 few= gpus=$(nvidia-smi -L | wc -l) profiled="(240, 432), 1000" large="(1080, 1920)"
+  long="1000 10000" hosts="432x240,1920x1080" sizes=240x432,240x324,540x960,1080x1920 few= gpus=$(nvidia-smi -L | wc -l) lookups=100 profiled="(240, 432), 1000" large="(1080, 1920)"
 fi
 
 # step NAME SECONDS COMMAND...: a step that fails or takes too long stops no other
@@ -65,6 +65,7 @@ files)
   benchmark 1080-hole10-propagated 120 $hd --hole 0.1 --mode end-to-end --no-stages --repeats 1 --no-check --image-propagation
   step host 40 "$python" -m e2fgvi_cli.bench.host --frames 60 --repeats 1 --sizes $hosts
   step host-propagated 60 "$python" -m e2fgvi_cli.bench.host --frames 60 --repeats 1 --sizes $hosts --image-propagation
+  step lookup 60 "$python" -m e2fgvi_cli.bench.lookup --device $device --sizes $hosts --frames $lookups
   step host-looked-up 60 "$python" -m e2fgvi_cli.bench.host --frames 60 --repeats 1 --sizes $hosts --image-propagation --looked-up
   if command -v py-spy >/dev/null; then
     # Which line of which thread has the interpreter, and where each thread stands: collapsed stacks, one line each.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from ..engine import select_device
-from ..engine.device_lookup import DeviceLookup
+from ..engine.device_lookup import DeviceLookup, choose_lookup
 from ..hole_lookup import Lookup
 from ..image_propagation import PropagationOptions, propagate
 from ..opencv import one_thread_a_call
@@ -80,17 +80,24 @@ def main() -> None:
         parser.add_argument(f"--{option.name}", type=type(option.default), default=option.default)
     parser.add_argument("--device", help="look pixels up there, as an engine on it would; left out: OpenCV does")
     given = vars(parser.parse_args())
+    say = Console(width=120, highlight=False).print
     named = given.pop("device")
-    device = None if named is None else select_device(named)
+    device, kind_there = None, None
+    if named is not None:
+        device = select_device(named)
+        kind_there, reason = choose_lookup(device)
+        say(f"lookups: {kind_there or 'by OpenCV'}" + (f" ({reason})" if reason else ""))
     clips = find_clips(given.pop("clips"))
     options = PropagationOptions(**given)
-    say = Console(width=120, highlight=False).print
     say(str(options))
     say(f"{'clip':20} {'holes':9} found    dB there   Telea there   dB in the hole   Telea in the hole")
     for kind in SEEDED_HOLES:
         every, count, started = [], 0, time.process_time()
         for clip in clips:
-            lookup = None if device is None else DeviceLookup(device)
+            # A lookup knows the frames of one clip.
+            lookup = None
+            if device is not None and kind_there is not None:
+                lookup = DeviceLookup(device, fused=kind_there == "fused")
             with one_thread_a_call():
                 found = measure(clip.frames(), clip.holes(kind), options, lookup=lookup)
             every.append(found)

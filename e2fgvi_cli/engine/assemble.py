@@ -14,8 +14,8 @@ from model.propagation import SecondOrderAlignment
 from ..options import InpaintOptions
 from ..planner import Planner, parse_memory
 from ..weights import resolve
-from .core import WITHOUT_LOOKUP, Engine, EngineSettings, build_engine, read_weights
-from .device_lookup import lookup_bytes, lookup_fails
+from .core import WITHOUT_FUSED_LOOKUP, WITHOUT_LOOKUP, Engine, EngineSettings, build_engine, read_weights
+from .device_lookup import choose_lookup, lookup_bytes
 from .devices import choose_deform, describe_device, select_device, total_memory
 from .precision import RELEASED, Precision, choose_precision
 
@@ -59,12 +59,11 @@ def assemble(
         notices.append(
             "no GPU that torch can use was found: running on the CPU, seconds a frame (see `e2fgvi check-env`)"
         )
-    lookup = False
+    lookup = None
     if chosen.type == "cuda" and options.windows.propagation is not None:
-        reason = lookup_fails(chosen)
-        lookup = reason is None
+        lookup, reason = choose_lookup(chosen)
         if reason is not None:
-            notices.append(WITHOUT_LOOKUP + reason)
+            notices.append((WITHOUT_LOOKUP if lookup is None else WITHOUT_FUSED_LOOKUP) + reason)
     kernels = False
     if chosen.type == "cuda" and options.deform == "auto" and not released and precision.name != "fp32":
         reason = kernels_fail(chosen, precision)

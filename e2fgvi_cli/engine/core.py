@@ -25,7 +25,7 @@ from ..hole_lookup import Lookup
 from ..planner import Plan, Planner
 from ..types import HoleArray, PixelArray, Window
 from .blending import DeviceBlender
-from .device_lookup import DeviceLookup
+from .device_lookup import DeviceLookup, LookupKind
 from .devices import describe_device
 from .graphs import GraphCache, R
 from .precision import Precision, convert, products
@@ -34,6 +34,7 @@ DEAR_BATCH = 3
 """For exactly three frames of 432x240 cuDNN 9.19 takes 0.7 GiB of workspace, for one, two, four and more next to none (docs/performance)."""
 
 WITHOUT_LOOKUP = "image propagation runs on the CPU, which is slower: "
+WITHOUT_FUSED_LOOKUP = "image propagation runs without fused kernels, which is slower: "
 
 FrameSource = Callable[[int], tuple[PixelArray, HoleArray]]
 """Gives frame i of a shot: `rgb` (H, W, 3) and its hole (H, W) in {0, 1}."""
@@ -60,7 +61,7 @@ class EngineSettings:
     """How the network is run; what it computes stays the same up to rounding.
 
     kernels: the fused Triton kernels. graphs: whole windows as CUDA graphs. compile: torch.compile for encoder, transformer and decoder.
-    lookup: image propagation's pixels are looked up on the device.
+    lookup: how image propagation's pixels are looked up on the device, None: they are not.
     planner: how much at a time, and what to give up where memory is short.
     """
 
@@ -68,7 +69,7 @@ class EngineSettings:
     kernels: bool = False
     graphs: bool = False
     compile: bool = False
-    lookup: bool = False
+    lookup: LookupKind | None = None
     planner: Planner = field(default_factory=Planner)
 
 
@@ -109,7 +110,8 @@ class Engine:
 
     def lookup(self) -> Lookup | None:
         """As `streaming.WindowEngine.lookup`."""
-        return DeviceLookup(self.device, self._without_lookup) if self.settings.lookup else None
+        kind = self.settings.lookup
+        return None if kind is None else DeviceLookup(self.device, self._without_lookup, fused=kind == "fused")
 
     def start_shot(self) -> None:
         """Forget everything: frames of another shot are numbered anew."""

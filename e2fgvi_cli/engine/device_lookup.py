@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from torch import Tensor
 from ..hole_lookup import DISTANT, Answer, Neighbour, Query, View, look_up, tolerance
 from ..image_propagation import PropagationOptions, affordable_reach, coarse_size
 from ..types import PixelArray
+from .held_frames import CUBIC, FAR, HeldFrames, moved
 
 COARSE_BYTES = 128 << 20
 """What comparing may take at a time."""
@@ -33,12 +34,10 @@ PAIRS = 1 << 18
 """Pixels and candidates that colours are fetched for at a time."""
 BYTES_A_PAIR = 640
 """Of a pair: positions, weights, sixteen pixels, sums. Counted from the code."""
+LookupKind = Literal["fused", "plain"]
+"""By the Triton kernels of `lookup_kernels`, or by torch's operators."""
 CHECK_SHARE, CHECK_LEVELS = 0.02, 1.0
 """Pixels that only one of OpenCV and the device finds, and how far colours may be apart. Seen on a CPU: 1e-4 and 3e-4 (docs/image-propagation.md)."""
-CUBIC = -0.75
-"""The parameter of cubic interpolation, as OpenCV and torch have it."""
-FAR = 1e5
-"""Where positions that are none are put, in pixels: outside of every picture."""
 
 
 @lru_cache
@@ -59,7 +58,7 @@ def lookup_bytes(size: tuple[int, int], options: PropagationOptions, depth: int 
     return held + max(comparing, min(PAIRS, options.candidates * pixels) * BYTES_A_PAIR)
 
 
-def lookup_fails(device: torch.device) -> str | None:
+def lookup_fails(device: torch.device, *, fused: bool = False) -> str | None:
     """Why lookups on `device` are not to be trusted, in a few words; None if they give what OpenCV gives, here on a moving pattern."""
     frame = np.random.default_rng(0).integers(0, 256, (25, 40, 3), np.uint8)
     picture = np.ascontiguousarray(np.kron(frame, np.ones((4, 4, 1), np.uint8)))
@@ -73,7 +72,7 @@ def lookup_fails(device: torch.device) -> str | None:
     query = Query(0, own, (slice(30, 70), slice(50, 100)), hole[30:70, 50:100] > 0, others, PropagationOptions())
     expected, known = look_up(query)
     try:
-        colours, found = DeviceLookup(device)(query)
+        colours, found = DeviceLookup(device, fused=fused)(query)
     except Exception as error:  # whatever a driver throws is the reason
         return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0][:160]}"
     if not known.any() or (known != found).mean() > CHECK_SHARE:
@@ -82,16 +81,27 @@ def lookup_fails(device: torch.device) -> str | None:
     return None if off < CHECK_LEVELS else f"it is off by {off:.2g} levels"
 
 
+def choose_lookup(device: torch.device) -> tuple[LookupKind | None, str | None]:
+    """How to look up on `device`, None: not at all; and why not in the fastest way, in a few words. Compiles kernels, seconds once a machine."""
+    fused = lookup_fails(device, fused=True)
+    if fused is None:
+        return "fused", None
+    plain = lookup_fails(device)
+    return (None, plain) if plain is not None else ("plain", fused)
+
+
 class DeviceLookup:
     """A `hole_lookup.Lookup` for the frames of one shot, whose numbers it knows them by. For one thread at a time.
 
     Frames are uploaded when a query first names them, and held while there is room: twice the reach and one. Where the device has no
-    room, OpenCV goes on; `on_refusal` is told why.
+    room, OpenCV goes on; `on_refusal` is told why. fused: by the Triton kernels of `lookup_kernels`.
     """
 
-    def __init__(self, device: torch.device, on_refusal: Callable[[str], None] = lambda _: None) -> None:
-        self._device, self._on_refusal = device, on_refusal
-        self._frames: _Frames | None = None
+    def __init__(
+        self, device: torch.device, on_refusal: Callable[[str], None] = lambda _: None, *, fused: bool = False
+    ) -> None:
+        self._device, self._on_refusal, self._fused = device, on_refusal, fused
+        self._frames: HeldFrames | None = None
         self._refused = False
 
     def __call__(self, query: Query) -> Answer:
@@ -120,37 +130,100 @@ class DeviceLookup:
             return np.zeros((count, 3), view.rgb.dtype), np.zeros(count, np.bool_)
         frames = self._frames
         if frames is None:
-            frames = self._frames = _Frames(view, 2 * options.reach + 1, self._device)
+            frames = self._frames = HeldFrames(view, 2 * options.reach + 1, self._device)
         slots = frames.hold({query.number: view, **{number: other for number, other, _ in others}})
-        theirs = self._there(np.array([slots[number] for number, _, _ in others]))
         levels = np.iinfo(view.rgb.dtype).max / 255
-        moves = self._there(np.stack([motion for _, _, motion in others]).astype(np.float32))
+        moves = np.stack([motion for _, _, motion in others])
         coarse = np.stack([other.to_coarse @ motion @ query.from_coarse_region for _, other, motion in others])
-        coarse_moves = self._there(coarse.astype(np.float32))
-        fits = self._fits(query, frames, slots[query.number], theirs, coarse_moves)
+        work = _Work(
+            frames,
+            slots[query.number],
+            np.array([slots[number] for number, _, _ in others], np.int32),
+            moves.astype(np.float32),
+            coarse.astype(np.float32),
+            _place(query, rows, columns),
+            rows + query.region[0].start,
+            columns + query.region[1].start,
+            options.spread * levels,
+        )
+        answer = (self._looked_up_fused if self._fused else self._looked_up)(query, work).cpu().numpy()
+        levelled: NDArray[Any] = answer[:, :3].astype(view.rgb.dtype)
+        return levelled, answer[:, 3] > 0
 
-        place = self._there(_place(query, rows, columns))
-        down = self._there((rows + query.region[0].start).astype(np.float32))
-        across = self._there((columns + query.region[1].start).astype(np.float32))
+    def _looked_up(self, query: Query, work: _Work) -> Tensor:
+        """(n, 4): the colour of each pixel, and 1 where it is known."""
+        options, frames, count = query.options, work.frames, len(work.place)
+        theirs, moves, coarse = (self._there(v) for v in (work.slots.astype(np.int64), work.moves, work.coarse_moves))
+        fits = self._fits(query, frames, work.own, theirs, coarse)
+        place = self._there(work.place)
+        down, across = (self._there(v.astype(np.float32)) for v in (work.rows, work.columns))
         rank = torch.cumsum(fits.flatten(1)[:, place], dim=0, dtype=torch.int16)
         got = rank[-1].clamp(max=options.candidates).long()
 
         # For each layer and pixel the candidate that is taken, the first of its rank. What is not there is larger than any colour.
         layers = range(options.candidates)
-        candidate = torch.cat([(rank <= layer).sum(dim=0) for layer in layers]).clamp_(max=len(others) - 1)
+        candidate = torch.cat([(rank <= layer).sum(dim=0) for layer in layers]).clamp_(max=len(work.slots) - 1)
         across, down = across.repeat(len(layers)), down.repeat(len(layers))
         stack = torch.cat(
             [
-                frames.pixels_at(theirs[k], *_moved(moves[k], x, y))
+                frames.pixels_at(theirs[k], *moved(moves[k], x, y))
                 for k, x, y in zip(candidate.split(PAIRS), across.split(PAIRS), down.split(PAIRS), strict=True)
             ]
         ).view(len(layers), count, 3)
         taken = torch.arange(len(layers), device=self._device)[:, None] < got
         colours, spread = _median(torch.where(taken[:, :, None], stack, float("inf")), got)
-        known = (got >= options.agreeing) & (spread <= options.spread * levels)
-        answer = torch.cat((colours.round().clamp(0, frames.peak), known[:, None]), dim=1).cpu().numpy()
-        levelled: NDArray[Any] = answer[:, :3].astype(view.rgb.dtype)
-        return levelled, answer[:, 3] > 0
+        known = (got >= options.agreeing) & (spread <= work.spread)
+        return torch.cat((colours.round().clamp(0, frames.peak), known[:, None]), dim=1)
+
+    def _looked_up_fused(self, query: Query, work: _Work) -> Tensor:
+        """The same in Triton kernels."""
+        from . import lookup_kernels as kernels
+
+        options, frames = query.options, work.frames
+        region = query.coarse_region
+        slots, moves, coarse_moves, place, down, across, outside, most = self._together(
+            work.slots,
+            work.moves.reshape(-1, 9),
+            work.coarse_moves.reshape(-1, 9),
+            work.place.astype(np.int32),
+            work.rows.astype(np.float32),
+            work.columns.astype(np.float32),
+            (query.view.hole[region] == 0).astype(np.float32),
+            tolerance(query),
+        )
+        sampling = {"parameter": CUBIC, "peak": float(frames.peak), "far": FAR}
+        got = torch.zeros(len(place), dtype=torch.int32, device=self._device)
+        chosen = torch.empty(options.candidates, len(place), dtype=torch.int32, device=self._device)
+        step = _candidates_at_a_time(frames, outside.numel())
+        for first in range(0, len(slots), step):
+            some = slice(first, first + step)
+            corner = (region[0].start, region[1].start)
+            both, seen = kernels.compare(
+                frames.coarse, frames.visible, work.own, corner, slots[some], coarse_moves[some], outside, **sampling
+            )
+            kernels.choose(both, seen, most, place, got, chosen, first=first, nearness=query.nearness, distant=DISTANT)
+        return kernels.merge(
+            frames.fine,
+            slots,
+            moves,
+            across,
+            down,
+            got,
+            chosen,
+            agreeing=options.agreeing,
+            spread=work.spread,
+            **sampling,
+        )
+
+    def _together(self, *arrays: NDArray[np.float32] | NDArray[np.int32]) -> list[Tensor]:
+        """`arrays` of 4-byte values on the device by one copy, each at a multiple of 16 bytes: kernels are compiled for what is aligned."""
+        starts = np.cumsum([0, *(-(-a.size // 4) * 4 for a in arrays)])
+        staged = torch.empty(int(starts[-1]), dtype=torch.int32, pin_memory=self._device.type == "cuda")
+        for start, array in zip(starts, arrays, strict=False):
+            staged.numpy()[start : start + array.size] = array.reshape(-1).view(np.int32)
+        there = staged.to(self._device, non_blocking=True)
+        parts = (there[s : s + a.size].view(a.shape) for s, a in zip(starts.tolist(), arrays, strict=False))
+        return [p if a.dtype == np.int32 else p.view(torch.float32) for p, a in zip(parts, arrays, strict=True)]
 
     def _there(self, values: NDArray[Any]) -> Tensor:
         """`values` on the device, through pinned memory: the copy goes on when this returns."""
@@ -158,7 +231,7 @@ class DeviceLookup:
             return torch.from_numpy(values).to(self._device)
         return torch.from_numpy(values).pin_memory().to(self._device, non_blocking=True)
 
-    def _fits(self, query: Query, frames: _Frames, own: int, theirs: Tensor, there: Tensor) -> Tensor:
+    def _fits(self, query: Query, frames: HeldFrames, own: int, theirs: Tensor, there: Tensor) -> Tensor:
         """(k, y, x): where a candidate shows something, and fits around the hole nearby as well as it has to."""
         rows, columns = query.coarse_region
         height, width = rows.stop - rows.start, columns.stop - columns.start
@@ -170,10 +243,10 @@ class DeviceLookup:
             torch.arange(height, device=self._device), torch.arange(width, device=self._device), indexing="ij"
         )
         h, w = frames.coarse.shape[1:3]
-        step = max(1, COARSE_BYTES // (BYTES_A_PIXEL * h * w + BYTES_A_POSITION * height * width))
+        step = _candidates_at_a_time(frames, height * width)
         parts = []
         for slots, moves in zip(theirs.split(step), there.split(step), strict=True):
-            across, down = _moved(moves[:, None, None], x, y)
+            across, down = moved(moves[:, None, None], x, y)
             # Pixels to the range -1..1 between the outer edges of the picture.
             grid = torch.stack(((2 * across + 1) / w - 1, (2 * down + 1) / h - 1), dim=-1)
             seen = frames.visible[slots][:, None].float()
@@ -185,71 +258,27 @@ class DeviceLookup:
         return torch.cat(parts)
 
 
-class _Frames:
-    """Frames of one size on the device, by number; of those that a query does not name, any may give way.
+def _candidates_at_a_time(frames: HeldFrames, positions: int) -> int:
+    h, w = frames.coarse.shape[1:3]
+    return max(1, COARSE_BYTES // (BYTES_A_PIXEL * h * w + BYTES_A_POSITION * positions))
 
-    coarse (F, h, w, 3): coarse pictures, the frames themselves where these are small. visible (F, h, w). Pictures of 16 bits lie in
-    int16, which all devices can store: `values` makes them what they are.
+
+@dataclass(frozen=True)
+class _Work:
+    """A query in numbers. own, slots (k,): the places of its frame and of the candidates. moves, coarse_moves (k, 3, 3): from the frame's pixels
+    to theirs, and from the coarse region's to their coarse pictures'. place (n,): in which pixel of the coarse region each of the hole is.
+    rows, columns (n,): where in the frame. spread: in levels.
     """
 
-    def __init__(self, view: View, capacity: int, device: torch.device) -> None:
-        self.peak = int(np.iinfo(view.rgb.dtype).max)
-        self._deep, self._device = view.rgb.dtype == np.uint16, device
-        kind = torch.int16 if self._deep else torch.uint8
-        self._fine = torch.empty((capacity, *view.rgb.shape), dtype=kind, device=device)
-        same = view.coarse is view.rgb
-        self.coarse = self._fine if same else torch.empty((capacity, *view.coarse.shape), dtype=kind, device=device)
-        self.visible = torch.empty((capacity, *view.visible.shape), dtype=torch.uint8, device=device)
-        self._slots: dict[int, int] = {}
-
-    def hold(self, views: dict[int, View]) -> dict[int, int]:
-        """The places of `views`, uploaded where they are not there yet."""
-        missing = [number for number in views if number not in self._slots]
-        free = [slot for slot in range(len(self._fine)) if slot not in self._slots.values()]
-        spare = (number for number in list(self._slots) if number not in views)
-        for number in missing:
-            slot = free.pop() if free else self._slots.pop(next(spare))
-            self._upload(self._fine, slot, views[number].rgb)
-            if self.coarse is not self._fine:
-                self._upload(self.coarse, slot, views[number].coarse)
-            self._upload(self.visible, slot, views[number].visible)
-            self._slots[number] = slot
-        return {number: self._slots[number] for number in views}
-
-    def values(self, stored: Tensor) -> Tensor:
-        """Stored pixels as float32 levels."""
-        return (stored.int() & 0xFFFF).float() if self._deep else stored.float()
-
-    def pixels_at(self, slots: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """(m, 3): of each of `slots` the pixel at (x, y), between pixels interpolated cubically, whole levels; 0 outside."""
-        height, width = self._fine.shape[1:3]
-        columns, across = _taps(x, width)
-        rows, down = _taps(y, height)
-        starts = (slots[:, None] * height + rows) * width
-        square = self.values(self._fine.view(-1, 3)[starts[:, :, None] + columns[:, None]])  # (m, 4, 4, 3)
-        lines = (across[:, None, :, None] * square).sum(dim=2)
-        return (down[:, :, None] * lines).sum(dim=1).round_().clamp_(0, self.peak)
-
-    def _upload(self, there: Tensor, slot: int, array: PixelArray | NDArray[np.uint8]) -> None:
-        """Through pinned memory on a GPU: the copy goes on when this returns."""
-        staged = torch.empty(there.shape[1:], dtype=there.dtype, pin_memory=self._device.type == "cuda")
-        staged.numpy()[...] = array.view(np.int16) if self._deep and there is not self.visible else array
-        there[slot].copy_(staged, non_blocking=True)
-
-
-def _moved(motions: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Where homographies (..., 3, 3) take pixels (x, y). Written out: a product of matrices might be rounded to TF32."""
-    rows = [motions[..., i, 0] * x + motions[..., i, 1] * y + motions[..., i, 2] for i in range(3)]
-    across, down = ((rows[i] / rows[2]).nan_to_num(-FAR, FAR, -FAR).clamp(-FAR, FAR) for i in range(2))
-    return across, down
-
-
-def _taps(position: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Of positions (m,) the four whole ones around each and their cubic weights, both (m, 4); outside of 0..size-1 the weight is 0."""
-    below = position.floor()
-    places = below.long()[:, None] + torch.arange(-1, 3, device=position.device)
-    inside = places.clamp(0, size - 1)
-    return inside, _cubic(position - below) * (places == inside)
+    frames: HeldFrames
+    own: int
+    slots: NDArray[np.int32]
+    moves: NDArray[np.float32]
+    coarse_moves: NDArray[np.float32]
+    place: NDArray[np.intp]
+    rows: NDArray[np.intp]
+    columns: NDArray[np.intp]
+    spread: float
 
 
 def _place(query: Query, y: NDArray[np.intp], x: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -289,14 +318,6 @@ def _median(stack: Tensor, got: Tensor) -> tuple[Tensor, Tensor]:
     apart = torch.where(there, (stack - median).abs().mean(dim=2), 0.0).sum(dim=0)
     spread = torch.where(got > 0, apart / got.clamp_min(1), float("inf"))
     return torch.where(got[:, None] > 0, median, 0.0), spread
-
-
-def _cubic(fraction: Tensor) -> Tensor:
-    """(m,) -> (m, 4): weights of the pixels at -1, 0, 1 and 2."""
-    distance = torch.stack((fraction + 1, fraction, 1 - fraction, 2 - fraction), dim=-1)
-    near = ((CUBIC + 2) * distance - (CUBIC + 3)) * distance * distance + 1
-    far = ((CUBIC * distance - 5 * CUBIC) * distance + 8 * CUBIC) * distance - 4 * CUBIC
-    return torch.where(distance <= 1, near, far)
 
 
 def _shifted(picture: PixelArray, across: float) -> View:

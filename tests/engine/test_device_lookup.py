@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from e2fgvi_cli.bench.gauges import TensorCount
-from e2fgvi_cli.engine import EngineSettings, device_lookup
+from e2fgvi_cli.bench.lookup import measure_lookups, questions
+from e2fgvi_cli.engine import EngineSettings, device_lookup, held_frames
 from e2fgvi_cli.engine.core import Engine
-from e2fgvi_cli.engine.device_lookup import DeviceLookup, lookup_bytes, lookup_fails
-from e2fgvi_cli.hole_lookup import Answer, Query, look_up
+from e2fgvi_cli.engine.device_lookup import DeviceLookup, choose_lookup, lookup_bytes, lookup_fails
+from e2fgvi_cli.hole_lookup import Answer, Lookup, Query, look_up
 from e2fgvi_cli.image_propagation import COARSE_PIXELS, PropagationOptions, propagate
 from e2fgvi_cli.streaming import HoledFrame
 from e2fgvi_cli.types import Frame
@@ -25,9 +26,13 @@ from tests.factories import clip, holes, texture
 
 SIZE = (96, 128)
 CPU = torch.device("cpu")
-GPU = pytest.param(
-    torch.device("cuda"),
-    marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")],
+GPU, FUSED = (
+    pytest.param(
+        torch.device("cuda"),
+        fused,
+        marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")],
+    )
+    for fused in (False, True)
 )
 OPTIONS = PropagationOptions()
 
@@ -68,14 +73,14 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("device", [CPU, GPU])
+@pytest.mark.parametrize(("device", "fused"), [(CPU, False), GPU, FUSED])
 @pytest.mark.parametrize("case", CASES)
-def test_a_device_finds_what_opencv_finds(case: str, device: torch.device) -> None:
+def test_a_device_finds_what_opencv_finds(case: str, device: torch.device, fused: bool) -> None:
     items = CASES[case]()
     levels = np.iinfo(items[0].frame.rgb.dtype).max / 255
     found = 0
     for (item, there), (_, expected) in zip(
-        propagate(items, OPTIONS, lookup=DeviceLookup(device)), propagate(items, OPTIONS), strict=True
+        propagate(items, OPTIONS, lookup=DeviceLookup(device, fused=fused)), propagate(items, OPTIONS), strict=True
     ):
         assert (there is None) == (expected is None), item.frame.index
         if there is None or expected is None:
@@ -149,9 +154,8 @@ def test_memory_is_what_is_planned(share: float) -> None:
         assert count.peak() > 0.6 * lookup_bytes(size, OPTIONS)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_lookup_waits_for_its_device_once() -> None:
+@pytest.mark.parametrize(("device", "fused"), [GPU, FUSED])
+def test_a_lookup_waits_for_its_device_once(device: torch.device, fused: bool) -> None:
     """At its end. The device is busy with the network: each time would be a long one (docs/performance)."""
     items = items_of(clip(16, *SIZE), wandering(16))
     queries: list[Query] = []
@@ -161,7 +165,7 @@ def test_a_lookup_waits_for_its_device_once() -> None:
         return look_up(queries[-1])
 
     list(propagate(items, OPTIONS, lookup=noted))
-    lookup = DeviceLookup(torch.device("cuda"))
+    lookup = DeviceLookup(device, fused=fused)
     for query in queries[:4]:
         lookup(query)
     try:
@@ -174,14 +178,26 @@ def test_a_lookup_waits_for_its_device_once() -> None:
     assert len([w for w in waited if "synchroniz" in str(w.message)]) == 1
 
 
-@pytest.mark.parametrize("device", [CPU, GPU])
-def test_a_device_is_believed_when_it_gives_the_same_once(device: torch.device) -> None:
-    assert lookup_fails(device) is None
+@pytest.mark.parametrize(("device", "fused"), [(CPU, False), GPU, FUSED])
+def test_a_device_is_believed_when_it_gives_the_same_once(device: torch.device, fused: bool) -> None:
+    assert lookup_fails(device, fused=fused) is None
+    assert choose_lookup(device)[0] == ("plain" if device.type == "cpu" else "fused")
+
+
+def test_without_kernels_the_operators_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU has no Triton: why not is said. Where neither works, OpenCV goes on, and the operators' reason is said."""
+    kind, reason = choose_lookup(CPU)
+    assert kind == "plain"
+    assert reason
+    monkeypatch.setattr(device_lookup, "_misfit", lambda apart, *_: torch.full_like(apart, 1e9))
+    kind, reason = choose_lookup(CPU)
+    assert kind is None
+    assert "finds 0 pixels" in (reason or "")
 
 
 def test_a_device_that_computes_something_else_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = device_lookup._cubic
-    monkeypatch.setattr(device_lookup, "_cubic", lambda fraction: right(fraction) * 0.9)
+    right = held_frames._cubic
+    monkeypatch.setattr(held_frames, "_cubic", lambda fraction: right(fraction) * 0.9)
     assert "levels" in (lookup_fails(CPU) or "")
     monkeypatch.setattr(device_lookup, "_misfit", lambda apart, *_: torch.full_like(apart, 1e9))
     assert "finds 0 pixels" in (lookup_fails(CPU) or "")
@@ -193,6 +209,30 @@ def test_a_device_that_computes_something_else_is_not_believed(monkeypatch: pyte
     assert lookup_fails(CPU) == "RuntimeError: no kernel image is available"
 
 
+def test_lookups_are_timed_with_the_same_questions() -> None:
+    asked = questions((48, 64), 12, 0.1)
+    assert [query.number for query in asked] == list(range(12))
+    seen: dict[str, list[int]] = {"one": [], "other": []}
+
+    def noting(name: str) -> Lookup:
+        def lookup(query: Query) -> Answer:
+            seen[name].append(query.number)
+            return look_up(query)
+
+        return lookup
+
+    times = measure_lookups(asked, {name: noting(name) for name in seen}, skipped=4)
+    assert seen["one"] == seen["other"] == list(range(12))
+    assert min(times.values()) > 0
+
+    def nothing(query: Query) -> Answer:
+        colours, known = look_up(query)
+        return colours, np.zeros_like(known)
+
+    with pytest.raises(ValueError, match="other finds other pixels"):
+        measure_lookups(asked, {"one": look_up, "other": nothing}, skipped=4)
+
+
 def test_frames_of_sixteen_bits_are_planned_for() -> None:
     """Twice the bytes a level, and fewer of them where that is much."""
     small, large = (240, 432), (2160, 3840)
@@ -201,7 +241,7 @@ def test_frames_of_sixteen_bits_are_planned_for() -> None:
 
 
 def test_a_notice_is_given_once_for_all_shots() -> None:
-    engine = Engine(network(), CPU, EngineSettings(lookup=True))
+    engine = Engine(network(), CPU, EngineSettings(lookup="plain"))
     for _ in range(2):
         shot = engine.lookup()
         assert isinstance(shot, DeviceLookup)
@@ -211,4 +251,4 @@ def test_a_notice_is_given_once_for_all_shots() -> None:
 
 def test_an_engine_looks_up_on_its_device_when_it_is_told_to() -> None:
     assert Engine(network(), CPU).lookup() is None
-    assert isinstance(Engine(network(), CPU, EngineSettings(lookup=True)).lookup(), DeviceLookup)
+    assert isinstance(Engine(network(), CPU, EngineSettings(lookup="plain")).lookup(), DeviceLookup)

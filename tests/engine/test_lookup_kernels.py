@@ -1,0 +1,96 @@
+"""Image propagation's lookups as Triton kernels: interpreted they give what torch's operators give, and they compile for GPUs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ..conftest import ROOT
+
+INTERPRETED = """
+from dataclasses import replace
+import numpy as np, torch
+from e2fgvi_cli.engine import lookup_kernels
+from e2fgvi_cli.engine.device_lookup import DeviceLookup, lookup_fails
+from e2fgvi_cli.hole_lookup import look_up
+from e2fgvi_cli.image_propagation import propagate
+from tests.engine.test_device_lookup import CASES, OPTIONS
+
+# The interpreter takes its time for each program, however much there is in it.
+lookup_kernels._POSITIONS = lookup_kernels._PIXELS = 4096
+lookup_kernels._MERGED = 512
+device = torch.device("cpu")
+assert lookup_fails(device, fused=True) is None
+compared = 0
+for name, make in CASES.items():
+    asked = []
+
+    def noted(query):
+        asked.append(replace(query, others=list(query.others)))
+        return look_up(asked[-1])
+
+    list(propagate(make(), OPTIONS, lookup=noted))
+    query = asked[len(asked) // 2]
+    # Few candidates at a time, so that later ones are added to those before.
+    from e2fgvi_cli.engine import device_lookup
+    device_lookup.COARSE_BYTES = 1 << 20
+    colours, known = DeviceLookup(device, fused=True)(query)
+    expected, found = DeviceLookup(device)(query)
+    assert (known != found).mean() <= 0.001, (name, (known != found).sum())
+    both = known & found
+    assert both.sum() > 100, name
+    apart = np.abs(colours[both].astype(int) - expected[both])
+    assert apart.max() <= 1 and apart.mean() < 0.001, (name, apart.max(), apart.mean())
+    compared += both.sum()
+print(compared, "pixels")
+"""
+
+COMPILED = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from e2fgvi_cli.engine import lookup_kernels as kernels
+
+POINTERS = dict.fromkeys(("slots", "place", "got", "chosen"), "*i32") | dict.fromkeys(("visible", "seen"), "*u8")
+POINTERS |= dict.fromkeys(("moves", "outside", "both", "near", "sums", "most", "across", "down", "answer"), "*fp32")
+POINTERS |= {"coarse": PICTURE, "pictures": PICTURE}
+REALS = dict.fromkeys(("parameter", "peak", "far", "distant", "spread"), "fp32")
+for kernel, fixed in (
+    (kernels._compare, {"BLOCK": 128}),
+    (kernels._choose, {"BLOCK": 128}),
+    (kernels._merge, {"BLOCK": 32, "TAKEN": 8}),
+):
+    signature = {name: POINTERS.get(name, REALS.get(name, "i32")) for name in kernel.arg_names}
+    signature |= dict.fromkeys(fixed, "constexpr")
+    constants = {(kernel.arg_names.index(name),): value for name, value in fixed.items()}
+    source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
+    assert triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm["cubin"]
+"""
+
+
+def run(code: str, **environment: str) -> None:
+    """In a process of its own: whether Triton interprets is decided when it is imported."""
+    pytest.importorskip("triton")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Triton is for Linux")
+def test_interpreted_they_find_what_the_operators_find() -> None:
+    run(INTERPRETED, TRITON_INTERPRET="1")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Triton is for Linux")
+@pytest.mark.parametrize("picture", ["*u8", "*i16"])
+def test_they_compile_for_a_gpu_that_is_not_here(picture: str) -> None:
+    run(COMPILED.replace("PICTURE", repr(picture)))
