@@ -93,7 +93,8 @@ LOWER_LAYERS = {
     # What is above only for its type: image_propagation and streaming.
     "hole_lookup.py": {"camera_motion", "image_propagation", "types"},
     "image_propagation.py": {"camera_motion", "hole_lookup", "streaming", "types"},
-    "streaming.py": {"compose", "crops", "hole_lookup", "image_propagation", "types", "windows"},
+    "seams.py": {"compose", "types"},
+    "streaming.py": {"compose", "crops", "hole_lookup", "image_propagation", "seams", "types", "windows"},
     **{
         f"engine/{p.name}": {
             *(
