@@ -43,7 +43,10 @@ class Neighbours(Protocol):
         ...
 
     def stop(self, center: int) -> int | None:
-        """The first frame that is not the piece's, None if nobody follows. Asked before each window, which is begun by that: later no less."""
+        """The first frame that is not the piece's, None if nobody follows. Asked before each window, which has begun with that.
+
+        It may become less, but never so that a window that has begun says something of frames after it.
+        """
         ...
 
     def give_before(self, contributions: list[Contribution]) -> None:

@@ -81,6 +81,7 @@ class _Piece:
         self.over = False
         self.error: BaseException | None = None
         self.frames: SimpleQueue[FinishedFrame | End] = SimpleQueue()
+        # What its windows say of its neighbours' frames, once they are computed and until it is taken.
         self.given_before: list[Contribution] | None = None
         self.given_after: list[Contribution] | None = None
 

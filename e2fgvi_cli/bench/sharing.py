@@ -81,21 +81,23 @@ def measure_sharing(frames: int, devices: int, pace: Pace, held: int) -> SharedT
     """One run over `frames` frames (at least four) with a hole each, of which `held` may be read and not yet written."""
     hole = np.ones((4, 4), np.uint8)
 
+    items = [HoledFrame.of(Frame(i, np.zeros((4, 4, 3), np.uint8), Fraction(i)), hole, hole) for i in range(frames)]
+
     def source() -> Iterator[HoledFrame]:
-        for i in range(frames):
+        for item in items:
             time.sleep(pace.read)
-            yield HoledFrame.of(Frame(i, np.zeros((4, 4, 3), np.uint8), Fraction(i)), hole, hole)
+            yield item
 
     options = WindowOptions(crops=CropOptions(enabled=False))
     capturing = Lock()
     engines = [_Sleeper(pace, options, capturing) for _ in range(devices)]
-    each = HoledFrame.of(Frame(0, np.zeros((4, 4, 3), np.uint8), Fraction(0)), hole, hole).held_bytes
+    if devices == 1:  # noqa: SIM108 (on one line it is no shorter)
+        filled = fill_shot(source(), engines[0], options)
+    else:
+        filled = fill_shot_on(engines, source(), options, held=held * items[0].held_bytes)
     began = time.perf_counter()
     written = []
-    alone = devices == 1
-    for _ in (
-        fill_shot(source(), engines[0], options) if alone else fill_shot_on(engines, source(), options, held * each)
-    ):
+    for _ in filled:
         time.sleep(pace.write)
         written.append(time.perf_counter() - began)
     return SharedTime(written[-1], written[frames // 4 - 1], tuple(e.windows for e in engines))

@@ -136,15 +136,15 @@ class DeviceLookup:
         moves = np.stack([motion for _, _, motion in others])
         coarse = np.stack([other.to_coarse @ motion @ query.from_coarse_region for _, other, motion in others])
         work = _Work(
-            frames,
-            slots[query.number],
-            np.array([slots[number] for number, _, _ in others], np.int32),
-            moves.astype(np.float32),
-            coarse.astype(np.float32),
-            _place(query, rows, columns),
-            rows + query.region[0].start,
-            columns + query.region[1].start,
-            options.spread * levels,
+            frames=frames,
+            own=slots[query.number],
+            slots=np.array([slots[number] for number, _, _ in others], np.int32),
+            moves=moves.astype(np.float32),
+            coarse_moves=coarse.astype(np.float32),
+            place=_place(query, rows, columns),
+            rows=rows + query.region[0].start,
+            columns=columns + query.region[1].start,
+            spread=options.spread * levels,
         )
         answer = (self._looked_up_fused if self._fused else self._looked_up)(query, work).cpu().numpy()
         levelled: NDArray[Any] = answer[:, :3].astype(view.rgb.dtype)
