@@ -242,7 +242,9 @@ class _SharedShot:
     def _frames_held(self, pair: Opened) -> int:
         item, _ = pair
         each = item.held_bytes + (0 if self._options.propagation is None else item.frame.rgb.nbytes)
-        return max(self._held // each, 2 * self._shortest)
+        # No piece begins further ahead than that, and reading is not for free: done early, it takes processor time and memory from the start.
+        useful = (self._devices + 1) * LONGEST_STRETCH + window_range(0, 1, _ENDLESS, self._options)[1]
+        return max(min(self._held // each, useful), 2 * self._shortest)
 
     def _may_read(self) -> bool:
         if self._given_up or self._count - self._taken < self._limit:
@@ -301,19 +303,24 @@ class _SharedShot:
 
     def _get(self, piece: _Piece, number: int) -> Opened | None:
         with self._changed:
-            while not self._given_up:
-                count = self._count if self._exhausted else _ENDLESS
-                if number >= window_range(piece.start, piece.stop, count, self._options)[1]:
-                    return None
-                if number < self._count:
-                    return self._items[number]
-                if self._error is not None:
-                    raise self._error
-                piece.waits = True
-                self._changed.notify_all()
-                self._changed.wait()
+            try:
+                while not self._given_up:
+                    count = self._count if self._exhausted else _ENDLESS
+                    if number >= window_range(piece.start, piece.stop, count, self._options)[1]:
+                        return None
+                    if number < self._count:
+                        return self._items[number]
+                    if self._error is not None:
+                        raise self._error
+                    if (
+                        not piece.waits
+                    ):  # told once: two devices that wait would go on waking each other, and nobody would read
+                        piece.waits = True
+                        self._changed.notify_all()
+                    self._changed.wait()
+                raise _GivenUpError
+            finally:
                 piece.waits = False
-            raise _GivenUpError
 
     def _put(self, piece: _Piece, number: int, frame: FinishedFrame) -> bool:
         """Hand a finished frame out. Whether the piece has more."""

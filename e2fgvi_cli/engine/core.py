@@ -6,7 +6,7 @@ Shape legend: T all frames of a window, l local frames, c channels, H W pixels o
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,12 @@ from ..errors import DeviceError, WeightsError
 from ..hole_lookup import Lookup
 from ..planner import Plan, Planner
 from ..types import HoleArray, PixelArray, Window
+from .batches import chunks, encode_batches
 from .blending import DeviceBlender
 from .device_lookup import DeviceLookup, LookupKind
 from .devices import describe_device
 from .graphs import GraphCache, R
 from .precision import Precision, convert, products
-
-DEAR_BATCH = 3
-"""For exactly three frames of 432x240 cuDNN 9.19 takes 0.7 GiB of workspace, for one, two, four and more next to none (docs/performance)."""
 
 WITHOUT_LOOKUP = "image propagation runs on the CPU, which is slower: "
 WITHOUT_FUSED_LOOKUP = "image propagation runs without fused kernels, which is slower: "
@@ -88,7 +86,7 @@ class Engine:
         self.notices: list[str] = []
         self._stores: dict[Box, _Store] = {}
         if self.settings.graphs and device.type == "cuda":
-            self._graphs: GraphCache | None = GraphCache(device)
+            self._graphs: GraphCache | None = GraphCache(device, budget=self.planner.budget)
         else:
             self._graphs = None
         if device.type == "cuda":
@@ -176,14 +174,14 @@ class Engine:
             empty = features.new_zeros(1, 0, 2, *features.shape[-2:], dtype=torch.float32)
             flow_fwd, flow_bwd = (torch.stack([f[k] for f in flows])[None] if flows else empty for k in (0, 1))
             if self._graphs is not None and flows and plan.graph:
-                rgb = self._run(self._forward, features, flow_fwd, flow_bwd, plan=plan)
+                rgb = self._graphs.run(self._forward, features, flow_fwd, flow_bwd, on_refusal=self._without_graph)
                 return self._predictions(rgb[0], window.local, crop, wanted)
             inputs = [features]
             del features
             mixed = self._mix(inputs, flow_fwd, flow_bwd)
             frames = sorted({i for i, _ in wanted})
             decoded = {}
-            for some in _chunks(frames, plan.decode_batch):
+            for some in chunks(frames, plan.decode_batch):
                 positions = [window.local.index(i) for i in some]
                 rgb = self.network.decode(mixed[:, positions])[0]
                 decoded.update({i: self._predictions(rgb, some, crop, [w for w in wanted if w[0] == i]) for i in some})
@@ -193,9 +191,9 @@ class Engine:
         """(1, T, c, h, w) and the flows (1, l-1, 2, h, w) -> RGB (1, l, 3, H, W)."""
         return self.network.decode(self._mix([features], flow_fwd, flow_bwd))
 
-    def _run(self, function: Callable[..., R], *tensors: Tensor, plan: Plan) -> R:
-        """`function(*tensors)`, as a graph where there are graphs; the next call may overwrite what it returns."""
-        if self._graphs is None or not plan.graph:
+    def _step(self, function: Callable[..., R], *tensors: Tensor, plan: Plan, often: bool) -> R:
+        """`function(*tensors)`, as a graph where there are graphs and it comes `often`; the next call may overwrite what it returns."""
+        if self._graphs is None or not plan.graph_steps or not often:
             return function(*tensors)
         return self._graphs.run(function, *tensors, on_refusal=self._without_graph)
 
@@ -221,15 +219,21 @@ class Engine:
         del features, local
         return self.network.transform(together)[:, :count]
 
+    @property
+    def _hop(self) -> int:
+        """Frames that a window brings anew. Other numbers come at the ends of a shot only, and are not worth a graph."""
+        return self.planner.local // 2
+
     def _encode(self, store: _Store, indices: tuple[int, ...], frame: FrameSource, crop: Box, plan: Plan) -> None:
         missing = [i for i in indices if i not in store.features]
+        usual = {len(some) for some in encode_batches(range(self._hop), plan.encode_batch, self.device)}
         for some in encode_batches(missing, plan.encode_batch, self.device):
             rgb, hole = self._upload([frame(i) for i in some], crop)
             if len(some) == 1 and self.device.type == "cpu":
                 # oneDNN has other kernels for a single picture, with other last bits. A part of a split clip encodes together
                 # what another encodes alone, and must give the same.
                 rgb, hole = (t.expand(2, *t.shape[1:]) for t in (rgb, hole))
-            features, small = self._run(self._features, rgb, hole, plan=plan)
+            features, small = self._step(self._features, rgb, hole, plan=plan, often=len(some) in usual)
             for position, i in enumerate(some):
                 # Copies: a view would keep the whole batch alive, and a graph overwrites its results.
                 store.features[i] = features[position : position + 1].clone()
@@ -245,10 +249,11 @@ class Engine:
 
     def _estimate_flow(self, store: _Store, local: tuple[int, ...], plan: Plan) -> None:
         missing = [i for i in local[:-1] if i not in store.flows]
-        for some in _chunks(missing, plan.flow_batch):
+        usual = {len(some) for some in chunks(range(self._hop), plan.flow_batch)}
+        for some in chunks(missing, plan.flow_batch):
             # Consecutive: windows move forwards.
             small = torch.stack([store.small[i] for i in range(some[0], some[-1] + 2)])[None]
-            flow_fwd, flow_bwd = self._run(self.network.flow_between, small, plan=plan)
+            flow_fwd, flow_bwd = self._step(self.network.flow_between, small, plan=plan, often=len(some) in usual)
             for position, i in enumerate(some):
                 store.flows[i] = (flow_fwd[0, position].clone(), flow_bwd[0, position].clone())
 
@@ -369,22 +374,6 @@ def build_engine(
         raise DeviceError(
             f"{describe_device(device)} has no room for the network: close other programs or use --device cpu"
         ) from error
-
-
-def _chunks(items: Sequence[int], size: int | None) -> Iterator[Sequence[int]]:
-    step = size or max(1, len(items))
-    for start in range(0, len(items), step):
-        yield items[start : start + step]
-
-
-def encode_batches(missing: Sequence[int], size: int | None, device: torch.device) -> Iterator[Sequence[int]]:
-    """Frames to encode at a time: `size` (None: all), but never `DEAR_BATCH` of them on a GPU."""
-    for some in _chunks(missing, size):
-        if len(some) == DEAR_BATCH and device.type == "cuda":
-            yield some[:-1]
-            yield some[-1:]
-        else:
-            yield some
 
 
 def _symmetric_index(size: int, padded: int, device: torch.device) -> Tensor:

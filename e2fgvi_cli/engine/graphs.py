@@ -29,7 +29,7 @@ MOST_DIFFERENCE = 0.02
 """Between a captured and a plain call, relative. Chosen, not measured: far above float16's rounding, far below what a missing operator changes."""
 
 _capturing = Lock()
-"""A capture begins by returning all devices' cached memory, which torch presumably refuses while another device captures (not seen)."""
+"""A capture may begin by returning all devices' cached memory, which torch presumably refuses while another device captures (not seen)."""
 
 
 @lru_cache
@@ -57,10 +57,12 @@ class GraphCache:
 
     Functions are given with each call, known by their names and not kept: a method of the cache's owner would make a circle of
     references, which keeps all of an engine's memory on the device until Python's collector comes by.
+
+    budget: bytes that torch may take of the device, None: all that are free.
     """
 
-    def __init__(self, device: torch.device, capacity: int = 4) -> None:
-        self._device, self._capacity = device, capacity
+    def __init__(self, device: torch.device, capacity: int = 4, budget: int | None = None) -> None:
+        self._device, self._capacity, self._budget = device, capacity, budget
         self._graphs: OrderedDict[Key, _Graph] = OrderedDict()
         self._seen: set[Key] = set()
         self._refused: set[Key] = set()
@@ -108,6 +110,11 @@ class GraphCache:
             known = self._graphs[key] = self._captured(function, tensors)
         return known.results
 
+    def _is_room(self) -> bool:
+        """Whether a capture finds memory while torch keeps what it has: it needs no more than was ever needed, but cannot use that again."""
+        kept, (free, _) = torch.cuda.memory_reserved(self._device), torch.cuda.mem_get_info(self._device)
+        return kept <= (free if self._budget is None else min(free, self._budget - kept))
+
     def _captured(self, function: Callable[..., Tensors], tensors: tuple[Tensor, ...]) -> _Graph:
         inputs = tuple(t.clone() for t in tensors)
         side = _capture_stream(self._device)
@@ -121,9 +128,16 @@ class GraphCache:
             self._pool = torch.cuda.graph_pool_handle()
         # thread_local: a capture must not fail for what other threads ask of CUDA meanwhile: the one that fetches finished frames,
         # or another device's engine, which allocates.
-        capture = torch.cuda.graph(graph, pool=self._pool, stream=side, capture_error_mode="thread_local")
-        with tables_used() as tables, _capturing, capture:
-            results = function(*inputs)
+        with tables_used() as tables, _capturing, torch.cuda.stream(side):
+            # What `torch.cuda.graph` does; but that first waits for the device and gives back all memory that is not in use, on the host too,
+            # where there is no need for it. Getting that anew takes longer than the capture.
+            if not self._is_room():
+                torch.cuda.empty_cache()
+            graph.capture_begin(self._pool, capture_error_mode="thread_local")
+            try:
+                results = function(*inputs)
+            finally:
+                graph.capture_end()
         graph.replay()
         # An operator that launches on the legacy stream, as torchvision's deformable convolution does, is left out of the
         # capture without a word, and the result is wrong. So a graph is believed only after it has given the same once.

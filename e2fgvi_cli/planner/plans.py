@@ -16,9 +16,9 @@ from .geometry import NETWORK_MULTIPLE, flow_area, largest_call
 # -- the dials -----------------------------------------------------------------------------------------------------------
 
 GRAPH_PIXELS = 480 * 864
-"""Up to this size a window is launched as one CUDA graph: above, its kernels are long enough to hide their launches."""
+"""Up to this size a window is launched as one CUDA graph, and so are encoding and flow: above, kernels are long enough to hide their launches."""
 SHARED_GRAPH_PIXELS = 1080 * 1944
-"""The same where several devices share an interpreter, for which each launch has to wait: what two GPUs lost (docs/performance)."""
+"""The same for windows where several devices share an interpreter, for which each launch has to wait: what two GPUs lost (docs/performance)."""
 MOST_KEYS, LEAST_KEYS = 1 << 18, 1 << 14
 MOST_TOKENS = 1 << 14
 BATCH_BYTES = 512 * costs.MIB
@@ -41,7 +41,8 @@ CUT = 0.7
 class Plan:
     """What the engine does with one size of crop. `references` None: as many as the window has. Batches None: all at once.
 
-    max_keys, max_tokens: see `model.attention`. graph: encoding, flow and the window are captured as CUDA graphs. predicted: peak memory in bytes.
+    max_keys, max_tokens: see `model.attention`. graph: the window is captured as a CUDA graph; graph_steps: encoding and flow, too.
+    predicted: peak memory in bytes.
     """
 
     references: int | None = None
@@ -51,6 +52,7 @@ class Plan:
     max_keys: int = MOST_KEYS
     max_tokens: int = MOST_TOKENS
     graph: bool = False
+    graph_steps: bool = False
     predicted: int = 0
 
 
@@ -170,9 +172,10 @@ class Planner:
         if merging:
             there += ceil(local * (costs.RGB_BYTES + (costs.WEIGHT_BYTES if others else 0)) * everywhere)
         stack = count * feature + pairs
+        # What the captured window, batch of encoded frames and batch of flows are given, and give.
         if plan.graph:
-            # What the captured window, batch of encoded frames and batch of flows are given, and give.
             there += stack + local * result
+        if plan.graph_steps:
             there += encoded * (costs.UPLOAD_BYTES * area + feature + costs.SMALL_BYTES * area)
             there += (flows + 1) * costs.SMALL_BYTES * area + flows * costs.PAIR_BYTES * area
 
@@ -308,7 +311,8 @@ def _widen(planner: Planner, size: tuple[int, int], plan: Plan, others: int) -> 
         return list(range(most, 1, -1))
 
     limit = planner._limit
-    plan = replace(plan, graph=_graph_fits(planner, size, plan, others))
+    if _graph_fits(planner, size, plan, others):
+        plan = _with_graphs(plan, size)
     count = planner.local + planner._most
     tokens = size[0] * size[1] // costs.TOKEN_STRIDE**2
     keys = [MOST_KEYS >> i for i in range((MOST_KEYS // LEAST_KEYS).bit_length())]
@@ -318,7 +322,7 @@ def _widen(planner: Planner, size: tuple[int, int], plan: Plan, others: int) -> 
     needed = max(planner.stages(size, plan, others=others).values())
     limit = min(limit, max(needed, planner.fixed + BATCH_BYTES))
     # A window brings half of its local frames anew: only at the start of a shot there would be more to do at once.
-    plan = widest(plan, "encode_batch", down(planner.local // 2 + 1), "encoder", limit)
+    plan = widest(plan, "encode_batch", down(planner.local // 2), "encoder", limit)
     plan = widest(plan, "flow_batch", down(planner.local // 2), "flow", limit)
     return widest(plan, "decode_batch", down(planner.local), "decoder", limit)
 
@@ -330,10 +334,15 @@ def _graph_fits(planner: Planner, size: tuple[int, int], plan: Plan, others: int
     """
     if not planner.graphs or size[0] * size[1] > (GRAPH_PIXELS if planner.devices == 1 else SHARED_GRAPH_PIXELS):
         return False
-    alone, captured = (planner.stages(size, replace(plan, graph=g), others=others) for g in (False, True))
+    alone, captured = (planner.stages(size, p, others=others) for p in (plan, _with_graphs(plan, size)))
     other_graphs = (costs.KEPT_GRAPHS - 1) * (captured["flow"] - alone["flow"])
     other_work = max(alone["encoder"], alone["flow"]) - planner.fixed
     return max(captured.values()) + other_graphs + other_work <= planner._limit
+
+
+def _with_graphs(plan: Plan, size: tuple[int, int]) -> Plan:
+    """Capturing takes as long as some windows: what is launched quickly compared with its work is not worth it."""
+    return replace(plan, graph=True, graph_steps=size[0] * size[1] <= GRAPH_PIXELS)
 
 
 @lru_cache(maxsize=64)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from e2fgvi_cli import sharing
 from e2fgvi_cli.crops import CropOptions
 from e2fgvi_cli.sharing import fill_shot_on
 from e2fgvi_cli.streaming import HoledFrame, WindowOptions, fill_shot
@@ -83,6 +84,42 @@ def test_devices_go_on_while_the_frames_are_waiting_to_be_written() -> None:
     # A window needs 65 frames after its centre.
     assert sum(len(e.windows) for e in engines) >= (201 - 65) // 5
     assert len(list(frames)) == 599
+
+
+def test_devices_that_wait_for_frames_do_not_wake_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine with 32 cores two that did left a third of the processor time to whoever read."""
+    told = []
+
+    class Counting(threading.Condition):
+        def notify_all(self) -> None:
+            told.append(0)
+            super().notify_all()
+
+    monkeypatch.setattr(sharing, "Condition", Counting)
+
+    def source() -> Iterator[HoledFrame]:
+        for number, item in enumerate(stream(60, [True] * 60)):
+            if number == 50:  # both have a piece by now, and neither has all that its first window needs
+                time.sleep(0.5)
+                assert len(told) < 400
+            yield item
+
+    assert len(list(fill_shot_on([FakeEngine(), FakeEngine()], source(), WindowOptions(), shortest=20))) == 60
+
+
+def test_nothing_is_read_that_no_device_can_begin_with_yet() -> None:
+    items, read = stream(900, [True] * 900), []
+
+    def source() -> Iterator[HoledFrame]:
+        for item in items:
+            read.append(item)
+            yield item
+
+    frames = fill_shot_on([FakeEngine(), FakeEngine()], source(), WindowOptions(), held=900 * items[0].held_bytes)
+    next(frames)
+    time.sleep(0.5)
+    assert len(read) < 3 * sharing.LONGEST_STRETCH + 80
+    assert len(list(frames)) == 899
 
 
 def test_a_window_that_needs_more_than_may_be_held_gets_it() -> None:

@@ -113,6 +113,7 @@ def test_devices_that_share_an_interpreter_launch_larger_windows_at_once() -> No
     several = replace(FUSED, devices=2)
     assert not replace(FUSED, budget=60 * GIB).plan(size).graph
     assert replace(several, budget=60 * GIB).plan(size).graph
+    assert not replace(several, budget=60 * GIB).plan(size).graph_steps
     assert not replace(several, budget=8 * GIB).plan(size).graph
     assert not replace(several, budget=60 * GIB).plan((2160, 3888)).graph
 
@@ -122,6 +123,7 @@ def test_without_a_budget_nothing_is_given_up() -> None:
     plan = FUSED.plan((2160, 3888))
     assert (plan.references, plan.max_keys, plan.graph) == (6, plans.MOST_KEYS, False)
     assert FUSED.plan((240, 432)).graph
+    assert FUSED.plan((240, 432)).graph_steps
     assert not replace(FUSED, graphs=False).plan((240, 432)).graph
 
 
