@@ -11,6 +11,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from queue import SimpleQueue
 from threading import Condition
@@ -48,15 +49,27 @@ def fill_shot_on(
     any of these threads, after the frames before it; when the iterator is closed, all threads are over.
     """
     shot = _SharedShot(opened(items, options, engines[0]), options, len(engines), held, shortest)
-    pool = ThreadPoolExecutor(len(engines) + 1, thread_name_prefix="device")
-    pool.submit(shot.read)
-    for engine in engines:
-        pool.submit(shot.work, engine)
-    try:
+    with ThreadPoolExecutor(1, "shared-reader") as reader, ExitStack() as stack:
+        # After `give_up`, for that is what they wait for.
+        stack.callback(reader.submit(shot.read).exception)
+        for number, engine in enumerate(engines):
+            stack.callback(stack.enter_context(_device_thread(number)).submit(shot.work, engine).exception)
+        stack.callback(shot.give_up)
         yield from shot.finished()
+
+
+_idle_threads: dict[int, list[ThreadPoolExecutor]] = {}
+
+
+@contextmanager
+def _device_thread(number: int) -> Iterator[ThreadPoolExecutor]:
+    """A thread for the device `number` that outlives the shot: cuDNN's choice of kernels is kept for each thread and takes a second at 1080p."""
+    idle = _idle_threads.setdefault(number, [])
+    thread = idle.pop() if idle else ThreadPoolExecutor(1, f"device-{number}")
+    try:
+        yield thread
     finally:
-        shot.give_up()
-        pool.shutdown()
+        idle.append(thread)
 
 
 class _GivenUpError(Exception):

@@ -22,7 +22,7 @@ from model.network import E2FGVIHQ
 from ..compose import Blender, Box, Prediction, WeightedBlender
 from ..errors import DeviceError, WeightsError
 from ..hole_lookup import Lookup
-from ..planner import Plan, Planner
+from ..planner import FEATURE_STRIDE, Plan, Planner
 from ..types import HoleArray, PixelArray, Window
 from .batches import chunks, encode_batches
 from .blending import DeviceBlender
@@ -189,7 +189,10 @@ class Engine:
 
     def _forward(self, features: Tensor, flow_fwd: Tensor, flow_bwd: Tensor) -> Tensor:
         """(1, T, c, h, w) and the flows (1, l-1, 2, h, w) -> RGB (1, l, 3, H, W)."""
-        return self.network.decode(self._mix([features], flow_fwd, flow_bwd))
+        mixed = self._mix([features], flow_fwd, flow_bwd)
+        height, width = (side * FEATURE_STRIDE for side in features.shape[-2:])
+        batches = chunks(range(mixed.shape[1]), self.planner.plan((height, width)).decode_batch)
+        return torch.cat([self.network.decode(mixed[:, some[0] : some[-1] + 1]) for some in batches], dim=1)
 
     def _step(self, function: Callable[..., R], *tensors: Tensor, plan: Plan, often: bool) -> R:
         """`function(*tensors)`, as a graph where there are graphs and it comes `often`; the next call may overwrite what it returns."""

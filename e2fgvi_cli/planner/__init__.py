@@ -7,8 +7,8 @@ convolutions, the process itself) are allowances. `python -m e2fgvi_cli.bench.me
 Sizes are (height, width) of a crop, padded to the network's multiples, in pixels.
 """
 
-from .costs import GIB, MIB
+from .costs import FEATURE_STRIDE, GIB, MIB
 from .geometry import NETWORK_MULTIPLE
 from .plans import Plan, Planner, gpu_needs, parse_memory
 
-__all__ = ["GIB", "MIB", "NETWORK_MULTIPLE", "Plan", "Planner", "gpu_needs", "parse_memory"]
+__all__ = ["FEATURE_STRIDE", "GIB", "MIB", "NETWORK_MULTIPLE", "Plan", "Planner", "gpu_needs", "parse_memory"]

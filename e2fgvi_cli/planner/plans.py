@@ -161,7 +161,7 @@ class Planner:
 
         encoded = min(plan.encode_batch or count, count)
         flows = min(plan.flow_batch or local, local - 1)
-        decoded = local if plan.graph else min(plan.decode_batch or local, local)
+        decoded = min(plan.decode_batch or local, local)
         everywhere = area + others / costs.FEATURE_STRIDE**2
         there = (
             self.fixed
@@ -322,8 +322,12 @@ def _widen(planner: Planner, size: tuple[int, int], plan: Plan, others: int) -> 
     needed = max(planner.stages(size, plan, others=others).values())
     limit = min(limit, max(needed, planner.fixed + BATCH_BYTES))
     # A window brings half of its local frames anew: only at the start of a shot there would be more to do at once.
-    plan = widest(plan, "encode_batch", down(planner.local // 2), "encoder", limit)
-    plan = widest(plan, "flow_batch", down(planner.local // 2), "flow", limit)
+    hop = planner.local // 2
+    plan = widest(plan, "flow_batch", down(hop), "flow", limit)
+    if planner.device == "cuda" and size[0] * size[1] > GRAPH_PIXELS:
+        # One picture keeps a GPU busy, and for each number of pictures cuDNN looks for its kernels anew, in each thread: 0.6 s at 1080p.
+        return plan
+    plan = widest(plan, "encode_batch", down(hop), "encoder", limit)
     return widest(plan, "decode_batch", down(planner.local), "decoder", limit)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -40,6 +41,15 @@ def test_several_engines_fill_a_shot_as_one_does(data: st.DataObject) -> None:
     assert [f.source.frame.index for f in shared] == list(range(count))
     assert all(np.array_equal(a.rgb, b.rgb) for a, b in zip(alone, shared, strict=True))
     assert sum(len(e.windows) for e in engines) == len(one.windows), "no window is computed twice"
+
+
+def assert_nobody_works() -> None:
+    """The devices' threads stay, for the next shot, and have nothing to do."""
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("shared-reader")]
+    assert sharing._idle_threads[0]
+    assert sharing._idle_threads[1]
+    for thread in itertools.chain(*sharing._idle_threads.values()):
+        thread.submit(int).result(timeout=1)
 
 
 class Slow(FakeEngine):
@@ -129,6 +139,16 @@ def test_a_window_that_needs_more_than_may_be_held_gets_it() -> None:
     assert len(list(frames)) == 400
 
 
+def test_shots_at_the_same_time_have_threads_of_their_own() -> None:
+    """Whoever takes frames of two clips by turns would wait forever if one's devices waited for the other's."""
+    clips = [stream(300, [True] * 300) for _ in range(2)]
+    shots = [fill_shot_on([FakeEngine(), FakeEngine()], items, WindowOptions(), held=1) for items in clips]
+    assert sum(1 for _ in zip(*shots, strict=True)) == 300
+    before = threading.active_count()
+    assert len(list(fill_shot_on([FakeEngine(), FakeEngine()], clips[0], WindowOptions()))) == 300
+    assert threading.active_count() <= before
+
+
 def test_frames_leave_a_piece_before_all_of_it_is_computed() -> None:
     engine, taken = FakeEngine(), threading.Event()
     compute = engine.fill
@@ -166,7 +186,7 @@ def test_what_goes_wrong_is_raised_after_the_frames_before_it(broken: str) -> No
     assert got == list(range(len(got)))
     # With the engine: what its last whole window made final, or the piece before it. With the source: windows need 65 frames after them.
     assert 70 <= len(got) <= 150
-    assert not [t.name for t in threading.enumerate() if t.name.startswith("device")]
+    assert_nobody_works()
 
 
 def test_a_failure_behind_a_cut_reaches_the_piece_before() -> None:
@@ -184,7 +204,7 @@ def test_a_failure_behind_a_cut_reaches_the_piece_before() -> None:
         )
     assert got == list(range(len(got)))
     assert len(got) % 5 == 0
-    assert not [t.name for t in threading.enumerate() if t.name.startswith("device")]
+    assert_nobody_works()
 
 
 def test_nothing_runs_on_after_the_frames_are_given_up() -> None:
@@ -203,4 +223,4 @@ def test_nothing_runs_on_after_the_frames_are_given_up() -> None:
         time.sleep(0.01)
     frames.close()  # type: ignore[attr-defined]
     assert len(read) < 110
-    assert not [t.name for t in threading.enumerate() if t.name.startswith("device")]
+    assert_nobody_works()
