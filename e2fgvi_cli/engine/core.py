@@ -174,7 +174,14 @@ class Engine:
             empty = features.new_zeros(1, 0, 2, *features.shape[-2:], dtype=torch.float32)
             flow_fwd, flow_bwd = (torch.stack([f[k] for f in flows])[None] if flows else empty for k in (0, 1))
             if self._graphs is not None and flows and plan.graph:
-                rgb = self._graphs.run(self._forward, features, flow_fwd, flow_bwd, on_refusal=self._without_graph)
+                rgb = self._graphs.run(
+                    self._forward,
+                    features,
+                    flow_fwd,
+                    flow_bwd,
+                    often=len(window.local) == self.planner.local,
+                    on_refusal=self._without_graph,
+                )
                 return self._predictions(rgb[0], window.local, crop, wanted)
             inputs = [features]
             del features
@@ -198,7 +205,7 @@ class Engine:
         """`function(*tensors)`, as a graph where there are graphs and it comes `often`; the next call may overwrite what it returns."""
         if self._graphs is None or not plan.graph_steps or not often:
             return function(*tensors)
-        return self._graphs.run(function, *tensors, on_refusal=self._without_graph)
+        return self._graphs.run(function, *tensors, often=often, on_refusal=self._without_graph)
 
     def _without_graph(self, reason: str) -> None:
         self._notice(f"a stage of one size runs without a CUDA graph, which is slower: {reason}")

@@ -22,8 +22,7 @@ R = TypeVar("R", Tensor, tuple[Tensor, Tensor])
 Key = tuple[object, ...]
 
 WARMUP_CALLS = 1
-"""cuDNN and cuBLAS choose their algorithms and allocate workspaces, these for each stream, in the first call; a capture must not contain that.
-The shape's first call of all, without a graph, was another one."""
+"""cuDNN and cuBLAS choose their algorithms and allocate workspaces, these for each stream, in the first call; a capture must not contain that."""
 
 MOST_DIFFERENCE = 0.02
 """Between a captured and a plain call, relative. Chosen, not measured: far above float16's rounding, far below what a missing operator changes."""
@@ -49,7 +48,7 @@ class _Graph:
 
 
 class GraphCache:
-    """Calls of functions, from the second call with the same shapes on as captured graphs.
+    """Calls of functions as captured graphs, from the first call on or from the second with the same shapes.
 
     Results lie in memory that the next call of that function with these shapes overwrites. Of each function at most `capacity` graphs
     are kept, the least recently used is dropped; all share one memory pool, so calls must not overlap. A shape whose capture fails or
@@ -72,9 +71,10 @@ class GraphCache:
         self,
         function: Callable[..., R],
         *tensors: Tensor,
+        often: bool = False,
         on_refusal: Callable[[str], None] = lambda _: None,
     ) -> R:
-        """`function(*tensors)`: one or more tensors. on_refusal: is told why there is no graph."""
+        """`function(*tensors)`: one or more tensors. often: these shapes will come again. on_refusal: is told why there is no graph."""
         key = (function.__name__, *((tuple(t.shape), t.stride(), t.dtype) for t in tensors))
         if key in self._graphs:
             self._graphs.move_to_end(key)
@@ -83,7 +83,7 @@ class GraphCache:
                 mine.copy_(given, non_blocking=True)
             known.graph.replay()
             return cast(R, known.results)
-        if key not in self._seen or key in self._refused:
+        if not (often or key in self._seen) or key in self._refused:
             # Shapes that come once (the ends of a shot) are not worth a capture.
             self._seen.add(key)
             return function(*tensors)

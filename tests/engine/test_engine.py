@@ -245,7 +245,7 @@ class OverwritingGraphs(GraphCache):
         self.calls: Counter[str] = Counter()
         self._results: dict[object, tuple[torch.Tensor, ...]] = {}
 
-    def run(self, function: Any, *tensors: torch.Tensor, on_refusal: object = None) -> Any:
+    def run(self, function: Any, *tensors: torch.Tensor, often: bool = False, on_refusal: object = None) -> Any:
         self.calls[function.__name__] += 1
         made = function(*tensors)
         several = (made,) if isinstance(made, torch.Tensor) else made
