@@ -1,8 +1,8 @@
 """What sharing a clip between devices can bring at most: `python -m e2fgvi_cli.bench.sharing --frames 800,2000`.
 
 The program's own sharing (`sharing.fill_shot_on`) with sleeps in place of work: reading, computing and writing take the milliseconds a frame
-that were measured elsewhere, and each device's first windows a capture, one device at a time. No two sleeps are in each other's way, so what
-is lost is lost by where clips are cut, what is computed twice, and whoever has to wait for frames.
+that were measured elsewhere, and each device's first windows so much more (kernels looked for, a graph captured). No two sleeps are in each
+other's way, so what is lost is lost by where clips are cut, what is computed twice, and whoever has to wait for frames.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -25,19 +24,19 @@ from ..streaming import HoledFrame, WindowOptions, fill_shot
 from ..types import Frame, HoleArray, PixelArray, Window
 from .host import NoEngine
 
-CAPTURED = (1, 3)
-"""Windows of a device before which something is captured: at the first frames are encoded in the number that is most at a time, the third
-is the second of the shape of nearly all."""
+SLOW_WINDOWS = 2
+"""A device's first windows, which take longer: the first of a shot is shorter than the others, so the second brings new shapes, too."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds: reading, computing and writing a frame, one capture, and beginning a piece (frames encoded anew, predictions handed over)."""
+    """Seconds: reading, computing and writing a frame, more for each of a device's first windows, and beginning a piece (frames encoded anew,
+    predictions handed over)."""
 
     read: float
     compute: float
     write: float
-    capture: float = 0.0
+    first: float = 0.0
     begin: float = 0.0
 
 
@@ -51,10 +50,10 @@ class SharedTime:
 
 
 class _Sleeper(NoEngine):
-    def __init__(self, pace: Pace, options: WindowOptions, capturing: Lock) -> None:
+    def __init__(self, pace: Pace, options: WindowOptions) -> None:
         super().__init__(looks_up=False)
         self.windows = 0
-        self._pace, self._hop, self._capturing = pace, options.neighbor_stride, capturing
+        self._pace, self._hop = pace, options.neighbor_stride
 
     def blender(self) -> Blender:
         return WeightedBlender()
@@ -70,10 +69,8 @@ class _Sleeper(NoEngine):
         wanted: Sequence[tuple[int, Box]],
     ) -> list[tuple[int, Prediction[Any]]]:
         self.windows += 1
-        if self._pace.capture and self.windows in CAPTURED:
-            with self._capturing:
-                time.sleep(self._pace.capture)
-        time.sleep(self._pace.compute * self._hop)
+        slow = self._pace.first if self.windows <= SLOW_WINDOWS else 0.0
+        time.sleep(self._pace.compute * self._hop + slow)
         return [(i, Prediction(b, np.zeros((b[2] - b[0], b[3] - b[1], 3), np.float32))) for i, b in wanted]
 
 
@@ -89,8 +86,7 @@ def measure_sharing(frames: int, devices: int, pace: Pace, held: int) -> SharedT
             yield item
 
     options = WindowOptions(crops=CropOptions(enabled=False))
-    capturing = Lock()
-    engines = [_Sleeper(pace, options, capturing) for _ in range(devices)]
+    engines = [_Sleeper(pace, options) for _ in range(devices)]
     if devices == 1:  # noqa: SIM108 (on one line it is no shorter)
         filled = fill_shot(source(), engines[0], options)
     else:
@@ -108,18 +104,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", default="800,2000", help="lengths, separated by commas")
     parser.add_argument("--devices", type=int, default=2)
-    parser.add_argument("--read", type=float, default=15, help="ms a frame")
-    parser.add_argument("--compute", type=float, default=48.4, help="ms a frame on one device")
-    parser.add_argument("--write", type=float, default=15, help="ms a frame")
-    parser.add_argument("--capture", type=float, default=0, help="ms, twice a device")
-    parser.add_argument("--begin", type=float, default=0, help="ms a piece")
+    parser.add_argument("--read", type=float, default=8, help="ms a frame")
+    parser.add_argument("--compute", type=float, default=53.1, help="ms a frame on one device")
+    parser.add_argument("--write", type=float, default=8, help="ms a frame")
+    parser.add_argument("--first", type=float, default=0, help="ms more for each of a device's first two windows")
+    parser.add_argument("--begin", type=float, default=150, help="ms a piece")
     parser.add_argument("--held", type=int, default=2000, help="frames that may be read and not yet written")
     parser.add_argument(
         "--faster", type=float, default=4, help="all sleeps are so many times as short; what is printed is not"
     )
     given = parser.parse_args()
     pace = Pace(
-        *(ms / 1000 / given.faster for ms in (given.read, given.compute, given.write, given.capture, given.begin))
+        *(ms / 1000 / given.faster for ms in (given.read, given.compute, given.write, given.first, given.begin))
     )
     say = Console().print
     for frames in map(int, given.frames.split(",")):

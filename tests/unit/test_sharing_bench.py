@@ -15,8 +15,8 @@ def test_two_sleeping_devices_share_a_clip() -> None:
     assert two.quarter < two.whole
 
 
-def test_captures_take_turns() -> None:
-    """Two devices, two captures each: the last one is over after four at the earliest."""
-    run = measure_sharing(120, 2, Pace(0.0, 0.0, 0.0, capture=0.05), 400)
+def test_a_devices_first_two_windows_take_longer() -> None:
+    pace = Pace(read=0.0, compute=0.0, write=0.0, first=0.2)
+    run = measure_sharing(120, 2, pace, 400)
     assert min(run.windows) >= 3
-    assert run.whole >= 4 * 0.05
+    assert 2 * 0.2 <= run.whole < 4 * 0.2, "both at the same time"
