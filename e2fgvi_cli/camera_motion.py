@@ -132,4 +132,5 @@ class Around:
             other.near, moved, size, flags=flags | cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=1
         )
         seen = cv2.compare(self.clear, hidden, cv2.CMP_GT)  # clear here and not hidden there
-        return float(cv2.mean(cv2.absdiff(self.gray, there), mask=seen)[0]) if cv2.countNonZero(seen) else np.inf
+        count = cv2.countNonZero(seen)
+        return cv2.norm(self.gray, there, cv2.NORM_L1, mask=seen) / count if count else np.inf

@@ -10,7 +10,6 @@ Shape legend: H W the frame, h w its coarse picture, n pixels of the hole.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -51,7 +50,8 @@ class PropagationOptions:
     spread: float = 16.0
 
 
-WORKERS = 8
+WORKERS = 4
+"""Threads. They share the interpreter between many short calls, so more of them are slower (docs/image-propagation.md)."""
 COARSE_PIXELS = 480
 """Longer side of the pictures that motion is estimated and frames are compared in: features are located to a fraction of a pixel anyway,
 and whether frames fit is a mean over many pixels. What is taken comes from the frames themselves."""
@@ -80,10 +80,9 @@ def propagate(
     lookup: a device's, which gets one query at a time; None: OpenCV's, several at once.
     """
     source = enumerate(items)
-    workers = min(WORKERS, os.cpu_count() or 1)
     pending: deque[tuple[HoledFrame, Future[Found | None] | None]] = deque()
     with (
-        ThreadPoolExecutor(workers, thread_name_prefix="propagation") as pool,
+        ThreadPoolExecutor(WORKERS, thread_name_prefix="propagation") as pool,
         ThreadPoolExecutor(1, thread_name_prefix="lookup") as alone,
     ):
         shot = _Shot(pool) if lookup is None else _Shot(pool, alone, lookup)
@@ -100,7 +99,7 @@ def propagate(
                     break
                 if index >= start:
                     pending.append((shot.items[index], shot.search(index, options)))
-                if len(pending) > 2 * workers:
+                if len(pending) > 2 * WORKERS:
                     yield _awaited(pending.popleft())
                 shot.forget(index - options.reach)
             while pending:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from .. import video
+from .. import image_propagation, video
 from ..compose import Blender, Box, Prediction
 from ..hole_lookup import Answer, Lookup, Query
 from ..image_propagation import PropagationOptions
@@ -140,8 +140,13 @@ def main() -> None:
     parser.add_argument("--hole", type=float, default=0.1, help="share of the frame")
     parser.add_argument("--image-propagation", action="store_true", help="with it, as inpaint has by default")
     parser.add_argument("--looked-up", action="store_true", help="and a device that answers its lookups at once")
+    parser.add_argument(
+        "--workers", type=int, help="threads of image propagation, left out: as many as the program has"
+    )
     parser.add_argument("--repeats", type=int, default=3, help="the fastest by the clock is printed")
     given = parser.parse_args()
+    if given.workers is not None:
+        image_propagation.WORKERS = given.workers
     say = Console().print
     say(f"{os.cpu_count()} cores; ms a frame, {given.frames} frames, best of {given.repeats}")
     for text in given.sizes.split(","):
