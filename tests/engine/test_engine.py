@@ -268,6 +268,19 @@ def test_nothing_is_kept_where_a_graph_writes_again() -> None:
     assert graphs.calls["flow_between"] == 6
 
 
+def test_a_captured_window_decodes_as_many_frames_at_a_time_as_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = fill(clip(13), Engine(network(), CPU), WHOLE)
+    engine = Engine(network(), CPU, EngineSettings(planner=Planner(graphs=True, local=5, references=2)))
+    engine._graphs = OverwritingGraphs()
+    whole, sizes = Planner.plan, Counter[int]()
+    monkeypatch.setattr(Planner, "plan", lambda *asked: replace(whole(*asked), decode_batch=2))
+    decode = engine.network.decode
+    monkeypatch.setattr(engine.network, "decode", lambda x: (sizes.update([x.shape[1]]), decode(x))[1])
+    filled = fill(clip(13), engine, WHOLE)
+    assert sizes == {2: 12, 1: 7}, "five windows of five frames, three frames at both ends"
+    assert all(np.abs(a.astype(int) - b).max() <= 1 for a, b in zip(plain, filled, strict=True))
+
+
 def test_a_gpu_never_encodes_three_frames_at_once() -> None:
     gpu = torch.device("cuda")
     assert [list(some) for some in encode_batches(range(7), 4, gpu)] == [[0, 1, 2, 3], [4, 5], [6]]
