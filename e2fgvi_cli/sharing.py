@@ -46,7 +46,7 @@ def fill_shot_on(
 
     The frames are those of one engine alone, as long as all engines compute alike. What other frames show is looked up once, on the first
     engine's device. Reads in a thread of its own, until about `held` bytes of frames are read and not yet taken. Raises what goes wrong in
-    any of these threads, after the frames before it; when the iterator is closed, all threads are over.
+    any of these threads, after the frames before it; when the iterator is closed, none of them works any more.
     """
     shot = _SharedShot(opened(items, options, engines[0]), options, len(engines), held, shortest)
     with ThreadPoolExecutor(1, "shared-reader") as reader, ExitStack() as stack:
@@ -59,6 +59,7 @@ def fill_shot_on(
 
 
 _idle_threads: dict[int, list[ThreadPoolExecutor]] = {}
+"""By the number of the device. Several where several shots were shared at the same time."""
 
 
 @contextmanager
@@ -325,9 +326,8 @@ class _SharedShot:
                         return self._items[number]
                     if self._error is not None:
                         raise self._error
-                    if (
-                        not piece.waits
-                    ):  # told once: two devices that wait would go on waking each other, and nobody would read
+                    if not piece.waits:
+                        # Told once: two devices that wait would go on waking each other, and keep the reading thread from its work.
                         piece.waits = True
                         self._changed.notify_all()
                     self._changed.wait()

@@ -205,7 +205,7 @@ class Engine:
         """`function(*tensors)`, as a graph where there are graphs and it comes `often`; the next call may overwrite what it returns."""
         if self._graphs is None or not plan.graph_steps or not often:
             return function(*tensors)
-        return self._graphs.run(function, *tensors, often=often, on_refusal=self._without_graph)
+        return self._graphs.run(function, *tensors, often=True, on_refusal=self._without_graph)
 
     def _without_graph(self, reason: str) -> None:
         self._notice(f"a stage of one size runs without a CUDA graph, which is slower: {reason}")
