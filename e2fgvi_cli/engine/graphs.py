@@ -27,6 +27,10 @@ WARMUP_CALLS = 1
 MOST_DIFFERENCE = 0.02
 """Between a captured and a plain call, relative. Chosen, not measured: far above float16's rounding, far below what a missing operator changes."""
 
+WORTH_REPLAYS = 3
+"""A capture takes as long as about three plain calls. A shape whose graphs were dropped twice before they were replayed so often gets no more: of
+a frame with more crops of different sizes than graphs are kept each would be captured anew for each window."""
+
 _capturing = Lock()
 """A capture may begin by returning all devices' cached memory, which torch presumably refuses while another device captures (not seen)."""
 
@@ -37,14 +41,15 @@ def _capture_stream(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Graph:
-    """tables: what the captured kernels read besides their inputs and the weights."""
+    """tables: what the captured kernels read besides their inputs and the weights. replays: since it was captured."""
 
     graph: torch.cuda.CUDAGraph
     inputs: tuple[Tensor, ...]
     results: Tensors
     tables: list[object]
+    replays: int = 0
 
 
 class GraphCache:
@@ -52,7 +57,7 @@ class GraphCache:
 
     Results lie in memory that the next call of that function with these shapes overwrites. Of each function at most `capacity` graphs
     are kept, the least recently used is dropped; all share one memory pool, so calls must not overlap. A shape whose capture fails or
-    computes something else runs without a graph.
+    computes something else, or was hardly used, runs without a graph.
 
     Functions are given with each call, known by their names and not kept: a method of the cache's owner would make a circle of
     references, which keeps all of an engine's memory on the device until Python's collector comes by.
@@ -64,6 +69,7 @@ class GraphCache:
         self._device, self._capacity, self._budget = device, capacity, budget
         self._graphs: OrderedDict[Key, _Graph] = OrderedDict()
         self._seen: set[Key] = set()
+        self._wasted: set[Key] = set()
         self._refused: set[Key] = set()
         self._pool: Any = None
 
@@ -82,6 +88,7 @@ class GraphCache:
             for mine, given in zip(known.inputs, tensors, strict=True):
                 mine.copy_(given, non_blocking=True)
             known.graph.replay()
+            known.replays += 1
             return cast(R, known.results)
         if not (often or key in self._seen) or key in self._refused:
             # Shapes that come once (the ends of a shot) are not worth a capture.
@@ -98,6 +105,7 @@ class GraphCache:
         """Drop every graph and the memory it holds."""
         self._graphs.clear()
         self._seen.clear()
+        self._wasted.clear()
         self._refused.clear()
         self._pool = None
 
@@ -105,7 +113,8 @@ class GraphCache:
         """Capture a graph and keep it; what it gives for `tensors`."""
         same = [known for known in self._graphs if known[0] == key[0]]
         for oldest in same[: max(0, len(same) - self._capacity + 1)]:
-            del self._graphs[oldest]
+            if self._graphs.pop(oldest).replays < WORTH_REPLAYS:
+                (self._refused if oldest in self._wasted else self._wasted).add(oldest)
         with torch.cuda.device(self._device):
             known = self._graphs[key] = self._captured(function, tensors)
         return known.results
