@@ -2,9 +2,9 @@
 # What the tables of README.md beside this file come from: measure.sh memory|files|gpus|rest OUT [EVAL]
 #   memory  frames in memory, needs no PyAV: kernels, speed, planner (on a second GPU beside it, if there is one: planner and long clips)
 #   files   end to end, needs PyAV: speed, the host, lookups of image propagation; a profile of all threads where py-spy is installed
-#   gpus    two GPUs against one: their test, 800 frames, 2,000 frames; a profile of who has the interpreter where py-spy is installed. Needs PyAV
+#   gpus    two GPUs against one: their test, 800 frames, 2,000 frames; a profile of who has the interpreter where py-spy is installed, a timeline. Needs PyAV
 #   rest    margins of crops on the clips of EVAL (NAME/frames, NAME/still, NAME/drifting), compiling, large frames, check-env
-# OUT: folder for the figures. Each part takes about ten minutes on an H100; a benchmark needs up to 40 s to start on a fresh machine. SMALL=1 runs the same commands on a CPU in little time: a
+# OUT: folder for the figures. Each part takes about ten minutes on an H100, what is least needed last; a benchmark needs up to 40 s to start on a fresh machine. SMALL=1 runs the same commands on a CPU in little time: a
 # rehearsal, no measurement.
 set -u
 part=$1 out=$2 eval=${3:-}
@@ -84,10 +84,12 @@ gpus)
   run="$python -m e2fgvi_cli inpaint --json -q -v $out/clip.mp4 -m $out/masks.mkv --full-frame --precision $half --mask-dilation 0px --no-image-propagation --overwrite -o $out/filled.mp4"
   step long-two 130 $run --devices $both
   step long-one 170 $run --device $one
-  ! command -v py-spy >/dev/null || step profile-two 130 py-spy record -r 150 --gil -t -f raw -o "$out/profile-two.raw" -- $run --devices $both
-  rm -f "$out"/*.mp4 "$out"/*.mkv
   [ $device = cpu ] || step 1080-two-gpus 300 "$python" -m e2fgvi_cli benchmark --json "$out/1080-two-gpus.json" --devices $both --sizes 1920x1080 \
     --frames 800 --full-frame --precision $half --mode end-to-end --no-stages --repeats 1 --no-check
+  ! command -v py-spy >/dev/null || step profile-two 130 py-spy record -r 150 --gil -t -f raw -o "$out/profile-two.raw" -- $run --devices $both
+  [ $device = cpu ] && busy= || busy=--busy
+  step timeline-two 130 "$python" -m e2fgvi_cli.bench.timeline "$out/timeline-two.txt" $busy ${run#*e2fgvi_cli } --devices $both
+  rm -f "$out"/*.mp4 "$out"/*.mkv
   ;;
 rest)
   [ -z "$eval" ] || step margins 170 "$python" -m e2fgvi_cli.bench.margins "$eval" --device $device -o "$out/margins.json" $few
