@@ -29,7 +29,7 @@ FRAMES_AHEAD = 8
 """Frames with their holes that are ready before they are asked for: more than a window's hop."""
 
 HELD_SHARE = 8
-"""One part of so many of the machine's memory may hold frames for several devices: the longer their pieces, the less is computed twice."""
+"""One part of so many of the machine's memory may hold frames for several devices: the longer their pieces, the fewer cuts."""
 
 OnProgress = Callable[[Progress], None]
 OnNotice = Callable[[str], None]
