@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..video.local import open_local
 from .layout import Picture, shrink
 
 _COLOURS = 255
@@ -44,7 +45,7 @@ class GifLoop:
         table = _nearest_table(palette)
         argb = np.zeros((256, 4), np.uint8)
         argb[:, 0], argb[:_COLOURS, 1:] = 255, palette
-        with av.open(str(partial), "w", format="gif", options={"loop": "0"}) as container:
+        with open_local(partial, "w", format="gif", options={"loop": "0"}) as container:
             stream = container.add_stream("gif", rate=self._rate)
             stream.height, stream.width = self._pictures[0].shape[:2]
             stream.pix_fmt = "pal8"

@@ -119,7 +119,7 @@ def read_clip(path: Path, size: tuple[int, int], max_frames: int) -> Frames:
     """The first `max_frames` frames of a video file or folder of frames: (t, H, W, 3) RGB, cropped to `size`'s shape."""
     if path.is_dir():
         return np.stack([fit(read_picture(p), size) for p in find_pictures(path)[:max_frames]])
-    capture = cv2.VideoCapture(str(path))
+    capture = cv2.VideoCapture(f"file:{path}", cv2.CAP_FFMPEG)  # a bare name may be an address or a pattern to OpenCV
     frames: list[Frames] = []
     try:
         while len(frames) < max_frames:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..compose import AlphaArray, Box
 from ..errors import InputError
 from ..types import PixelArray
+from . import local
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".exr"})
 _HEADER_BYTES = 1 << 16
@@ -96,7 +97,7 @@ def _is_cut_short(path: Path, data: bytes) -> bool:
 
 def _read_exr(path: Path) -> NDArray[np.float32]:
     try:
-        with av.open(str(path)) as container:
+        with local.open_local(path) as container:
             frame = next(container.decode(video=0))
     except (av.FFmpegError, StopIteration, IndexError, OSError) as error:
         raise InputError(f"cannot read image {path}: it is no EXR that PyAV can decode") from error

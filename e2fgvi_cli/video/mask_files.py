@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..masks import MaskOptions
 from ..masks.inspection import looks_compressed
 from ..types import HoleArray
-from . import images
+from . import images, local, native
 
 _PNG_PALETTE = 3
 
@@ -99,12 +99,12 @@ def read_palette(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | No
     if head[:8] != b"\x89PNG\r\n\x1a\n" or len(head) < 26 or head[25] != _PNG_PALETTE:
         return None
     try:
-        with av.open(str(path)) as container:
+        with local.open_local(path) as container:
             frame = next(container.decode(video=0))
     except (av.FFmpegError, StopIteration, IndexError, OSError) as error:
         raise InputError(f"cannot read image {path}: its palette PNG data is damaged") from error
     if frame.format.name != "pal8":
         return None
-    rows = np.frombuffer(cast(Any, frame.planes[0]), np.uint8).reshape(frame.height, frame.planes[0].line_size)
+    rows = native.plane_rows(frame.planes[0])
     colours = np.frombuffer(cast(Any, frame.planes[1]), np.uint8)[:1024].reshape(256, 4)
     return np.ascontiguousarray(rows[:, : frame.width]), np.ascontiguousarray(colours[:, 2::-1])

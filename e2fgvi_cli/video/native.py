@@ -130,11 +130,20 @@ def require_layout(name: str) -> PixelLayout:
     return layout
 
 
+def plane_rows(plane: Any, dtype: type[np.generic] = np.uint8) -> NDArray[Any]:
+    """(h, samples) of an `av` plane, the top row of the picture first, with the padding at the rows' ends. A view.
+
+    The one place that knows how rows lie: Windows programs store pictures bottom-up, which a negative line size says.
+    """
+    samples = np.frombuffer(cast(Any, plane), dtype=dtype)
+    rows = samples.reshape(plane.height, abs(plane.line_size) // samples.itemsize)
+    return rows[::-1] if plane.line_size < 0 else rows
+
+
 def plane_view(frame: av.VideoFrame, index: int, layout: PixelLayout) -> NDArray[Any]:
     """Plane `index` as (h, w) or, for packed formats, (h, w, channels). A view: writing to it changes the frame."""
     plane = frame.planes[index]
-    samples = np.frombuffer(cast(Any, plane), dtype=layout.dtype)
-    rows = samples.reshape(plane.height, plane.line_size // samples.itemsize)
+    rows = plane_rows(plane, layout.dtype)
     return rows[:, : plane.width * layout.channels].reshape(
         (plane.height, plane.width, layout.channels) if layout.channels > 1 else (plane.height, plane.width)
     )
@@ -205,9 +214,8 @@ def copy_picture(frame: av.VideoFrame, format_name: str | None = None) -> av.Vid
     """A deep copy with the same tags and time; `format_name` may rename it to one of the same layout (yuvj -> yuv)."""
     copy = av.VideoFrame(frame.width, frame.height, format_name or frame.format.name)
     for source, target in zip(frame.planes, copy.planes, strict=True):
-        rows = np.frombuffer(cast(Any, source), np.uint8).reshape(source.height, source.line_size)
-        fresh = np.frombuffer(cast(Any, target), np.uint8).reshape(target.height, target.line_size)
-        width = min(source.line_size, target.line_size)
+        rows, fresh = plane_rows(source), plane_rows(target)
+        width = min(rows.shape[1], fresh.shape[1])
         fresh[:, :width] = rows[:, :width]
     copy_tags(frame, copy)
     return copy

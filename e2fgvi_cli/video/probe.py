@@ -12,22 +12,18 @@ import av
 
 from ..errors import InputError
 from ..types import VideoInfo
-from . import images, native
+from . import images, local, native
 
 # demuxers that accept text or lists of other things and would call a README a video
 _NOT_VIDEO_FORMATS = frozenset({"tty", "lrc", "srt", "ass", "webvtt", "concat", "hls", "dash", "ffmetadata", "jacosub"})
-# Texts that are no UTF-8 (old taggers wrote Latin-1) keep their bytes from file to file. PyAV 18 breaks off at them unless
-# told so, in every `av.open` that reads or writes a file's metadata; 19 always does it and has no such argument.
-KEEP_METADATA_BYTES: dict[str, Any] = {"metadata_errors": "surrogateescape"} if av.__version__.startswith("18.") else {}
 _DURATION_TAG = re.compile(r"^(\d+):(\d\d):(\d\d(?:\.\d+)?)$")
 
 
 def open_container(path: Path) -> Any:
-    """`av.open` for reading a local file, with the reasons it fails as `InputError`."""
-    if not path.exists():
-        raise InputError(f"there is no file or folder {path}; check the path")
+    """A local file opened for reading, with the reasons it fails as `InputError`."""
+    local.require_file(path)
     try:
-        container = av.open(str(path), **KEEP_METADATA_BYTES)
+        container = local.open_local(path)
     except PermissionError as error:
         raise InputError(f"cannot read {path}: permission denied") from error
     except (av.FFmpegError, OSError, ValueError) as error:

@@ -11,7 +11,7 @@ import av
 
 from ..errors import UsageError
 from ..types import VideoInfo
-from . import probe
+from . import local, probe
 from .codecs import CONTAINERS, Encoding
 from .options import OutputOptions
 
@@ -28,7 +28,7 @@ _PLAIN_MP4_KEYS = frozenset(
 
 def fits(stream: Any, container: str) -> bool:
     """Whether FFmpeg's muxer `container` takes a copy of this stream, found by writing a header with it alone."""
-    scratch = av.open(io.BytesIO(), "w", format=container, **probe.KEEP_METADATA_BYTES)
+    scratch = av.open(io.BytesIO(), "w", format=container, **local.KEEP_METADATA_BYTES)
     try:
         scratch.add_stream_from_template(stream, opaque=True)
         scratch.start_encoding()

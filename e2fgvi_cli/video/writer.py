@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..compose import AlphaArray, Box
 from ..errors import InputError
 from ..types import Frame, PixelArray, VideoInfo
-from . import colour, images, native, probe, stream_copy, target
+from . import colour, images, local, native, stream_copy, target
 from .codecs import Encoding, choose
 from .folder_writer import FolderWriter
 from .options import OutputOptions
@@ -97,12 +97,11 @@ class VideoWriter:
 
     def _open(self) -> None:
         os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder talks to standard error otherwise; 1 = errors
-        self._container = av.open(
-            str(self._temporary),
+        self._container = local.open_local(
+            self._temporary,
             "w",
             format=self._encoding.container,
             container_options=stream_copy.muxer_options(self._info, self._encoding, self._time_base),
-            **probe.KEEP_METADATA_BYTES,
         )
         self._stream = self._add_video_stream()
         if not self._info.is_folder:
