@@ -15,6 +15,7 @@ from .errors import InputError
 from .mask_tracking import Anchor, FlowBetween, TrackOptions, mask_from_box, require_mask, track
 from .masks import MaskOptions
 from .masks.inspection import FrameCoverage, coverage, coverage_warnings
+from .paths import Read, Written, check_all
 from .types import HoleArray, PixelArray, VideoInfo
 from .video import images
 from .video.mask_files import MaskDecoder
@@ -42,7 +43,9 @@ def preview(
     Raises `InputError` and `UsageError` as a run with these masks would, and for a sheet that exists.
     """
     if sheet is not None:
-        check_png(sheet, overwrite)
+        check_png(sheet)
+        given = [("the input", clip), ("the mask", mask)]
+        check_all([Written("the sheet", sheet, False, overwrite)], [Read(n, p) for n, p in given if p is not None])
     drawn = ContactSheet(count=count, across=3)
     frames: list[FrameCoverage] = []
     with video.open_reader(clip) as reader, video.open_holes(mask, reader.info, options, inspect=True) as holes:
@@ -57,12 +60,10 @@ def preview(
     return Preview(frames, notices, coverage_warnings(frames), written)
 
 
-def check_png(path: Path, overwrite: bool) -> None:
-    """Raise `InputError` if a PNG of this name may not be written."""
+def check_png(path: Path) -> None:
+    """Raise `InputError` if the name is not that of a PNG."""
     if path.suffix.lower() != ".png":
         raise InputError(f"the sheet {path} should end in .png")
-    if path.is_dir() or (path.exists() and not overwrite):
-        raise InputError(f"the sheet {path} exists; give another name, or --overwrite to replace it")
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ def track_to_folder(
     Boxes and masks speak of the clip as displayed. The folder has the names of the clip's frames (numbers from 000000
     for a video), so that it can be given to --mask; it appears when it is complete. Raises `InputError`, `UsageError`.
     """
+    check_track_paths(clip, target, keyframes, overwrite=overwrite)
     with video.open_reader(clip) as reader:
         info = reader.info
     video.check_output(target, info, video.OutputOptions(codec="png", overwrite=overwrite))
@@ -112,6 +114,15 @@ def track_to_folder(
             discard(temporary)
             raise
     return Tracked(len(names), sorted(lost))
+
+
+def check_track_paths(
+    clip: Path, target: Path, keyframes: Sequence[tuple[int, Path]], weights: Path | None = None, *, overwrite: bool
+) -> None:
+    """Raise `InputError` if the folder of masks would replace what it is made from, or what is there. Opens nothing."""
+    marks = [Read(f"the mask of frame {frame}", file) for frame, file in keyframes]
+    more = [] if weights is None else [Read("the weights file", weights)]
+    check_all([Written("the output", target, True, overwrite)], [Read("the input", clip), *marks, *more])
 
 
 def working_size(height: int, width: int) -> tuple[int, int]:

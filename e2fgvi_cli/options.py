@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from .errors import UsageError
 from .image_propagation import PropagationOptions
 from .masks import MaskOptions
+from .paths import Read, Written, check_all
 from .planner import parse_memory
 from .streaming import WindowOptions
 from .video.options import OutputOptions
+from .weights import file_of as weights_file
 
 if TYPE_CHECKING:
     from .comparison import ComparisonOptions
@@ -77,6 +79,27 @@ class InpaintOptions:
         parse_memory(self.max_memory)
         if self.frames_dir is not None and self.frames_dir == self.output:
             raise UsageError(f"--output and --save-frames are both {self.output}: give two names, or only one of them")
+
+    def reads(self) -> tuple[Read, ...]:
+        """Every file and folder the job reads, for `paths.check_paths`."""
+        named = [("the input", self.video), ("the mask", self.mask), ("the reference", self.reference)]
+        given = [Read(name, path) for name, path in named if path is not None]
+        weights = weights_file(self.weights)
+        return (*given, *([] if weights is None else [Read("the weights file", weights)]))
+
+    def writes(self) -> tuple[Written, ...]:
+        """Every file and folder the job writes, for `paths.check_paths` and `paths.check_free`."""
+        allowed = self.encoding.overwrite
+        found = [Written("the output", self.output, self.encoding.writes_folder(self.output), allowed)]
+        if self.frames_dir is not None:
+            found.append(Written("the folder of --save-frames", self.frames_dir, True, allowed))
+        if self.comparison is not None:
+            found += self.comparison.writes()
+        return tuple(found)
+
+    def check_paths(self) -> None:
+        """Raise `InputError` or `UsageError` where the job would write over what it reads or over what is there. Opens nothing."""
+        check_all(self.writes(), self.reads())
 
 
 def default_output(video: Path) -> Path:

@@ -116,6 +116,8 @@ class Inpainting:
     def _run(self) -> Generator[FinishedFrame, None, None]:
         started = time.perf_counter()
         options = self.options
+        if self._write:
+            options.check_paths()
         resolve(options.weights)
         for name in options.devices or (options.device,):
             select_device(name)
@@ -165,7 +167,9 @@ def describe_plan(options: InpaintOptions) -> list[str]:
     Opens the clip for its size; builds no network. Raises what a run would.
     """
     from .engine import plan_only
+    from .paths import check_paths
 
+    check_paths(options.writes(), options.reads())
     with video.open_reader(options.video, size=options.size) as reader:
         return plan_only(options, (reader.info.height, reader.info.width), reader.info.bit_depth)
 

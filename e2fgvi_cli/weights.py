@@ -125,6 +125,14 @@ def resolve(name_or_path: str) -> Path:
     return found
 
 
+def file_of(name_or_path: str) -> Path | None:
+    """The file that `resolve` gives, None where it raises."""
+    try:
+        return resolve(name_or_path)
+    except WeightsError:
+        return None
+
+
 def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     digest = hashlib.sha256()

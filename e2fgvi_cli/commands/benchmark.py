@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import UsageError
+from ..paths import Read, Written, check_paths
+from ..weights import file_of
 
 if TYPE_CHECKING:
     from ..bench.results import Benchmark
@@ -91,6 +93,9 @@ def benchmark(
 
     if device is not None and devices is not None:
         raise UsageError(f"--device {device} and --devices {devices}: give one of them")
+    reports = [("--json", json_file), ("--html", html_file)]
+    inputs = [("the input", video), ("the mask", mask), ("the weights file", file_of(weights))]
+    check_paths([Written(n, p) for n, p in reports if p is not None], [Read(n, p) for n, p in inputs if p is not None])
     for path in (json_file, html_file):
         if path is not None:
             check_target(path)

@@ -195,6 +195,7 @@ def inpaint(
 
         typer.echo("\n".join(describe_plan(options)))
         return
+    options.check_paths()  # the run does, too, but not before it has loaded torch
     from ..pipeline import inpaint as run
 
     with Reporter(quiet) as reporter:

@@ -96,12 +96,14 @@ def track(
 ) -> None:
     """Follow one object from a box or a mask. Look at the result (`e2fgvi mask preview`), correct a frame, run it again
     with --keyframe: it loses objects that are fast, thin or hidden for a while."""
-    from ..mask_jobs import track_to_folder
+    from ..mask_jobs import check_track_paths, track_to_folder
     from ..mask_tracking import parse_keyframe, parse_start
     from ..masks.inspection import ranges
+    from ..weights import file_of
 
     starts = [parse_start(text) for text in box]
     keyframes = [(frame, Path(file)) for frame, file in map(parse_keyframe, keyframe)]
+    check_track_paths(video, output, keyframes, file_of(weights), overwrite=overwrite)
     done = track_to_folder(
         video, output, starts, keyframes, _flow(weights, device), overwrite=overwrite, on_progress=_progress
     )

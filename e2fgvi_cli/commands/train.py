@@ -16,10 +16,13 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import UsageError
+from ..paths import Read, Written, check_paths
+from ..weights import file_of
 
 if TYPE_CHECKING:
     from ..training.config import TrainingConfig
     from ..training.loop import Event
+    from ..training.manifest import Selection
     from ..training.material import Material
     from ..training.parallel import World
 
@@ -65,9 +68,12 @@ def run(
     quiet: bool = QUIET,
 ) -> None:
     """Train. Several GPUs: torchrun --nproc_per_node N -m e2fgvi_cli train CONFIG."""
+    from ..training.manifest import check_run_paths
+
+    settings, world, material, licences = _prepare(config, overrides, device, quiet, check_run_paths)
+
     from ..training.loop import Trainer
 
-    settings, world, material, licences = _prepare(config, overrides, device, quiet)
     with _Reporter(quiet or not world.leads) as report:
         try:
             trainer = Trainer(settings, material, world, licences=licences, report=report)
@@ -123,10 +129,17 @@ def benchmark(
     quiet: bool = QUIET,
 ) -> None:
     """Samples a second under each speed switch, in each phase of CONFIG: measured here, now."""
+    from ..training.manifest import inputs_of
+
+    def check(settings: TrainingConfig, file: Path, selection: Selection) -> None:
+        if output is not None:
+            check_paths([Written("--output", output)], inputs_of(settings, file, selection))
+
+    settings, world, material, _ = _prepare(config, overrides, device, quiet, check)
+
     from ..training.benchmark import Measurement
     from ..training.benchmark import run as measure_all
 
-    settings, world, material, _ = _prepare(config, overrides, device, quiet)
     names = [p.name for p in settings.phase]
     if phase and phase not in names:
         raise UsageError(f"{config} has no phase {phase!r}: its phases are {', '.join(names)}")
@@ -160,6 +173,9 @@ def export(
     float32: bool = typer.Option(False, "--float32", help="Store in 32 bits (164 MB) instead of 8 (42 MB)."),
 ) -> None:
     """The moving average of a run's last state as weights for `e2fgvi inpaint --weights`."""
+    from ..training.manifest import RUN_FILES
+
+    check_paths([Written("--output", output)], [Read("the run's file", run / name) for name in RUN_FILES])
     from ..training.export import export_run
 
     summary = export_run(run, output, licence=licence, eight_bit=not float32)
@@ -172,6 +188,7 @@ def average(
     output: Path = typer.Option(..., "--output", "-o", help="Weights file to write, .safetensors."),
 ) -> None:
     """The mean of several runs' weights as one file: often better than each of them ("model soup")."""
+    check_paths([Written("--output", output)], [Read("one of the weights", file) for file in weights])
     from ..training.export import average_weights
 
     average_weights(weights, output)
@@ -202,6 +219,10 @@ def evaluate(
     device: str = DEVICE,
 ) -> None:
     """Score weights on clips with known holes, through the sliding window of `inpaint`: the project's yardstick."""
+    written = [("--output", output), ("the pictures of --sheets", None if sheets is None else sheets / "sheet.png")]
+    read = [("the weights file", file_of(weights)), *(("the clips", folder) for folder in clips.glob("*/*"))]
+    check_paths([Written(n, p) for n, p in written if p is not None], [Read(n, p) for n, p in read if p is not None])
+
     from ..engine import EngineSettings, build_engine, choose_deform, choose_precision, read_weights, select_device
     from ..image_propagation import PropagationOptions
     from ..streaming import WindowOptions
@@ -235,7 +256,11 @@ def evaluate(
 
 
 def _prepare(
-    config: Path, overrides: list[str], device: str, quiet: bool
+    config: Path,
+    overrides: list[str],
+    device: str,
+    quiet: bool,
+    check: Callable[[TrainingConfig, Path, Selection], None],
 ) -> tuple[TrainingConfig, World, Material, dict[str, int]]:
     """Read the configuration, choose the device, decode the material. Cheap mistakes are found before torch is loaded."""
     from ..training.config import read_config
@@ -243,6 +268,7 @@ def _prepare(
 
     settings = read_config(config, tuple(overrides))
     selection = select(settings)
+    check(settings, config, selection)
 
     from ..training.material import load_material
     from ..training.parallel import join_world

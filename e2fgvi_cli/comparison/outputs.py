@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from types import TracebackType
 
 import av
 import numpy as np
 
 from .. import masks
-from ..errors import InputError, UsageError
+from ..errors import UsageError
+from ..paths import Read, check_all
 from ..types import Frame, HoleArray, PixelArray, VideoInfo
 from ..video import FrameWriter, OutputOptions, check_output, open_writer
 from ..video.writer import picture_of_samples
 from .gif import GifLoop
 from .layout import COMPARE_MODES, Picture, before_after, eight_bits, overlay
+from .options import ComparisonOptions
 from .sheet import ContactSheet
-
-
-@dataclass(frozen=True)
-class ComparisonOptions:
-    """`video`: a before/after film in `mode` (also that of the GIF); `sheet`: a PNG of `sheet_frames`, or of `sheet_count`
-    frames spread over the clip; `gif`: a small loop. None leaves one out."""
-
-    video: Path | None = None
-    mode: str = "side"
-    sheet: Path | None = None
-    sheet_frames: tuple[int, ...] | None = None
-    sheet_count: int = 6
-    gif: Path | None = None
-    overwrite: bool = False
 
 
 def check_comparison(options: ComparisonOptions, info: VideoInfo) -> None:
@@ -45,10 +32,7 @@ def check_comparison(options: ComparisonOptions, info: VideoInfo) -> None:
             continue
         if target.suffix.lower() != suffix:
             raise UsageError(f"{flag} {target} should end in {suffix}")
-        if target.exists() and not options.overwrite:
-            raise InputError(f"the output {target} exists; give another name, or --overwrite to replace it")
-        if target.is_dir() or target.resolve() == info.path.resolve():
-            raise InputError(f"the output {target} is a folder or the input itself; give another name")
+    check_all(options.writes(), [Read("the input", info.path)])
 
 
 def _film_options(options: ComparisonOptions) -> OutputOptions:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import InputError
+from ..paths import Read, Written, check_paths
 from .config import DataConfig, TrainingConfig
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg"}
@@ -74,6 +75,29 @@ def select(config: TrainingConfig) -> Selection:
     if not clips and not photos:
         raise InputError("no training material is left: check the paths of [data], its classes and validation.clips")
     return Selection(clips, photos, tuple(held_out), tuple(notices))
+
+
+RUN_FILES = ("config.json", "log.jsonl", "state.pt", "best.safetensors")
+
+
+def inputs_of(config: TrainingConfig, file: Path, selection: Selection) -> list[Read]:
+    """Everything a run reads, for `paths.check_paths`. file: the configuration's."""
+    items = (*selection.clips, *selection.photos, *selection.validation)
+    named = [
+        ("the starting weights", config.start),
+        ("the teacher", config.teacher),
+        ("the manifest", config.data.manifest),
+    ]
+    read = [Read("the configuration", file), *(Read(f"the material {item.name}", item.path) for item in items)]
+    return read + [Read(name, path) for name, value in named if value and (path := config.path(value)).is_file()]
+
+
+def check_run_paths(config: TrainingConfig, file: Path, selection: Selection) -> None:
+    """Raise `InputError` if the run's folder would replace, or mix with, what the run reads."""
+    folder = config.path(config.folder)
+    written = [Written("the run's file", folder / name) for name in RUN_FILES]
+    written.append(Written("the run's sample", folder / "samples" / "sample.png"))
+    check_paths(written, inputs_of(config, file, selection))
 
 
 def _from_manifest(config: TrainingConfig) -> tuple[list[Item], list[str]]:

@@ -58,17 +58,10 @@ class Encoding:
     notices: tuple[str, ...] = ()
 
 
-def is_image_sequence(target: Path, options: OutputOptions) -> bool:
-    """Whether the target is a folder of images: no suffix, an existing folder, or the codec png."""
-    if options.codec == "png":
-        return True
-    return target.is_dir() or (not target.suffix and options.container is None)
-
-
 def choose(target: Path, info: VideoInfo, options: OutputOptions) -> Encoding:
     """The encoding for a target. Raises `UsageError` for what contradicts itself or cannot be written."""
     _check_values(options)
-    if is_image_sequence(target, options):
+    if options.writes_folder(target):
         _check_image_sequence(target, options)
         return Encoding("png", None, lossless=True)
     container = _container(target, options)

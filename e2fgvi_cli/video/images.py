@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from ..compose import AlphaArray, Box
 from ..errors import InputError
+from ..paths import IMAGE_SUFFIXES
 from ..types import PixelArray
 from . import local
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".exr"})
 _HEADER_BYTES = 1 << 16
 
 

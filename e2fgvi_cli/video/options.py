@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Literal
 
 CODECS = ("auto", "h264", "h265", "prores", "ffv1", "vp9", "av1", "png")
@@ -22,3 +23,7 @@ class OutputOptions:
     container: str | None = None
     frame_rate: Fraction | None = None
     overwrite: bool = False
+
+    def writes_folder(self, target: Path) -> bool:
+        """Whether the target becomes a folder of images: no suffix, an existing folder, or the codec png."""
+        return self.codec == "png" or target.is_dir() or (not target.suffix and self.container is None)

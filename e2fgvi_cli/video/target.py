@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 
 from ..errors import InputError
+from ..paths import Read, Written, check_all
 from ..types import VideoInfo
-from . import images
 from .codecs import Encoding, choose
 from .options import OutputOptions
 from .stream_copy import check_streams_fit
@@ -25,42 +25,11 @@ def check_output(target: Path, info: VideoInfo, options: OutputOptions) -> None:
     """
     target = Path(target)
     encoding = choose(target, info, options)
-    _check_not_source(target, info)
-    _check_existing(target, encoding, options)
+    output = Written("the output", target, encoding.container is None, options.overwrite)
+    check_all([output], [Read("the input", info.path)])
     _check_writable(target)
     check_streams_fit(info, encoding, options)
     _check_space(target, info, encoding)
-
-
-def _check_not_source(target: Path, info: VideoInfo) -> None:
-    same = target.resolve() == info.path.resolve()
-    if target.exists() and info.path.exists():
-        same = same or os.path.samefile(target, info.path)
-    if same:
-        raise InputError(f"the output {target} is the input itself; give another name")
-    inside = info.is_folder and info.path.is_dir() and info.path.resolve() == target.resolve().parent
-    if inside and images.is_image_path(target):
-        raise InputError(f"the output {target} lies among the input's frames; give another folder")
-
-
-def _check_existing(target: Path, encoding: Encoding, options: OutputOptions) -> None:
-    if not target.exists() and not target.is_symlink():
-        return
-    if encoding.container is None and target.is_dir():
-        foreign = [entry for entry in sorted(target.iterdir()) if not images.is_image_path(entry)]
-        if foreign:
-            raise InputError(
-                f"the output folder {target} holds something that is no image ({foreign[0].name}) and is never replaced; "
-                "give a new folder"
-            )
-        if not any(target.iterdir()):
-            return
-    elif target.is_dir():
-        raise InputError(f"the output {target} is a folder; give a file name")
-    elif encoding.container is None:
-        raise InputError(f"the output {target} is a file, and frames need a folder; give another name")
-    if not options.overwrite:
-        raise InputError(f"the output {target} exists; give another name, or --overwrite to replace it")
 
 
 def _check_writable(target: Path) -> None:

@@ -84,6 +84,7 @@ def test_the_doctor_is_standard_library_only(path: Path) -> None:
 LOWER_LAYERS = {
     "types.py": set(),
     "errors.py": set(),
+    "paths.py": {"errors"},
     "windows.py": {"types"},
     "compose.py": {"types"},
     "weights.py": {"errors"},
