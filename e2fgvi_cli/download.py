@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .errors import WeightsError
-from .weights import CHUNK, KnownWeights, sha256, user_folder
+from .weights import CHUNK, LARGEST_FILE, KnownWeights, sha256, user_folder
 
 TIMEOUT_SECONDS = 30
 Progress = Callable[[int, int | None], None]
@@ -48,7 +48,7 @@ def fetch(known: KnownWeights, *, folder: Path | None = None, on_progress: Progr
             raise WeightsError(f"cannot write {partial}: {error.strerror or error}") from error
         digest = sha256(partial)
         if digest == known.sha256:
-            partial.replace(target)
+            _publish(partial, target)
             return target
         reasons.append(f"{url}: the file has SHA-256 {digest}, not {known.sha256}")
         partial.unlink()
@@ -57,6 +57,13 @@ def fetch(known: KnownWeights, *, folder: Path | None = None, on_progress: Progr
         f"could not fetch {known.filename} ({'; '.join(reasons)}): download it on another machine from {by_hand}, "
         f"then run `e2fgvi weights import FILE`"
     )
+
+
+def _publish(partial: Path, target: Path) -> None:
+    try:
+        partial.replace(target)
+    except OSError as error:
+        raise WeightsError(f"cannot write {target}: {error.strerror or error}; move what is there") from error
 
 
 def _download(url: str, partial: Path, on_progress: Progress | None) -> None:
@@ -73,13 +80,15 @@ def _download(url: str, partial: Path, on_progress: Progress | None) -> None:
         raise
     with response:
         resumed = response.status == 206
-        length = response.headers.get("Content-Length")
-        total = int(length) + (have if resumed else 0) if length else None
+        length = response.headers.get("Content-Length", "")
+        total = int(length) + (have if resumed else 0) if length.isascii() and length.isdecimal() else None
         done = have if resumed else 0
         with partial.open("ab" if resumed else "wb") as file:
             while block := response.read(CHUNK):
                 file.write(block)
                 done += len(block)
+                if done > LARGEST_FILE:
+                    break  # an answer without end; the hash will say that it is another file
                 if on_progress:
                     on_progress(done, total)
     if total is not None and done < total:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import WeightsError
 
 CHUNK = 1 << 20
+LARGEST_FILE = 2 << 30
+"""Bytes, as `model.tensor_files` reads at most: what is larger is not even hashed."""
 
 
 @dataclass(frozen=True)
@@ -102,18 +106,24 @@ def by_name(name: str) -> KnownWeights:
     """The known weights called `name` (or having that file name). Raises WeightsError with the names there are."""
     key = _ALIASES.get(name.lower(), name.lower())
     if key not in KNOWN:
-        raise WeightsError(f"no weights are called {name!r}: use {', '.join(KNOWN)}, or the path of a file")
+        raise WeightsError(f"no weights are called {printable(name)!r}: use {', '.join(KNOWN)}, or the path of a file")
     return KNOWN[key]
 
 
 def resolve(name_or_path: str) -> Path:
-    """The file for `--weights`: a path if it exists, else a known name. Raises WeightsError with what to do."""
-    path = Path(name_or_path).expanduser()
-    if path.is_file():
-        return path
+    """The file for `--weights`: a path if something lies there, else a known name. Raises WeightsError with what to do.
+
+    The file is a regular one of at most `LARGEST_FILE` bytes, so that reading it ends.
+    """
+    given = usable_file(name_or_path)
+    if given is not None:
+        return given
+    path = Path(name_or_path)
     looks_like_path = path.suffix != "" or path.name != name_or_path
-    if looks_like_path and path.name.lower() not in _ALIASES:
-        raise WeightsError(f"weights file {name_or_path} does not exist: give a path or one of {', '.join(KNOWN)}")
+    if name_or_path and looks_like_path and path.name.lower() not in _ALIASES:
+        raise WeightsError(
+            f"weights file {printable(name_or_path)} does not exist: give a path or one of {', '.join(KNOWN)}"
+        )
     known = by_name(path.name)
     found = find(known)
     if found is None:
@@ -122,6 +132,7 @@ def resolve(name_or_path: str) -> Path:
             f"weights {known.name!r} ({known.filename}) are not on this machine: run `e2fgvi weights fetch {known.name}`, "
             f"or copy the file to one of {places}"
         )
+    usable_file(str(found))
     return found
 
 
@@ -133,13 +144,72 @@ def file_of(name_or_path: str) -> Path | None:
         return None
 
 
+def usable_file(text: str) -> Path | None:
+    """The path `text` if a file of a possible size is there, None if nothing is. Raises WeightsError for anything else."""
+    shown = printable(text)
+    try:
+        path = Path(text).expanduser()
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, RuntimeError) as error:  # a loop of links, a name too long, a NUL byte, no such user
+        reason = getattr(error, "strerror", None) or error
+        raise WeightsError(f"weights file {shown} cannot be used: {reason}; give another path") from error
+    if not text or stat.S_ISDIR(status.st_mode):
+        if path.name.lower() in (*_ALIASES, *KNOWN) or not text:
+            return None  # a folder that happens to be called as known weights are
+        raise WeightsError(f"{shown} is a folder, not a weights file: give the file in it")
+    if not stat.S_ISREG(status.st_mode):
+        raise WeightsError(f"{shown} is a pipe or a device, not a weights file: save the weights as a file first")
+    if status.st_size > LARGEST_FILE:
+        raise WeightsError(
+            f"{shown} has {status.st_size} bytes, more than the {LARGEST_FILE} that weights can have: it is another file"
+        )
+    return path
+
+
+def printable(text: str, longest: int = 300) -> str:
+    """A name from outside in one line of printable characters; the middle of a long one is left out."""
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
+    half = longest // 2
+    return line if len(line) <= longest else f"{line[:half]} [...] {line[-half:]}"
+
+
+def checked(name_or_path: str, read: Callable[[Path], object]) -> Path:
+    """`resolve`, and the file is known by its hash or `read` (which imports torch) does not refuse it. Raises WeightsError."""
+    path = resolve(name_or_path)
+    if identify(sha256(path)) is None:
+        read(path)
+    return path
+
+
 def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
+    """Hexadecimal SHA-256 of a file. Raises WeightsError if it cannot be read."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(CHUNK):
-            digest.update(block)
+    try:
+        with path.open("rb") as file:
+            while block := file.read(CHUNK):
+                digest.update(block)
+    except OSError as error:
+        raise WeightsError(f"cannot read the weights file {path}: {error.strerror or error}") from error
     return digest.hexdigest()
+
+
+def refuse_damaged(path: Path) -> None:
+    """Raises WeightsError if `path` has the name and size of a known file and other content: its weights may hold anything."""
+    known = next((w for w in KNOWN.values() if w.filename == path.name), None)
+    if known is None or known.size is None or not path.is_file() or path.stat().st_size != known.size:
+        return
+    digest = sha256(path)
+    if digest != known.sha256:
+        raise WeightsError(
+            f"{path} is damaged: its SHA-256 is {digest}, expected {known.sha256}; {how_to_get(known)}, or rename it"
+        )
+
+
+def how_to_get(known: KnownWeights) -> str:
+    """What to do to have the file of `known` whole."""
+    return f"run `e2fgvi weights fetch {known.name}`" if known.urls else "reinstall e2fgvi-cli, which brings it"
 
 
 def identify(digest: str) -> KnownWeights | None:

@@ -6,6 +6,7 @@ The configuration travels inside our own checkpoints (see `checkpoint.py`).
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -13,6 +14,21 @@ BackwardFlowOrder = Literal["released", "aligned"]
 
 ENCODER_STRIDE = 4
 """Two stride-2 convolutions."""
+
+MOST = {
+    "channels": 1024,
+    "deform_groups": 256,
+    "split_kernel": 31,
+    "split_stride": 31,
+    "split_padding": 31,
+    "embed_dim": 8192,
+    "num_heads": 64,
+    "num_blocks": 64,
+    "mlp_dim": 65536,
+}
+"""The largest number of each: a configuration may come from a file of a stranger, and a network is built from it."""
+WIDEST_WINDOW = 32
+LARGEST_OFFSET = 1000.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +60,17 @@ class E2FGVIConfig:
     def __post_init__(self) -> None:
         if self.backward_flow_order not in ("released", "aligned"):
             raise ValueError(f"backward_flow_order is {self.backward_flow_order!r}: use 'released' or 'aligned'")
+        for name, most in MOST.items():
+            _check_whole(name, getattr(self, name), most, least=0 if name == "split_padding" else 1)
+        if not isinstance(self.window, list | tuple) or len(self.window) != 2:
+            raise ValueError(f"window is {self.window!r}: use two whole numbers, height and width in tokens")
+        for side in self.window:
+            _check_whole("window", side, WIDEST_WINDOW)
+        offset = self.max_offset
+        if not isinstance(offset, int | float) or not math.isfinite(offset) or not 0 < offset <= LARGEST_OFFSET:
+            raise ValueError(f"max_offset is {offset!r}: use a number above 0, up to {LARGEST_OFFSET:g}")
+        if self.channels % self.deform_groups:
+            raise ValueError(f"channels {self.channels} is not a multiple of deform_groups {self.deform_groups}")
         if self.embed_dim % self.num_heads:
             raise ValueError(f"embed_dim {self.embed_dim} is not a multiple of num_heads {self.num_heads}")
         if self.mlp_dim % self.split_kernel**2:
@@ -76,7 +103,14 @@ class E2FGVIConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> E2FGVIConfig:
         """The inverse of `to_dict`. Raises ValueError for a key this version does not know."""
+        if not isinstance(values, dict):
+            raise ValueError(f"the configuration is {type(values).__name__}, not a table of names and values")
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise ValueError(f"unknown configuration {sorted(unknown)}: the file was written by a newer version")
         return cls(**values)
+
+
+def _check_whole(name: str, value: object, most: int, least: int = 1) -> None:
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"{name} is {value!r}: use a whole number from {least} to {most}")

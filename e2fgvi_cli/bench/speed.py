@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..engine import assemble, choose_deform, choose_precision, peak_memory, select_device
+from ..engine import assemble, choose_deform, choose_precision, peak_memory, read_weights, select_device
 from ..engine.precision import RELEASED as RELEASED_PRECISION
 from ..options import InpaintOptions
 from ..streaming import FinishedFrame, WindowEngine, fill_shot
 from ..types import Progress
-from ..weights import resolve
+from ..weights import checked
 from .environment import describe_environment
 from .metrics import psnr_from_mse
 from .request import NOWHERE, Case
@@ -49,7 +49,7 @@ def probe(devices: tuple[str, ...], precisions: tuple[str, ...], options: Inpain
     """
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    weights = resolve(options.weights)
+    weights = checked(options.weights, read_weights)
     chosen = [select_device(name) for name in devices]
     if options.deform != "auto":  # that always finds one, and looking imports torchvision, which takes seconds
         choose_deform(options.deform, chosen[0])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..errors import EXIT_BATCH, UsageError, UserError
+from ..errors import EXIT_BATCH, EXIT_WEIGHTS, UsageError, UserError
 
 if TYPE_CHECKING:
     from ..jobs.manifest import Entry
@@ -264,4 +264,4 @@ def _dry_run(made: list[Job], settings: BatchSettings, as_json: bool) -> None:
 
         print_check(found, devices, workers, total - len(mine))
     if not found.ok:
-        raise typer.Exit(EXIT_BATCH)
+        raise typer.Exit(EXIT_WEIGHTS if {job.exit_code for job in found.jobs} == {EXIT_WEIGHTS} else EXIT_BATCH)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import typer
 
-from ..errors import WeightsError
+from ..errors import UsageError, WeightsError
+
+LONGEST_FACT = 4000
+"""Characters of what a file says about itself, before its middle is left out on a terminal."""
 
 weights_app = typer.Typer(no_args_is_help=True, help="List, verify, import and fetch the network's weights.")
 
 
 @weights_app.command("list")
-def list_weights(as_json: bool = typer.Option(False, "--json", help="One JSON array on standard output.")) -> None:
+def list_weights(
+    as_json: bool = typer.Option(False, "--json/--no-json", help="One JSON array on standard output."),
+) -> None:
     """The weights this program knows, and where they are on this machine."""
     from rich.console import Console
     from rich.table import Table
@@ -45,11 +51,11 @@ def list_weights(as_json: bool = typer.Option(False, "--json", help="One JSON ar
 @weights_app.command()
 def verify(
     file: str = typer.Argument("open", help="A known name or a file."),
-    as_json: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
+    as_json: bool = typer.Option(False, "--json/--no-json", help="One JSON object on standard output."),
 ) -> None:
     """Check a file: its hash, then that it loads as E2FGVI-HQ, and say what it states about itself."""
     from ..engine import read_weights
-    from ..weights import KNOWN, identify, resolve, sha256
+    from ..weights import KNOWN, how_to_get, identify, printable, resolve, sha256
 
     path = resolve(file)
     digest = sha256(path)
@@ -76,49 +82,66 @@ def verify(
     if expected is not None and known is None:
         raise WeightsError(
             f"{path} is not the known file of that name: its SHA-256 is {digest}, expected {expected.sha256}; "
-            f"run `e2fgvi weights fetch {expected.name}` or rename it"
+            f"{how_to_get(expected)}, or rename it"
         )
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
         return
     for name, value in facts.items():
         if value is not None:
-            typer.echo(f"{name.replace('_', ' ')}: {value}")
+            typer.echo(f"{name.replace('_', ' ')}: {printable(value, LONGEST_FACT)}")
 
 
 @weights_app.command("import")
 def import_weights(
-    file: Path = typer.Argument(..., help="A checkpoint: .pth or safetensors."),
+    file: str = typer.Argument(..., help="A checkpoint: .pth or safetensors."),
     name: str = typer.Option(None, "--name", help="File name to store it under (default: its own)."),
+    overwrite: bool = typer.Option(
+        False, "--overwrite/--no-overwrite", help="Replace another file of that name in the folder."
+    ),
 ) -> None:
     """Check a file and copy it into this user's weights folder, where its name is enough for --weights."""
     from ..engine import read_spynet_weights, read_weights
-    from ..weights import identify, sha256, user_folder
+    from ..weights import identify, printable, sha256, usable_file, user_folder
 
-    if not file.is_file():
-        raise WeightsError(f"weights file {file} does not exist: give the path of a .pth or .safetensors file")
-    known = identify(sha256(file))
+    path = usable_file(file)
+    if path is None:
+        raise WeightsError(f"weights file {printable(file)} does not exist: give a path of a .pth or .safetensors file")
+    if name is not None and (name in ("", ".", "..") or Path(name).name != name or not name.isprintable()):
+        raise UsageError(f"--name {printable(name)!r} is no file name: give one without folders")
+    digest = sha256(path)
+    known = identify(digest)
     if known is not None and known.name == "spynet":
-        read_spynet_weights(file)
+        read_spynet_weights(path)
     else:
-        read_weights(file)
-    target = user_folder() / (name or (known.filename if known else file.name))
+        read_weights(path)
+    target = user_folder() / (name or (known.filename if known else path.name))
+    if target.is_file() and sha256(target) != digest and not overwrite:
+        raise WeightsError(f"{target} is another file already: give --name, or --overwrite to replace it")
+    _copy(path, target)
+    typer.echo(f"{target}" + (f" (known as {known.name!r}, {known.licence})" if known else ""))
+
+
+def _copy(path: Path, target: Path) -> None:
+    """Copy beside `target`, then rename: an interruption leaves nothing there."""
+    partial = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(target.name + ".part")
-        shutil.copyfile(file, partial)
-        partial.replace(target)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, partial)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
         raise WeightsError(
             f"cannot write {target}: {error.strerror or error}; set E2FGVI_WEIGHTS_DIR to another folder"
         ) from error
-    typer.echo(f"{target}" + (f" (known as {known.name!r}, {known.licence})" if known else ""))
 
 
 @weights_app.command()
 def fetch(
     name: str = typer.Argument("published", help="A known name, see `e2fgvi weights list`."),
-    quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress."),
+    quiet: bool = typer.Option(False, "--quiet/--no-quiet", "-q", help="No progress."),
 ) -> None:
     """Download known weights, continuing an earlier attempt, and check their hash."""
     from tqdm import tqdm

@@ -24,6 +24,7 @@ from ..errors import DeviceError, WeightsError
 from ..hole_lookup import Lookup
 from ..planner import FEATURE_STRIDE, Plan, Planner
 from ..types import HoleArray, PixelArray, Window
+from ..weights import refuse_damaged
 from .batches import chunks, encode_batches
 from .blending import DeviceBlender
 from .device_lookup import DeviceLookup, LookupKind
@@ -41,6 +42,7 @@ FrameSource = Callable[[int], tuple[PixelArray, HoleArray]]
 def read_weights(path: Path) -> Checkpoint:
     """`model.checkpoint.read_checkpoint` with errors that end the program properly (`WeightsError`)."""
     try:
+        refuse_damaged(path)
         return read_checkpoint(path)
     except CheckpointError as error:
         raise WeightsError(str(error)) from error

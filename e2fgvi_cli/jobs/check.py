@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .. import video
-from ..errors import UserError
+from ..errors import UserError, WeightsError
 from ..options import InpaintOptions
 from ..outputs import ClipOutput
 from ..planner import NETWORK_MULTIPLE, Planner, parse_memory
 from ..types import VideoInfo
-from ..weights import resolve
+from ..weights import checked
 from .model import Job, padded_megapixels
 
 # Measured with the default weights (docs/scaling.md): seconds a megapixel filled. Only until the journal knows better.
@@ -59,7 +59,8 @@ def check_batch(
     known = [(s, p) for device, (s, p) in rates.items() if device.startswith(device_kind)]
     measured = bool(known)
     rate = sum(s for s, _ in known) / sum(p for _, p in known) if measured else _ROUGH_RATE.get(device_kind)
-    checks = tuple(_check_job(job, rate) for job in jobs)
+    refused = _refused_weights(jobs)
+    checks = tuple(_check_job(job, rate, refused) for job in jobs)
     fitting = [c for c in checks if not c.problem]
     problems = [*_disk_problems(jobs, checks, state, workers)]
     if device_kind == "cpu":
@@ -71,10 +72,11 @@ def check_batch(
     return BatchCheck(checks, tuple(problems), total, measured)
 
 
-def _check_job(job: Job, rate: float | None) -> JobCheck:
+def _check_job(job: Job, rate: float | None, refused: Mapping[str, WeightsError]) -> JobCheck:
     options = job.options
     try:
-        resolve(options.weights)
+        if options.weights in refused:
+            raise refused[options.weights]
         with video.open_reader(options.video, size=options.size) as reader:
             info = reader.info
             ClipOutput(options, info)
@@ -98,6 +100,23 @@ def _check_job(job: Job, rate: float | None) -> JobCheck:
         seconds=None if rate is None or count is None else rate * padded_megapixels((info.height, info.width)) * count,
         notices=notices,
     )
+
+
+def _refused_weights(jobs: Sequence[Job]) -> dict[str, WeightsError]:
+    """The weights of these jobs that cannot be used, each with the reason. A file is read once, a known one only hashed."""
+
+    def read(path: Path) -> None:
+        from ..engine import read_weights
+
+        read_weights(path)
+
+    refused = {}
+    for name in dict.fromkeys(job.options.weights for job in jobs):
+        try:
+            checked(name, read)
+        except WeightsError as error:
+            refused[name] = error
+    return refused
 
 
 def video_encoding(options: InpaintOptions, info: VideoInfo) -> int | None:

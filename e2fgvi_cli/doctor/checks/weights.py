@@ -27,6 +27,8 @@ def damage_of(path: Path, deep: bool = False) -> tuple[str, dict[str, object]] |
     `deep` also checks the CRC of every entry of a .pth.
     """
     size = path.stat().st_size
+    if size > weights.LARGEST_FILE:
+        return "weights.too_large", {"have": size, "most": weights.LARGEST_FILE}
     with open(path, "rb") as handle:
         head = handle.read(64)
     if head.startswith(b"version https://git-lfs"):
@@ -58,7 +60,7 @@ def _safetensors_damage(path: Path, size: int) -> tuple[str, dict[str, object]] 
         try:
             header = json.loads(handle.read(length))
             ends = [int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"]
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
             return "weights.magic", {"start": raw.hex()}
     want = 8 + length + max(ends, default=0)
     return None if want == size else ("weights.truncated", {"have": size, "want": want})
