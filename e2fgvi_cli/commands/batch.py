@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import json
 import platform
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -38,7 +39,10 @@ def batch(
         None, "--jobs", "-j", metavar="N", help="Workers at a time (default: one a device).", rich_help_panel=HOW
     ),
     devices: str = typer.Option(
-        "auto", metavar="LIST", help="Such as cuda:0,cuda:1 or cpu (default: every GPU).", rich_help_panel=HOW
+        None, metavar="LIST", help="Such as cuda:0,cuda:1 or cpu (default: every GPU).", rich_help_panel=HOW
+    ),
+    device: str = typer.Option(
+        None, help="One device, as for `inpaint`: auto, cpu, cuda, cuda:N or mps.", rich_help_panel=HOW
     ),
     threads: int = typer.Option(
         None, help="CPU threads a worker (default: the cores shared out).", rich_help_panel=HOW
@@ -80,7 +84,7 @@ def batch(
     settings = BatchSettings(
         state=state or _default_state(jobs),
         workers=workers,
-        devices=_parse_devices(devices),
+        devices=_chosen_devices(device, devices),
         threads=threads,
         split=_parse_split(split),
         segment_frames=segment_frames,
@@ -101,14 +105,31 @@ def _default_state(manifest: Path) -> Path:
     return manifest / ".e2fgvi" if manifest.is_dir() else manifest.with_name(f"{manifest.name}.e2fgvi")
 
 
-def _parse_devices(text: str) -> tuple[str, ...]:
+def _chosen_devices(device: str | None, devices: str | None) -> tuple[str, ...]:
+    """The devices of the workers: what --devices lists, or the one that `inpaint --device` would choose."""
+    if device is None:
+        return _parse_devices("--devices", "auto" if devices is None else devices)
+    if devices is not None:
+        raise UsageError(f"--device {device} and --devices {devices}: give one of them")
+    chosen = _parse_devices("--device", device)
+    if len(chosen) > 1:
+        raise UsageError(f"--device {device} names several: use --devices {device}")
+    if chosen != ("auto",):
+        return chosen
+    from ..jobs.pool import devices_of_this_machine
+
+    return devices_of_this_machine()[:1]
+
+
+def _parse_devices(flag: str, text: str) -> tuple[str, ...]:
     names = tuple(part.strip() for part in text.split(",") if part.strip())
     kinds = {name.partition(":")[0] for name in names}
-    if not names or kinds - {"auto", "cpu", "cuda", "mps"} or ("auto" in kinds and len(names) > 1):
-        raise UsageError(f"--devices {text!r} is no list of devices: use auto, or names such as cuda:0,cuda:1 or cpu")
+    known = all(re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", name) for name in names)
+    if not names or not known or ("auto" in kinds and len(names) > 1):
+        raise UsageError(f"{flag} {text!r} is no list of devices: use auto, or names such as cuda:0,cuda:1 or cpu")
     if len(kinds) > 1:
         raise UsageError(
-            f"--devices {text!r} mixes kinds, whose results differ in the last bits: run two batches, one for each"
+            f"{flag} {text!r} mixes kinds, whose results differ in the last bits: run two batches, one for each"
         )
     return names
 
@@ -116,7 +137,7 @@ def _parse_devices(text: str) -> tuple[str, ...]:
 def _parse_split(text: str) -> Any:
     if text in ("auto", "off"):
         return text
-    if not (text.isascii() and text.isdecimal()):
+    if not re.fullmatch("[0-9]{1,9}", text):
         raise UsageError(f"--split {text!r} is unknown: use auto, off, or a number of frames")
     return int(text)
 
@@ -150,17 +171,20 @@ def _make_jobs(entries: list[Entry], output_dir: Path) -> list[Job]:
     for entry in entries:
         if not entry.values.get("output"):
             entry.values["output"] = str(output_dir / default_output(Path(entry.values["video"])).name)
+        who = f"{entry.where} ({entry.name})"
         try:
             given = command.make_context("inpaint", _arguments(entry, command)).params
             options = options_from({k: v for k, v in given.items() if k not in _NOT_FOR_BATCH})
         except UserError as error:
-            raise UsageError(f"{entry.where} ({entry.name}): {error}") from error
+            raise UsageError(f"{who}: {error}") from error
+        except ValueError as error:  # a number of thousands of digits, say
+            raise UsageError(f"{who}: {' '.join(str(error).split())}") from error
         except Exception as error:
             if not hasattr(error, "format_message"):
                 raise
-            raise UsageError(f"{entry.where} ({entry.name}): {error.format_message()}") from error
+            raise UsageError(f"{who}: {error.format_message()}") from error
         if options.devices:
-            raise UsageError(f"{entry.where} ({entry.name}): devices are the batch's: give `e2fgvi batch --devices`")
+            raise UsageError(f"{who}: devices are the batch's: give `e2fgvi batch --devices`")
         made.append(Job(entry.name, options, _environment(options)))
     return made
 
@@ -188,9 +212,13 @@ def _arguments(entry: Entry, command: Any) -> list[str]:
             wanted = as_bool(value, entry.where, key)
             opposite = parameter.secondary_opts if flag in parameter.opts else parameter.opts
             result += [flag] if wanted else list(opposite[:1])
-        else:
-            for item in value if isinstance(value, list) else [value]:
-                result.append(f"{flag}={item}")
+            continue
+        items = value if isinstance(value, list) else [value]
+        if len(items) > 1 and not parameter.multiple:
+            raise UsageError(f"option {key!r} takes one value, and {len(items)} are given: leave one")
+        if any(isinstance(item, bool) for item in items):
+            raise UsageError(f"option {key!r} is no switch: give a value instead of {str(items[0]).lower()}")
+        result += [f"{flag}={item}" for item in items]
     return result
 
 

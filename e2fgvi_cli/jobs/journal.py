@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import socket
 import sqlite3
 import time
@@ -243,7 +244,7 @@ def sibling_journals(path: Path) -> list[Path]:
 
 def parse_shard(text: str) -> tuple[int, int]:
     """From "i/n", counted from 1. Raises `UsageError`."""
-    index, slash, count = text.partition("/")
-    if not slash or not (index.isascii() and index.isdecimal() and count.isascii() and count.isdecimal()):
+    match = re.fullmatch("([0-9]{1,9})/([0-9]{1,9})", text)
+    if match is None:
         raise UsageError(f"--shard {text!r} is no part of the whole: write i/n, such as 1/8 for the first of eight")
-    return int(index), int(count)
+    return int(match[1]), int(match[2])

@@ -1,4 +1,4 @@
-"""Reading what a batch is to do: CSV, JSON lines, YAML, or a folder of clips with their masks. Standard library (and PyYAML for YAML).
+"""What a batch is to do: the entries of a manifest (`manifest_text` reads it), or of a folder of clips with their masks.
 
 An entry is a mapping from option names of `e2fgvi inpaint` (without the dashes, "-" or "_" alike) to values, over the
 manifest's defaults. Paths are relative to the manifest's folder. `video` may be a pattern such as clips/*.mp4; other values may
@@ -7,16 +7,18 @@ then say {stem}, {name} or {parent} of the file found.
 
 from __future__ import annotations
 
-import csv
 import glob
-import json
+import itertools
+import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, UsageError
+from .manifest_text import Values, rows_of
 
 VIDEO_SUFFIXES = frozenset(
     {
@@ -38,8 +40,11 @@ VIDEO_SUFFIXES = frozenset(
     }
 )
 PATH_OPTIONS = frozenset({"video", "mask", "output", "reference", "save_frames", "sheet", "gif"})
-Values = dict[str, Any]
+MAX_FOUND = 100_000
+"""Clips that one pattern may find."""
 _PLACEHOLDER = re.compile(r"\{(stem|name|parent)\}")
+_IMPOSSIBLE = re.compile("[\0\ud800-\udfff]")
+"""Characters that no file name and no sentence can have: NUL, and halves of pairs that JSON can spell."""
 
 
 @dataclass(frozen=True)
@@ -53,25 +58,9 @@ class Entry:
 
 def read_manifest(path: Path) -> list[Entry]:
     """All entries of a manifest, patterns expanded, in order. Raises `InputError` if it cannot be read as what it is."""
-    if path.is_dir():
+    if _is_dir(path):
         return read_folder(path)
-    readers = {
-        ".csv": _read_csv,
-        ".jsonl": _read_json_lines,
-        ".ndjson": _read_json_lines,
-        ".yaml": _read_yaml,
-        ".yml": _read_yaml,
-    }
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise InputError(f"the manifest {path} is neither .csv, .jsonl nor .yaml, nor a folder: rename or convert it")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"there is no manifest {path}: check the path") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the manifest {path} cannot be read: {error}") from error
-    defaults, rows = reader(text, path)
+    defaults, rows = rows_of(path)
     base = path.resolve().parent
     entries = [entry for where, row in rows for entry in _expand({**defaults, **row}, where, base)]
     if not entries:
@@ -79,25 +68,38 @@ def read_manifest(path: Path) -> list[Entry]:
     return entries
 
 
+def _is_dir(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError) as error:
+        raise InputError(f"the manifest {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
 def read_folder(folder: Path) -> list[Entry]:
     """The clips of a folder that have masks beside them: clip.mp4 with clip_mask.mp4, clip_mask.png or the folder clip_mask/.
 
     Folders of frames count as clips too (shot1/ with shot1_mask/). Raises `InputError` if there is none, or two masks for one.
     """
-    names = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    masks = [entry for entry in names if re.search(r"_masks?$", entry.name if entry.is_dir() else entry.stem)]
+    masks: dict[str, list[Path]] = defaultdict(list)
+    clips: list[tuple[str, Path]] = []
+    try:
+        for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
+            is_folder = path.is_dir()
+            stem = path.name if is_folder else path.stem
+            if (of := re.sub(r"_masks?$", "", stem)) != stem:
+                masks[of].append(path)
+            elif is_folder or (path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()):
+                clips.append((stem, path))
+    except OSError as error:
+        raise InputError(f"the folder {folder} cannot be read: {error.strerror or error}") from error
     entries = []
-    for clip in names:
-        is_video = clip.is_file() and clip.suffix.lower() in VIDEO_SUFFIXES
-        if clip in masks or not (is_video or clip.is_dir()):
-            continue
-        stem = clip.name if clip.is_dir() else clip.stem
-        own = [m for m in masks if re.fullmatch(re.escape(stem) + r"_masks?", m.name if m.is_dir() else m.stem)]
+    for stem, clip in clips:
+        own = masks.get(stem, [])
         if len(own) > 1:
             raise InputError(f"{clip} has several masks ({', '.join(m.name for m in own)}): leave one beside it")
         if own:
             values = {"video": str(clip.resolve()), "mask": str(own[0].resolve())}
-            entries.append(Entry(stem, values, clip.name))
+            entries.append(Entry(_printable(stem), values, clip.name))
     if not entries:
         raise InputError(
             f"the folder {folder} holds no clip with a mask beside it: name them like clip.mp4 and clip_mask.mp4"
@@ -105,99 +107,26 @@ def read_folder(folder: Path) -> list[Entry]:
     return entries
 
 
-Rows = Iterable[tuple[str, Values]]
-
-
-def _read_csv(text: str, path: Path) -> tuple[Values, Rows]:
-    """Comments "# option: value" above the header are defaults; empty cells leave the default."""
-    lines = text.splitlines()
-    defaults: Values = {}
-    start = next((n for n, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    for line in lines[:start]:
-        option, colon, value = line[1:].partition(":")
-        if colon and re.fullmatch(r"\s*[\w-]+\s*", option):
-            defaults[_option(option)] = value.strip()
-    reader = csv.DictReader(lines[start:], strict=True, skipinitialspace=True)
-    rows = []
-    try:
-        for row in reader:
-            if None in row or None in row.values():
-                raise InputError(
-                    f"the manifest {path}: line {start + reader.line_num} has another number of cells than the header"
-                )
-            values = {_option(k): v.strip() for k, v in row.items() if k and v.strip()}
-            if values:
-                rows.append((f"line {start + reader.line_num}", values))
-    except csv.Error as error:
-        raise InputError(f"the manifest {path} is no CSV: line {start + reader.line_num}: {error}") from error
-    if "video" not in {_option(field) for field in reader.fieldnames or ()} | set(defaults):
-        raise InputError(f"the manifest {path} has no column video: its first line must name the columns")
-    return defaults, rows
-
-
-def _read_json_lines(text: str, path: Path) -> tuple[Values, Rows]:
-    """One object a line; the first may be {"defaults": {...}}."""
-    defaults: Values = {}
-    rows: list[tuple[str, Values]] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"the manifest {path}: line {number} is no JSON: {error}") from error
-        where = f"line {number}"
-        if not rows and isinstance(value, dict) and set(value) == {"defaults"}:
-            defaults = _mapping(value["defaults"], f"the manifest {path}: {where}: defaults")
-        else:
-            rows.append((where, _mapping(value, f"the manifest {path}: {where}")))
-    return defaults, rows
-
-
-def _read_yaml(text: str, path: Path) -> tuple[Values, Rows]:
-    """{defaults: {...}, jobs: [...]}, or the list alone."""
-    try:
-        import yaml  # type: ignore[import-untyped]
-    except ImportError:
-        raise InputError(
-            f"reading {path} needs PyYAML: pip install pyyaml, or write the manifest as CSV or JSON lines"
-        ) from None
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"the manifest {path} is no YAML: {' '.join(str(error).split())}") from error
-    if isinstance(value, list):
-        value = {"jobs": value}
-    if not isinstance(value, dict) or not isinstance(value.get("jobs"), list) or set(value) - {"defaults", "jobs"}:
-        raise InputError(f"the manifest {path} must be a list of jobs, or have the keys defaults and jobs")
-    defaults = _mapping(value.get("defaults") or {}, f"the manifest {path}: defaults")
-    return defaults, [
-        (f"job {n}", _mapping(v, f"the manifest {path}: job {n}")) for n, v in enumerate(value["jobs"], 1)
-    ]
-
-
-def _mapping(value: Any, what: str) -> Values:
-    if not isinstance(value, Mapping):
-        raise InputError(f"{what} is no set of options: write name and value pairs such as video and mask")
-    return {_option(str(key)): item for key, item in value.items() if item is not None}
-
-
-def _option(name: str) -> str:
-    return name.strip().lstrip("-").replace("-", "_")
-
-
 def _expand(values: Values, where: str, base: Path) -> Iterator[Entry]:
     """The entry, or one for each file its `video` pattern finds, with placeholders filled in and paths made absolute."""
+    _check_values(values, where)
     if not values.get("video"):
         raise UsageError(f"{where}: there is no video: every job needs one")
     name = values.pop("name", None)
-    video = base / str(values["video"])
-    if not glob.has_magic(str(values["video"])) or video.exists():
+    text = os.path.expanduser(str(values["video"]))
+    video = base / text
+    if not glob.has_magic(text) or _exists(video, where):
         yield _entry(values, video, where, base, name)
         return
-    found = sorted(Path(f) for f in glob.glob(str(video)) if not Path(f).name.startswith("."))
+    # The folder is not part of the pattern: it may hold signs of its own.
+    matches = (base / found for found in glob.iglob(text, root_dir=base))
+    found = sorted(itertools.islice((m for m in matches if not m.name.startswith(".")), MAX_FOUND + 1))
     if not found:
         raise InputError(f"{where}: nothing matches the pattern {values['video']}: check the path")
+    if len(found) > MAX_FOUND:
+        raise InputError(
+            f"{where}: the pattern {values['video']} finds more than {MAX_FOUND} files: write a narrower one"
+        )
     if len(found) > 1 and not _PLACEHOLDER.search(str(values.get("output", "{stem}"))):
         raise UsageError(
             f"{where}: {len(found)} clips match and would all write {values['output']}: say {{stem}} in the output"
@@ -206,11 +135,37 @@ def _expand(values: Values, where: str, base: Path) -> Iterator[Entry]:
         yield _entry(values, file, where, base, name)
 
 
+def _check_values(values: Values, where: str) -> None:
+    """What no file name and no command line can have. Raises `InputError`, `UsageError`."""
+    for key, value in values.items():
+        if key in (*PATH_OPTIONS, "name") and isinstance(value, (list, bool)):
+            raise UsageError(f"{where}: {key} {value!r} is no path or name: write one text")
+        for item in value if isinstance(value, list) else [value]:
+            if key != "name" and _IMPOSSIBLE.search(str(item)):
+                raise InputError(
+                    f"{where}: {key} {str(item)!r} holds a character that no file name can have: retype it"
+                )
+
+
+def _exists(path: Path, where: str) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise InputError(
+            f"{where}: {_short(str(path))} cannot be looked at: {error.strerror}: check the path"
+        ) from error
+
+
+def _short(text: str, length: int = 200) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
 def _entry(values: Values, video: Path, where: str, base: Path, name: Any) -> Entry:
+    is_folder = video.is_dir() if _exists(video, where) else False
     parts = {
-        "stem": video.name if video.is_dir() else video.stem,
+        "stem": video.name if is_folder else video.stem,
         "name": video.name,
-        "parent": video.resolve().parent.name,
+        "parent": video.absolute().parent.name,
     }
 
     def fill(value: Any) -> Any:
@@ -221,10 +176,18 @@ def _entry(values: Values, video: Path, where: str, base: Path, name: Any) -> En
     filled = {key: fill(value) for key, value in values.items()}
     filled["video"] = str(video)
     for key in PATH_OPTIONS & set(filled):
-        if filled[key]:
-            filled[key] = str(base / Path(str(filled[key])).expanduser())
-    generic = video.is_dir() and parts["stem"].lower() in ("frames", "images", "rgb")
-    return Entry(str(fill(name)) if name else (parts["parent"] if generic else parts["stem"]), filled, where)
+        filled[key] = str(base / os.path.expanduser(str(filled[key])))
+    for key in {"weights", "ckpt"} & set(filled):  # a known name, or a file
+        if (file := base / str(filled[key])).suffix and _exists(file, where):
+            filled[key] = str(file)
+    generic = is_folder and parts["stem"].lower() in ("frames", "images", "rgb")
+    named = str(fill(str(name))) if name else (parts["parent"] if generic else parts["stem"])
+    return Entry(_printable(named), filled, where)
+
+
+def _printable(name: str) -> str:
+    """The name as tables and terminals may show it: what would move a cursor or break a line becomes one sign."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in name)
 
 
 def as_bool(value: Any, where: str, key: str) -> bool:
@@ -241,10 +204,16 @@ def as_bool(value: Any, where: str, key: str) -> bool:
 
 def unique_names(entries: list[Entry]) -> list[Entry]:
     """The same entries with names that tell them apart: the second "frames" becomes "frames (2)"."""
+    taken = {entry.name for entry in entries}
     seen: dict[str, int] = {}
     result = []
     for entry in entries:
-        seen[entry.name] = seen.get(entry.name, 0) + 1
-        count = seen[entry.name]
-        result.append(entry if count == 1 else Entry(f"{entry.name} ({count})", entry.values, entry.where))
+        count = seen[entry.name] = seen.get(entry.name, 0) + 1
+        name = entry.name
+        if count > 1:
+            while (name := f"{entry.name} ({count})") in taken:
+                count += 1
+            taken.add(name)
+            seen[entry.name] = count
+        result.append(Entry(name, entry.values, entry.where))
     return result

@@ -8,14 +8,20 @@ import os
 import signal
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
-from ..errors import EXIT_DEVICE, EXIT_FAILED
-from .model import BatchSettings, Failure, Message, Task
+from ..errors import EXIT_DEVICE, EXIT_FAILED, DeviceError, UsageError, UserError
+from .interrupts import held_back, let_through
+from .model import ENGINE_MODULE, BatchSettings, Failure, Message, Task
 
 STOP_SECONDS = 5.0
+DEVICES_SECONDS = 300.0
+"""For importing torch, which a cold or distant disk makes slow."""
+_UNGUARDED = 76
+"""Exit code of a process that imported a script which starts a batch as it is imported."""
 
 
 class Executor(Protocol):
@@ -52,6 +58,7 @@ class _Slot:
     pipe: Any = None
     task: Task | None = None
     environment: tuple[tuple[str, str], ...] = ()
+    started: bool = False
 
 
 class LocalPool:
@@ -104,9 +111,10 @@ class LocalPool:
             name=slot.name,
             daemon=True,
         )
-        process.start()
+        with held_back():  # no process that nobody knows of
+            process.start()
+            slot.process, slot.pipe, slot.environment, slot.started = process, ours, environment, False
         theirs.close()
-        slot.process, slot.pipe, slot.environment = process, ours, environment
 
     def wait(self, seconds: float) -> list[Message]:
         """See `Executor.wait`."""
@@ -115,10 +123,11 @@ class LocalPool:
         for pipe in wait(list(busy), timeout=seconds):
             slot = busy[pipe]
             assert slot.task is not None
-            try:
-                message: Message = slot.pipe.recv()
-            except (EOFError, OSError):
-                message = self._bury(slot)
+            message: Message | None = None
+            with contextlib.suppress(EOFError, OSError):
+                message = slot.pipe.recv()
+            message = message or self._bury(slot)
+            slot.started = True
             if message.kind in ("done", "failed"):
                 slot.task = None
             if message.kind == "failed" and message.value.exit_code == EXIT_DEVICE:
@@ -127,11 +136,13 @@ class LocalPool:
         return messages
 
     def _bury(self, slot: _Slot) -> Message:
-        """The failure of a worker that died over its task."""
+        """The failure of a worker that died over its task. Raises for one that cannot even start: no job could be done."""
         assert slot.task is not None
         slot.process.join(STOP_SECONDS)
         code = slot.process.exitcode
         self._end(slot)
+        if not slot.started:
+            _explain_start(code)
         if code == -getattr(signal, "SIGKILL", 9):
             text = "the worker was killed (SIGKILL: the system does that when memory runs out)"
             failure = Failure(f"{text}: use fewer --jobs, or a smaller --size", EXIT_DEVICE, False)
@@ -142,20 +153,46 @@ class LocalPool:
     def _end(self, slot: _Slot) -> None:
         if slot.process is not None:
             slot.pipe.close()
-            slot.process.terminate()
-            slot.process.join(STOP_SECONDS)
-            if slot.process.is_alive():
-                slot.process.kill()
-                slot.process.join()
+            end_processes([slot.process])
         slot.process = slot.pipe = None
 
     def close(self) -> None:
         """See `Executor.close`."""
-        for slot in self._slots.values():
-            if slot.process is not None:
-                slot.process.terminate()
+        end_processes([slot.process for slot in self._slots.values() if slot.process is not None])
         for slot in self._slots.values():
             self._end(slot)
+
+
+def end_processes(processes: list[Any]) -> None:
+    """Ask all to end, wait for them together, and kill those that do not within `STOP_SECONDS`."""
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + STOP_SECONDS
+    for process in processes:
+        process.join(max(deadline - time.monotonic(), 0))
+    for process in processes:
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+def require_guard() -> None:
+    """End a process that is only importing the script it was started from: it would start processes in turn, for ever."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise SystemExit(_UNGUARDED)
+
+
+def _explain_start(code: int | None) -> None:
+    """Raise what a process says that ended before it did anything, unless the system killed it, which may pass."""
+    if code == _UNGUARDED:
+        raise UsageError(
+            "this script starts a batch while it is imported, and every worker imports it again: "
+            'put what it does under `if __name__ == "__main__":`'
+        )
+    if code != -getattr(signal, "SIGKILL", 9):
+        raise UserError(
+            f"a worker process ended as it started (exit code {code}): `e2fgvi check-env` looks for the reason"
+        )
 
 
 def worker_main(
@@ -163,16 +200,25 @@ def worker_main(
 ) -> None:
     """A worker's life: tasks in, messages out, until the pipe closes or the driver is gone."""
     os.environ.update(environment)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
-    signal.signal(signal.SIGTERM, _interrupt)
+    _leave_signals_to_the_driver()
     sys.unraisablehook = _raise_again
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt):
+        let_through()
         with contextlib.suppress(EOFError, BrokenPipeError):
+            pipe.send(Message("ready", worker=multiprocessing.current_process().name))
             _serve(pipe, engine_module, device, threads)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending anyway
+
+
+def _leave_signals_to_the_driver() -> None:
+    """Ctrl-C and a closed terminal reach the whole group; the driver ends its workers with SIGTERM."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _interrupt(*_: object) -> None:
@@ -219,18 +265,57 @@ def _serve(pipe: Connection, engine_module: str, device: str, threads: int) -> N
 
 
 def resolve_devices(settings: BatchSettings) -> tuple[str, ...]:
-    """The devices for the workers; "auto" asks torch in a process of its own, so that the driver stays small."""
+    """The devices for the workers, "auto" being all of this machine. Raises what `devices_of_this_machine` raises."""
     if settings.devices != ("auto",):
         return settings.devices
-    from .model import ENGINE_MODULE
-
-    if settings.engine_module != ENGINE_MODULE:
-        return ("auto",)
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return tuple(pool.apply(_devices_here))
+    return devices_of_this_machine() if settings.engine_module == ENGINE_MODULE else ("auto",)
 
 
-def _devices_here() -> tuple[str, ...]:
-    from .engines import devices_here
+def devices_of_this_machine() -> tuple[str, ...]:
+    """Every GPU, else the CPU, as torch says in a process of its own, so that the driver stays small.
 
-    return devices_here()
+    Raises `DeviceError` if that process dies or does not answer, and what importing torch raises there.
+    """
+    require_guard()
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_tell_devices, args=(theirs,), daemon=True)
+    with held_back():
+        process.start()
+    theirs.close()
+    advice = "`e2fgvi check-env` looks for the reason; --devices cpu does without the question"
+    answer: Any = None
+    try:
+        if not ours.poll(DEVICES_SECONDS):
+            raise DeviceError(f"asking torch for the devices took longer than {DEVICES_SECONDS:.0f} s: {advice}")
+        with contextlib.suppress(EOFError, OSError):
+            answer = ours.recv()
+        if answer is None:
+            process.join(STOP_SECONDS)
+    finally:
+        ours.close()
+        end_processes([process])
+    if isinstance(answer, BaseException):
+        raise answer
+    if answer is None:
+        if process.exitcode == _UNGUARDED:
+            _explain_start(process.exitcode)
+        raise DeviceError(f"the process that asks torch for the devices died (exit code {process.exitcode}): {advice}")
+    return tuple(answer)
+
+
+def _tell_devices(pipe: Any) -> None:
+    """In its own process: send the names, or what went wrong."""
+    _leave_signals_to_the_driver()
+    with contextlib.suppress(KeyboardInterrupt):
+        let_through()
+        try:
+            from .engines import devices_here
+
+            answer: Any = devices_here()
+        except Exception as error:
+            answer = error
+        try:
+            pipe.send(answer)
+        except Exception:  # an error that cannot be pickled
+            pipe.send(RuntimeError(f"{type(answer).__name__}: {answer}"))

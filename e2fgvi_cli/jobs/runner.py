@@ -18,6 +18,7 @@ from typing import Any
 from ..errors import UserError
 from ..types import Summary
 from . import fingerprint
+from .interrupts import first_only
 from .journal import Journal, Row, journal_path, sibling_journals
 from .model import (
     BatchResult,
@@ -33,7 +34,7 @@ from .model import (
     Task,
     record_of,
 )
-from .pool import Executor, LocalPool, resolve_devices
+from .pool import Executor, LocalPool, require_guard, resolve_devices
 from .segments import segment_grid
 from .selection import is_done, is_intact, jobs_of_shard, may_replace, require_distinct_outputs
 
@@ -54,10 +55,11 @@ def run_batch(
     `executor` None: processes on this machine. A failed job is in the result, it raises nothing. Raises `UsageError` for jobs
     that share an output, `InputError` for a journal that cannot be written, `KeyboardInterrupt` after everything was let go.
     """
+    require_guard()
     mine = jobs_of_shard(jobs, settings.shard)
     require_distinct_outputs(jobs)
     path = journal_path(settings.state, settings.shard)
-    with ExitStack() as stack:
+    with first_only(), ExitStack() as stack:
         journal = stack.enter_context(Journal(path))
         journal.adopt_finished(sibling_journals(path))
         stack.callback(journal.release_all)

@@ -44,6 +44,11 @@ def test_usage_mistakes_are_2_and_unreadable_manifests_3(e2fgvi: Run, clips: Pat
         ((tmp_path / "nowhere.csv",), 3, "there is no manifest"),
         ((good, "--devices", "tpu"), 2, "--devices 'tpu'"),
         ((good, "--devices", "cpu,cuda:0"), 2, "mixes kinds"),
+        ((good, "--device", "tpu"), 2, "--device 'tpu' is no list of devices"),
+        ((good, "--device", "cuda:0,cuda:1"), 2, "names several: use --devices cuda:0,cuda:1"),
+        ((good, "--device", "cpu", "--devices", "cpu"), 2, "--device cpu and --devices cpu: give one of them"),
+        ((good, "--shard", f"1/{'9' * 5000}"), 2, "is no part of the whole"),
+        ((good, "--split", "9" * 5000), 2, "is unknown: use auto, off"),
         ((good, "--split", "half"), 2, "--split 'half'"),
         ((good, "--shard", "3/2"), 2, "--shard 3/2"),
         ((good, "--jobs", "0"), 2, "--jobs 0"),
@@ -54,7 +59,7 @@ def test_usage_mistakes_are_2_and_unreadable_manifests_3(e2fgvi: Run, clips: Pat
         ((manifest(clips, "video,mask,mask_dilation", "one,one_mask,x"),), 2, "--mask-dilation 'x'"),
         ((manifest(clips, "video,mask,output", "one,m,o.mkv", "two,m,o.mkv"),), 2, "would both write"),
     ]:
-        done = e2fgvi("batch", *arguments, *([] if "--devices" in arguments else ["--devices", "cpu"]))
+        done = e2fgvi("batch", *arguments, *([] if {"--device", "--devices"} & {*arguments} else ["--devices", "cpu"]))
         assert (done.returncode, words in done.stderr) == (code, True), done.stderr
 
 
@@ -82,6 +87,13 @@ def test_every_option_of_inpaint_may_be_in_a_manifest() -> None:
     assert options.output == Path("results/v_inpainted.mp4")
     with pytest.raises(UsageError, match=r"line 1 \(v\): option 'json' is unknown"):
         _make_jobs([Entry("v", {"video": "v", "json": True}, "line 1")], Path("results"))
+    for key, value, words in [
+        ("crf", [1, 2], "option 'crf' takes one value, and 2 are given"),
+        ("crf", True, "option 'crf' is no switch"),
+        ("mask_threshold", "9" * 5000, "line 1"),
+    ]:
+        with pytest.raises(UsageError, match=words):
+            _make_jobs([Entry("v", {"video": "v", "mask": "m", key: value}, "line 1")], Path("results"))
     (released,) = _make_jobs([Entry("v", {"video": "v", "mask": "m", "compat": "released"}, "line 1")], Path("r"))
     assert released.options.windows.released
     assert bool(released.environment) == (os.uname().machine in ("x86_64", "amd64"))
@@ -105,6 +117,7 @@ def test_dry_run_finds_every_problem_and_writes_nothing(e2fgvi: Run, clips: Path
     shown = e2fgvi("batch", clips, "--dry-run", "--devices", "cpu")
     assert shown.returncode == 0
     assert "2 jobs to do (0 done before), 1 workers on cpu" in shown.stdout
+    assert e2fgvi("batch", clips, "--dry-run", "--device", "cpu").stdout == shown.stdout
 
 
 @pytest.mark.slow
