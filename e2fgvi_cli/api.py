@@ -33,7 +33,7 @@ def inpaint(
 ) -> Inpainting:
     """A run over one clip that has not begun: iterate over it for the finished frames, or call `finish()` for the `Summary`.
 
-    Each item is a `streaming.FinishedFrame`: `rgb` (H, W, 3) the finished picture, `source.frame` and `source.hole` what it was
+    Each item is a `frames.stages.FinishedFrame`: `rgb` (H, W, 3) the finished picture, `source.frame` and `source.hole` what it was
     made of. The output is published when the last frame has been taken; stopping earlier (break, an exception, `close()`,
     leaving a `with`) leaves nothing under its name. `summary` is there afterwards.
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import UsageError
-from .image_propagation import PropagationOptions
+from .fill.options import WindowOptions
 from .masks import MaskOptions
 from .paths import Read, Written, check_all
 from .planner import parse_memory
-from .streaming import WindowOptions
+from .propagation.options import PropagationOptions
 from .video.options import OutputOptions
-from .weights import file_of as weights_file
+from .weights.known import file_of as weights_file
 
 if TYPE_CHECKING:
     from .comparison import ComparisonOptions

@@ -8,12 +8,11 @@ from pathlib import Path
 from types import TracebackType
 
 from . import masks, video
-from .compose import AlphaArray
 from .errors import InputError
+from .frames.stages import FinishedFrame
 from .options import InpaintOptions
-from .streaming import FinishedFrame
-from .types import Frame, Summary, VideoInfo
-from .video.behind import WriteBehind
+from .threads.behind import WriteBehind
+from .types import AlphaArray, Frame, Summary, VideoInfo
 from .video.codecs import choose
 
 FRAMES_BEHIND = 4
@@ -170,7 +169,7 @@ class _Reference:
     """The true background, read in step with the result and scored inside the hole."""
 
     def __init__(self, path: Path, size: tuple[int, int] | None) -> None:
-        from .bench.metrics import ClipScore
+        from .quality.metrics import ClipScore
 
         self._path = path
         self._reader = video.open_reader(path, size=size)

@@ -13,17 +13,18 @@ from threading import Event
 from types import TracebackType
 
 from . import masks, video
-from .ahead import ReadAhead
 from .engine import assemble, peak_memory, select_device, total_memory
 from .errors import EXIT_INTERRUPTED, UserError
-from .opencv import one_thread_a_call
+from .fill.sharing import HELD_BYTES, fill_shot_on
+from .fill.stream import WindowEngine, fill_shot
+from .frames.stages import FinishedFrame, HoledFrame
 from .options import InpaintOptions
 from .outputs import ClipOutput
-from .sharing import HELD_BYTES, fill_shot_on
-from .shots import judge, split_judged
-from .streaming import FinishedFrame, HoledFrame, WindowEngine, fill_shot
+from .threads.ahead import ReadAhead
+from .threads.opencv import one_thread_a_call
 from .types import Frame, HoleArray, Progress, Summary
-from .weights import resolve
+from .video.shots import judge, split_shots
+from .weights.known import resolve
 
 FRAMES_AHEAD = 8
 """Frames with their holes that are ready before they are asked for: more than a window's hop."""
@@ -195,7 +196,7 @@ def finished_frames(
         # Decoding, masks, holes and cuts in a thread of their own: the network must not wait for them.
         ahead = ReadAhead(judged, FRAMES_AHEAD, "holes-ahead")
         stack.callback(ahead.close)
-        for shot in split_judged(ahead):
+        for shot in split_shots(ahead):
             if len(several) == 1:
                 yield from fill_shot(shot, several[0], options.windows)
             else:

@@ -16,6 +16,12 @@ from numpy.typing import NDArray
 PixelArray = NDArray[np.uint8] | NDArray[np.uint16]
 HoleArray = NDArray[np.uint8]
 
+AlphaArray = NDArray[np.float32] | NDArray[np.uint8]
+"""(H, W) in [0, 1]: how much of the filled picture to take. 1 in the hole; between, where it is feathered. Where nothing is, the hole
+itself: a quarter of the memory, and nothing to make."""
+Box = tuple[int, int, int, int]
+"""top, left, bottom, right; bottom and right are not included."""
+
 
 @dataclass(frozen=True)
 class VideoInfo:

@@ -21,9 +21,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from e2fgvi_cli.bench.baselines import median_clip, telea_clip
-from e2fgvi_cli.bench.metrics import ClipSummary, score_clip
 from e2fgvi_cli.masks import Dilation, dilate
+from e2fgvi_cli.quality.baselines import median_clip, telea_clip
+from e2fgvi_cli.quality.metrics import ClipSummary, score_clip
 
 HOLE_THRESHOLD = 127
 DILATION = "4px"  # the default of e2fgvi inpaint: every fill is scored on the hole that the network was given

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from .. import __version__
-from ..weights import sha256
+from ..weights.known import sha256
 
 PACKAGES = ("torch", "torchvision", "triton", "numpy", "opencv-python", "av")
 

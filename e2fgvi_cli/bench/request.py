@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..crops import CropOptions
 from ..errors import UsageError
-from ..image_propagation import PropagationOptions
+from ..fill.crops import CropOptions
+from ..fill.options import WindowOptions
 from ..masks import Dilation, MaskOptions
 from ..options import PRECISIONS, InpaintOptions
-from ..streaming import WindowOptions
+from ..propagation.options import PropagationOptions
 from ..video.options import OutputOptions
 from .results import END_TO_END, ENGINE, OURS, RELEASED, Subject
 from .synthetic import SyntheticClip

@@ -20,12 +20,13 @@ import torch
 
 from ..engine import assemble, choose_deform, choose_precision, peak_memory, read_weights, select_device
 from ..engine.precision import RELEASED as RELEASED_PRECISION
+from ..fill.stream import WindowEngine, fill_shot
+from ..frames.stages import FinishedFrame
 from ..options import InpaintOptions
-from ..streaming import FinishedFrame, WindowEngine, fill_shot
+from ..quality.metrics import psnr_from_mse
 from ..types import Progress
-from ..weights import checked
+from ..weights.known import checked
 from .environment import describe_environment
-from .metrics import psnr_from_mse
 from .request import NOWHERE, Case
 from .results import END_TO_END, Agreement, Arithmetic, Measured, Memory, Peaks, Probe, StageTime, Timing
 from .roofline import measure_peaks, synchronise

@@ -21,7 +21,7 @@ from ..errors import UsageError
 from ..types import Frame, VideoInfo
 
 if TYPE_CHECKING:
-    from ..streaming import HoledFrame
+    from ..frames.stages import HoledFrame
 
 Picture = NDArray[np.uint8]
 
@@ -83,8 +83,8 @@ class SyntheticClip:
             yield rgb, hole
 
     def items(self) -> Iterator[HoledFrame]:
-        """As `streaming.fill_shot` takes them."""
-        from ..streaming import HoledFrame
+        """As `fill.stream.fill_shot` takes them."""
+        from ..frames.stages import HoledFrame
 
         for i, (rgb, hole) in enumerate(self.pictures()):
             yield HoledFrame.of(Frame(i, rgb, Fraction(i, FRAME_RATE)), hole, hole.astype(np.float32))

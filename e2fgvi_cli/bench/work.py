@@ -28,12 +28,12 @@ from model.config import ENCODER_STRIDE, E2FGVIConfig
 from model.deform import DeformBackend
 from model.network import E2FGVIHQ
 
-from ..compose import Blender, Box, Prediction
 from ..engine.core import nearest_references
 from ..engine.precision import Precision, convert
+from ..fill.blending import Blender, Prediction
+from ..fill.stream import Wanted
 from ..planner import Planner
-from ..streaming import Wanted
-from ..types import HoleArray, PixelArray, Window
+from ..types import Box, HoleArray, PixelArray, Window
 from .results import Cost, WindowWork
 
 STAGES = ("encode", "flow", "propagate", "transform", "decode")
@@ -71,7 +71,7 @@ class ClipWork:
 
 
 class NotingEngine:
-    """A `streaming.WindowEngine` that computes nothing: feed it to `fill_shot`, then look at `work`."""
+    """A `fill.stream.WindowEngine` that computes nothing: feed it to `fill_shot`, then look at `work`."""
 
     def __init__(self, size_multiple: tuple[int, int], planner: Planner) -> None:
         self.work = ClipWork()

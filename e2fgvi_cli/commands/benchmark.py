@@ -11,7 +11,7 @@ import typer
 
 from ..errors import UsageError
 from ..paths import Read, Written, check_paths
-from ..weights import file_of
+from ..weights.known import file_of
 
 if TYPE_CHECKING:
     from ..bench.results import Benchmark

@@ -226,9 +226,9 @@ def _pin_cpu_arithmetic() -> None:
 
 def options_from(given: dict[str, Any]) -> InpaintOptions:
     """Command-line values, by parameter name, as one checked `InpaintOptions`. `batch` parses its manifest values with it too."""
-    from ..image_propagation import PropagationOptions
+    from ..fill.options import WindowOptions
     from ..options import InpaintOptions, default_output
-    from ..streaming import WindowOptions
+    from ..propagation.options import PropagationOptions
     from ..video import OutputOptions
 
     released = _is_released(given)
@@ -274,7 +274,7 @@ def options_from(given: dict[str, Any]) -> InpaintOptions:
 
 
 def _crop_options(given: dict[str, Any]) -> Any:
-    from ..crops import CropOptions
+    from ..fill.crops import CropOptions
 
     if given["full_frame"]:
         if given["crop_margin"] is not None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from ..mask_jobs import Preview
-    from ..mask_tracking import FlowBetween
+    from ..mask_tools.jobs import Preview
+    from ..mask_tools.tracking import FlowBetween
 
 mask_app = typer.Typer(no_args_is_help=True, help="Look at masks before a run, or make some by following an object.")
 
@@ -32,7 +32,7 @@ def preview(
     as_json: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
 ) -> None:
     """A contact sheet with the hole painted over, the hole's share of each frame, and what looks wrong."""
-    from ..mask_jobs import preview as run
+    from ..mask_tools.jobs import preview as run
     from ..masks import Dilation, MaskOptions, parse_box, parse_ids, parse_polygon
 
     options = MaskOptions(
@@ -96,10 +96,10 @@ def track(
 ) -> None:
     """Follow one object from a box or a mask. Look at the result (`e2fgvi mask preview`), correct a frame, run it again
     with --keyframe: it loses objects that are fast, thin or hidden for a while."""
-    from ..mask_jobs import check_track_paths, track_to_folder
-    from ..mask_tracking import parse_keyframe, parse_start
+    from ..mask_tools.jobs import check_track_paths, track_to_folder
+    from ..mask_tools.tracking import parse_keyframe, parse_start
     from ..masks.inspection import ranges
-    from ..weights import file_of
+    from ..weights.known import file_of
 
     starts = [parse_start(text) for text in box]
     keyframes = [(frame, Path(file)) for frame, file in map(parse_keyframe, keyframe)]
@@ -118,7 +118,7 @@ def track(
 
 
 def _flow(weights: str, device: str) -> FlowBetween:
-    from ..flow_estimation import flow_estimator
+    from ..mask_tools.flow import flow_estimator
 
     return flow_estimator(weights, device)
 

@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 
 from ..errors import UsageError
 from ..paths import Read, Written, check_paths
-from ..weights import file_of
+from ..weights.known import file_of
 
 if TYPE_CHECKING:
     from ..training.config import TrainingConfig
@@ -224,11 +224,11 @@ def evaluate(
     check_paths([Written(n, p) for n, p in written if p is not None], [Read(n, p) for n, p in read if p is not None])
 
     from ..engine import EngineSettings, build_engine, choose_deform, choose_precision, read_weights, select_device
-    from ..image_propagation import PropagationOptions
-    from ..streaming import WindowOptions
+    from ..fill.options import WindowOptions
+    from ..propagation.options import PropagationOptions
     from ..training.evaluate import evaluate as score
     from ..training.evaluate_report import SheetWriter, table
-    from ..weights import resolve
+    from ..weights.known import resolve
 
     chosen = select_device(device)
     settings = EngineSettings(precision=choose_precision(precision, chosen))

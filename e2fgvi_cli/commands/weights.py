@@ -25,7 +25,7 @@ def list_weights(
     from rich.console import Console
     from rich.table import Table
 
-    from ..weights import DEFAULT, KNOWN, find
+    from ..weights.known import DEFAULT, KNOWN, find
 
     rows = [(w, find(w)) for w in KNOWN.values()]
     if as_json:
@@ -55,7 +55,7 @@ def verify(
 ) -> None:
     """Check a file: its hash, then that it loads as E2FGVI-HQ, and say what it states about itself."""
     from ..engine import read_weights
-    from ..weights import KNOWN, how_to_get, identify, printable, resolve, sha256
+    from ..weights.known import KNOWN, how_to_get, identify, printable, resolve, sha256
 
     path = resolve(file)
     digest = sha256(path)
@@ -102,7 +102,7 @@ def import_weights(
 ) -> None:
     """Check a file and copy it into this user's weights folder, where its name is enough for --weights."""
     from ..engine import read_spynet_weights, read_weights
-    from ..weights import identify, printable, sha256, usable_file, user_folder
+    from ..weights.known import identify, printable, sha256, usable_file, user_folder
 
     path = usable_file(file)
     if path is None:
@@ -146,8 +146,8 @@ def fetch(
     """Download known weights, continuing an earlier attempt, and check their hash."""
     from tqdm import tqdm
 
-    from ..download import fetch as download
-    from ..weights import by_name, find
+    from ..weights.download import fetch as download
+    from ..weights.known import by_name, find
 
     known = by_name(name)
     present = find(known)

@@ -8,6 +8,6 @@ if sys.version_info < (3, 10):  # noqa: UP036 (this very file is what tells the 
     )
     sys.exit(1)
 
-from e2fgvi_cli.doctor.cli import main
+from .cli import main
 
 sys.exit(main())

@@ -1,14 +1,10 @@
-"""What a check is and what it answers. Plain data; texts are keys of the catalogue until they are printed."""
+"""What a check answers. Plain data; texts are keys of the catalogue until they are printed."""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from .host import Host
+from typing import Any
 
 
 class Status(str, enum.Enum):
@@ -68,27 +64,6 @@ class Outcome:
     cause: str = ""
     details: list[Text] = field(default_factory=list)
     remedies: list[Remedy] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check. `needs` must not have failed, else it is not run and marked blocked; a failure that one of
-    `explained_by` explains is kept with its evidence, but marked blocked by it. `probe` checks start processes."""
-
-    id: str
-    group: str
-    severity: Severity
-    run: Callable[[Host], Outcome]
-    needs: tuple[str, ...] = ()
-    explained_by: tuple[str, ...] = ()
-    probe: bool = False
-    deep: bool = False
-    network: bool = False
-
-    @property
-    def family(self) -> str:
-        """`ext.load` of `ext.load:torch`."""
-        return self.id.split(":", maxsplit=1)[0]
 
 
 @dataclass

@@ -11,8 +11,9 @@ import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from .check import Check
 from .host import Host
-from .model import Check, Outcome, Result, Severity, Status, say
+from .model import Outcome, Result, Severity, Status, say
 
 SLOW_NOTICE = 10.0
 

@@ -4,7 +4,7 @@
 stores that let every feature and flow be computed once. `graphs`: whole windows as one launch. `blending`: the merge on the device.
 """
 
-from .assemble import Assembled, assemble, plan_only
+from .assembly import Assembled, assemble, plan_only
 from .core import Engine, EngineSettings, FrameSource, build_engine, read_spynet_weights, read_weights
 from .devices import choose_deform, describe_device, peak_memory, select_device, total_memory
 from .precision import PRECISIONS, Precision, choose_precision, cpu_multiplies_bf16

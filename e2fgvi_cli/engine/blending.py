@@ -1,4 +1,4 @@
-"""The merge of `compose.WeightedBlender` on the device that made the predictions: only finished pixels, as integers, cross the bus."""
+"""The merge of `fill.blending.WeightedBlender` on the device that made the predictions: only finished pixels, as integers, cross the bus."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..compose import Box, Prediction
-from ..types import PixelArray
+from ..fill.blending import Prediction
+from ..types import Box, PixelArray
 
 
 @dataclass
@@ -25,7 +25,7 @@ class _Sum:
 
 
 class DeviceBlender:
-    """As `compose.WeightedBlender`, for predictions that are tensors (3, y, x) in [-1, 1] on `device`, or what `to_numpy` makes of them."""
+    """As `fill.blending.WeightedBlender`, for predictions that are tensors (3, y, x) in [-1, 1] on `device`, or what `to_numpy` makes of them."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device

@@ -19,15 +19,15 @@ from model.checkpoint import Checkpoint, CheckpointError, load_network, read_che
 from model.deform import DeformBackend
 from model.network import E2FGVIHQ
 
-from ..compose import Blender, Box, Prediction, WeightedBlender
 from ..errors import DeviceError, WeightsError
-from ..hole_lookup import Lookup
+from ..fill.blending import Blender, Prediction, WeightedBlender
 from ..planner import FEATURE_STRIDE, Plan, Planner
-from ..types import HoleArray, PixelArray, Window
-from ..weights import refuse_damaged
+from ..propagation.gpu.lookup import DeviceLookup, LookupKind
+from ..propagation.query import Lookup
+from ..types import Box, HoleArray, PixelArray, Window
+from ..weights.known import refuse_damaged
 from .batches import chunks, encode_batches
 from .blending import DeviceBlender
-from .device_lookup import DeviceLookup, LookupKind
 from .devices import describe_device
 from .graphs import GraphCache, R
 from .precision import Precision, convert, products
@@ -109,7 +109,7 @@ class Engine:
         return WeightedBlender() if self.device.type == "cpu" else DeviceBlender(self.device)
 
     def lookup(self) -> Lookup | None:
-        """As `streaming.WindowEngine.lookup`."""
+        """As `fill.stream.WindowEngine.lookup`."""
         kind = self.settings.lookup
         return None if kind is None else DeviceLookup(self.device, self._without_lookup, fused=kind == "fused")
 

@@ -14,7 +14,7 @@ from ..options import InpaintOptions
 from ..outputs import ClipOutput
 from ..planner import NETWORK_MULTIPLE, Planner, parse_memory
 from ..types import VideoInfo
-from ..weights import checked
+from ..weights.known import checked
 from .model import Job, padded_megapixels
 
 # Measured with the default weights (docs/scaling.md): seconds a megapixel filled. Only until the journal knows better.

@@ -10,8 +10,8 @@ import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..fill.stream import WindowEngine
 from ..options import InpaintOptions
-from ..streaming import WindowEngine
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..options import InpaintOptions
-from ..weights import resolve
+from ..weights.known import resolve
 
 _CHUNK = 1 << 20
 # Where a job reads and writes and on which device it runs are no part of what it computes.

@@ -19,9 +19,11 @@ import numpy as np
 
 from .. import masks, video
 from ..errors import InputError
+from ..fill.pieces import fill_range
+from ..fill.stream import WindowEngine
+from ..frames.stages import FinishedFrame, HoledFrame
 from ..options import InpaintOptions
-from ..pieces import fill_range
-from ..streaming import FinishedFrame, HoledFrame, Later, WindowEngine
+from ..threads.later import Later
 from ..types import Frame, PixelArray
 from .model import ClipPlan, Segment
 

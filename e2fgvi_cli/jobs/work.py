@@ -14,11 +14,11 @@ from typing import Any
 
 from .. import video
 from ..errors import EXIT_DEVICE, EXIT_FAILED, EXIT_INPUT, DeviceError, InputError, UserError
+from ..frames.stages import FinishedFrame, HoledFrame
 from ..options import InpaintOptions
 from ..outputs import ClipOutput
-from ..shots import split_shots
-from ..streaming import FinishedFrame, HoledFrame
 from ..types import Summary
+from ..video.shots import judge, split_shots
 from . import fingerprint
 from .engines import BuiltEngine
 from .model import ClipPlan, Failure, Filled, Prepared, Segment, Task
@@ -137,7 +137,7 @@ def prepare(options: InpaintOptions, emit: Emit) -> Prepared:
         ClipOutput(options, source.reader.info)  # checks that the targets can be written, hours before they are
         stream: Iterator[Iterator[HoledFrame]] = iter([source.read()])
         if options.detect_cuts:
-            stream = split_shots(source.read(), lambda item: item.frame.rgb)
+            stream = split_shots(judge(source.read(), lambda item: item.frame.rgb))
         for shot in stream:
             first = count
             for item in shot:

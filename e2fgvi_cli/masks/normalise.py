@@ -8,8 +8,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compose import AlphaArray
-from ..types import HoleArray
+from ..types import AlphaArray, HoleArray
 from .options import Dilation, MaskOptions
 
 

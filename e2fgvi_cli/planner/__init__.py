@@ -2,7 +2,7 @@
 
 Peak memory = what is there all the time (weights, libraries, stored frames) + the largest working set of any stage. Working sets
 are counted from the code: tensors alive at the same moment, in values a feature pixel (`costs`). What a count cannot see (workspaces of
-convolutions, the process itself) are allowances. `python -m e2fgvi_cli.bench.memory` compares with measurements.
+convolutions, the process itself) are allowances. `python -m measurements.memory` compares with measurements.
 
 Sizes are (height, width) of a crop, padded to the network's multiples, in pixels.
 """

@@ -1,6 +1,6 @@
 """What the network's stages have in memory: counted from the code, and allowances for what a count does not see. Numbers only.
 
-`python -m e2fgvi_cli.bench.memory` measures what the allowances stand for.
+`python -m measurements.memory` measures what the allowances stand for.
 """
 
 MIB, GIB = 1 << 20, 1 << 30

@@ -30,7 +30,7 @@ ASSUMED_REFERENCES = 20
 LARGEST_FRAME = (4320, 7776)
 """8K, padded. Crops with more pixels or a longer side are not considered."""
 LONGEST_OVERLAP = 64
-"""Of tiles (`crops.TILE_OVERLAP`), in pixels: their sides are longer than that."""
+"""Of tiles (`fill.crops.TILE_OVERLAP`), in pixels: their sides are longer than that."""
 TILED_SHARE = 1.3
 """Pixels of all tiles of a frame, relative to the frame's."""
 CUT = 0.7

@@ -11,14 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .camera import (
-    camera_paths,
-    doubled,
-    jitter_colours,
-    relief_maps,
-    sample_clips,
-    sample_photographs,
-)
+from .camera import camera_paths, doubled, jitter_colours, relief_maps, sample_clips, sample_photographs
 from .config import PhaseConfig, TrainingConfig
 from .holes import HoleMaker
 from .material import Material

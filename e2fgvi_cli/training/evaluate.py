@@ -1,6 +1,6 @@
 """Scores of weights on clips with known holes, filled through the program's own sliding window, beside fills that need no network.
 
-The convention is `bench.clips`': masks as they are, every fifth frame measured, the plain mean of the clips' decibels. Nothing is random.
+The convention is `quality.clips`': masks as they are, every fifth frame measured, the plain mean of the clips' decibels. Nothing is random.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bench.baselines import median_clip, telea_clip
-from ..bench.clips import EVAL_STRIDE, SEEDED_HOLES, find_clips, holed_frames
-from ..bench.metrics import ClipSummary, score_clip
 from ..engine import Engine
 from ..errors import InputError
-from ..streaming import WindowOptions, fill_shot
+from ..fill.options import WindowOptions
+from ..fill.stream import fill_shot
+from ..quality.baselines import median_clip, telea_clip
+from ..quality.clips import EVAL_STRIDE, SEEDED_HOLES, find_clips, holed_frames
+from ..quality.metrics import ClipSummary, score_clip
 
 Frames = NDArray[np.uint8]
 BASELINES = {"telea": telea_clip, "median": median_clip}

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import InputError
-from ..opencv import one_thread_a_call
+from ..threads.opencv import one_thread_a_call
 from .config import DataConfig, TrainingConfig
 from .manifest import Selection, find_pictures
 from .shapes import FIELD

@@ -15,7 +15,7 @@ from model.network import E2FGVIHQ
 
 from ..engine import choose_deform, read_spynet_weights, read_weights
 from ..errors import UsageError, WeightsError
-from ..weights import resolve
+from ..weights.known import resolve
 from .config import OptimizerConfig, TrainingConfig
 from .initialise import initialise
 from .muon import Muon, hidden_matrices

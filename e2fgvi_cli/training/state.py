@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -81,8 +80,3 @@ def read_log(run: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
         except json.JSONDecodeError:
             continue
-
-
-def safe_name(text: str) -> str:
-    """`text` as a file name."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", text)

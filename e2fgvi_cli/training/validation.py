@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..bench.metrics import ClipSummary, score_clip
 from ..engine import Engine
-from ..streaming import WindowOptions
+from ..fill.options import WindowOptions
+from ..quality.metrics import ClipSummary, score_clip
 from .config import HoleConfig, ValidationConfig
 from .evaluate import BASELINES, METRICS, Evaluation, fill_clip
 from .holes import HoleMaker

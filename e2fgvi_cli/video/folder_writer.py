@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import masks
-from ..compose import AlphaArray, Box
 from ..errors import InputError
-from ..types import Frame, PixelArray, VideoInfo
+from ..types import AlphaArray, Box, Frame, PixelArray, VideoInfo
 from . import images, native, target
 
 

@@ -17,10 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compose import AlphaArray, Box
 from ..errors import InputError
 from ..paths import IMAGE_SUFFIXES
-from ..types import PixelArray
+from ..types import AlphaArray, Box, PixelArray
 from . import local
 
 _HEADER_BYTES = 1 << 16

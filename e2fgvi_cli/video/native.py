@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compose import AlphaArray, Box, bounding_box
-from ..types import PixelArray
+from ..frames.boxes import bounding_box
+from ..types import AlphaArray, Box, PixelArray
 from . import colour
 
 _PLANAR_YUV = re.compile(r"^yuv(j?)(a?)(4\d\d)p(?:(\d+)le)?$")

@@ -15,7 +15,7 @@ import cv2
 from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
-from ..ahead import ReadAhead
+from ..threads.ahead import ReadAhead
 from ..types import Frame, VideoInfo
 from . import images, native, probe
 

@@ -16,9 +16,8 @@ import numpy as np
 from av.video.reformatter import ColorRange, Interpolation
 from numpy.typing import NDArray
 
-from ..compose import AlphaArray, Box
 from ..errors import InputError
-from ..types import Frame, PixelArray, VideoInfo
+from ..types import AlphaArray, Box, Frame, PixelArray, VideoInfo
 from . import colour, images, local, native, stream_copy, target
 from .codecs import Encoding, choose
 from .folder_writer import FolderWriter

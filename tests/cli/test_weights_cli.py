@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from e2fgvi_cli import weights
 from e2fgvi_cli.errors import WeightsError
+from e2fgvi_cli.weights import known as weights
 
 from ..conftest import ROOT, Run
 from ..factories import clip, holes, write_folder

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from e2fgvi_cli import weights as weight_files
 from e2fgvi_cli.doctor.checks import gpu as gpu_checks
 from e2fgvi_cli.doctor.checks import weights
 from e2fgvi_cli.doctor.host import GIB, Gpu, Host, Options
 from e2fgvi_cli.doctor.model import Status
 from e2fgvi_cli.doctor.remedies import drop_mmcv, matching_torchvision, pick_cuda_wheel
 from e2fgvi_cli.doctor.texts import render
+from e2fgvi_cli.weights import known as weight_files
 
 from .hosts import GTX_1080, RTX_3060, RTX_5090, gpu, install, machine, torch
 from .test_checks import expect

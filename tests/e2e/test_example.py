@@ -10,9 +10,9 @@ import av
 import numpy as np
 import pytest
 
-from e2fgvi_cli.bench.baselines import telea
-from e2fgvi_cli.bench.metrics import hole_mse, psnr_from_mse
 from e2fgvi_cli.masks import Dilation, dilate
+from e2fgvi_cli.quality.baselines import telea
+from e2fgvi_cli.quality.metrics import hole_mse, psnr_from_mse
 
 from ..conftest import ROOT, shared
 from ..factories import read_folder, write_folder

@@ -12,15 +12,19 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from e2fgvi_cli.bench.gauges import TensorCount
-from e2fgvi_cli.bench.lookup import measure_lookups, questions
-from e2fgvi_cli.engine import EngineSettings, device_lookup, held_frames
+from e2fgvi_cli.engine import EngineSettings
 from e2fgvi_cli.engine.core import Engine
-from e2fgvi_cli.engine.device_lookup import DeviceLookup, choose_lookup, lookup_bytes, lookup_fails
-from e2fgvi_cli.hole_lookup import Answer, Lookup, Query, look_up
-from e2fgvi_cli.image_propagation import COARSE_PIXELS, PropagationOptions, propagate
-from e2fgvi_cli.streaming import HoledFrame
+from e2fgvi_cli.frames.stages import HoledFrame
+from e2fgvi_cli.propagation.gpu import held_frames
+from e2fgvi_cli.propagation.gpu import lookup as device_lookup
+from e2fgvi_cli.propagation.gpu.lookup import DeviceLookup, choose_lookup, lookup_bytes, lookup_fails
+from e2fgvi_cli.propagation.lookup import look_up
+from e2fgvi_cli.propagation.options import PropagationOptions
+from e2fgvi_cli.propagation.propagate import propagate
+from e2fgvi_cli.propagation.query import COARSE_PIXELS, Answer, Lookup, Query
 from e2fgvi_cli.types import Frame
+from measurements.gauges import TensorCount
+from measurements.lookup import measure_lookups, questions
 from tests.engine.test_engine import network
 from tests.factories import clip, holes, texture
 

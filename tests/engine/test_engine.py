@@ -15,18 +15,20 @@ import numpy as np
 import pytest
 import torch
 
-from e2fgvi_cli.compose import WeightedBlender
-from e2fgvi_cli.crops import CropOptions
 from e2fgvi_cli.engine import Engine, EngineSettings, Precision, choose_precision
 from e2fgvi_cli.engine.batches import encode_batches
 from e2fgvi_cli.engine.blending import DeviceBlender
 from e2fgvi_cli.engine.core import nearest_references
 from e2fgvi_cli.engine.graphs import GraphCache
 from e2fgvi_cli.errors import DeviceError
+from e2fgvi_cli.fill.blending import WeightedBlender
+from e2fgvi_cli.fill.crops import CropOptions
+from e2fgvi_cli.fill.options import WindowOptions
+from e2fgvi_cli.fill.stream import fill_shot
+from e2fgvi_cli.fill.windows import plan_window
+from e2fgvi_cli.frames.stages import FinishedFrame, HoledFrame
 from e2fgvi_cli.planner import Planner
-from e2fgvi_cli.streaming import FinishedFrame, HoledFrame, WindowOptions, fill_shot
 from e2fgvi_cli.types import Frame, Window
-from e2fgvi_cli.windows import plan_window
 from model.config import E2FGVIConfig
 from model.deform import select_backend
 from model.network import E2FGVIHQ
@@ -298,7 +300,7 @@ def test_fewer_references_are_the_nearest() -> None:
 def test_the_device_merges_as_the_host_does(dtype: type) -> None:
     rng, box = np.random.default_rng(0), (1, 2, 9, 12)
     host, device = WeightedBlender(), DeviceBlender(torch.device("cpu"))
-    from e2fgvi_cli.compose import Prediction
+    from e2fgvi_cli.fill.blending import Prediction
 
     for part, weight, ramp in (
         (box, 1.0, None),
@@ -357,7 +359,7 @@ import resource, sys
 import torch
 from tests.engine.test_engine import CPU, WHOLE, clip, endless, network
 from e2fgvi_cli.engine import Engine
-from e2fgvi_cli.streaming import fill_shot
+from e2fgvi_cli.fill.stream import fill_shot
 torch.set_num_threads(1)
 done = sum(1 for _ in fill_shot(endless(clip(1)[0], int(sys.argv[1])), Engine(network(), CPU), WHOLE))
 print(done, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -14,9 +14,9 @@ INTERPRETED = """
 from dataclasses import replace
 import numpy as np, torch
 from e2fgvi_cli.engine import lookup_kernels
-from e2fgvi_cli.engine.device_lookup import DeviceLookup, lookup_fails
-from e2fgvi_cli.hole_lookup import look_up
-from e2fgvi_cli.image_propagation import propagate
+from e2fgvi_cli.propagation.gpu.lookup import DeviceLookup, lookup_fails
+from e2fgvi_cli.propagation.lookup import look_up
+from e2fgvi_cli.propagation.propagate import propagate
 from tests.engine.test_device_lookup import CASES, OPTIONS
 
 # The interpreter takes its time for each program, however much there is in it.

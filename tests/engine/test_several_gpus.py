@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from e2fgvi_cli.crops import CropOptions
 from e2fgvi_cli.engine import Engine, EngineSettings, Precision
+from e2fgvi_cli.fill.crops import CropOptions
+from e2fgvi_cli.fill.options import WindowOptions
+from e2fgvi_cli.fill.sharing import fill_shot_on
+from e2fgvi_cli.fill.stream import fill_shot
 from e2fgvi_cli.planner import Planner
-from e2fgvi_cli.sharing import fill_shot_on
-from e2fgvi_cli.streaming import WindowOptions, fill_shot
 
 from .test_engine import clip, network
 

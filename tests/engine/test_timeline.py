@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from e2fgvi_cli.bench.timeline import Timeline, gpu_lines
 from e2fgvi_cli.engine import Engine
-from e2fgvi_cli.sharing import fill_shot_on
+from e2fgvi_cli.fill.sharing import fill_shot_on
+from measurements.timeline import Timeline, gpu_lines
 
 from .test_engine import CPU, WHOLE, clip, network
 
@@ -61,7 +61,7 @@ def test_how_busy_a_gpu_was() -> None:
 
 
 def test_only_a_gpu_can_be_busy(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from e2fgvi_cli.bench import timeline
+    from measurements import timeline
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr("sys.argv", ["timeline", "--busy", "out.txt", "inpaint"])

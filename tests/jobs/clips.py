@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from e2fgvi_cli.fill.options import WindowOptions
 from e2fgvi_cli.jobs import BatchSettings, Job
 from e2fgvi_cli.options import InpaintOptions
 from e2fgvi_cli.pipeline import finished_frames
-from e2fgvi_cli.streaming import WindowOptions
 from e2fgvi_cli.video import open_holes, open_reader
 from e2fgvi_cli.video.options import OutputOptions
 from tests.factories import clip, holes, write_folder

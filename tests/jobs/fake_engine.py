@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from e2fgvi_cli.compose import Box, Prediction, WeightedBlender
+from e2fgvi_cli.fill.blending import Prediction, WeightedBlender
+from e2fgvi_cli.frames.stages import HoledFrame
 from e2fgvi_cli.jobs.engines import BuiltEngine
 from e2fgvi_cli.options import InpaintOptions
-from e2fgvi_cli.streaming import HoledFrame
-from e2fgvi_cli.types import Frame, Window
+from e2fgvi_cli.types import Box, Frame, Window
 
 Pixels = Callable[[int], tuple[np.ndarray, np.ndarray]]
 

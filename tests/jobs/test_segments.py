@@ -13,8 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2fgvi_cli.crops import CropOptions
-from e2fgvi_cli.image_propagation import PropagationOptions
+from e2fgvi_cli.fill.crops import CropOptions
+from e2fgvi_cli.fill.options import WindowOptions
+from e2fgvi_cli.fill.pieces import context_range, fill_range
+from e2fgvi_cli.fill.sharing import fill_shot_on
+from e2fgvi_cli.fill.stream import fill_shot
+from e2fgvi_cli.frames.stages import HoledFrame
 from e2fgvi_cli.jobs.engines import arithmetic
 from e2fgvi_cli.jobs.model import ClipPlan, Segment
 from e2fgvi_cli.jobs.segments import (
@@ -28,9 +32,7 @@ from e2fgvi_cli.jobs.segments import (
     segment_path,
 )
 from e2fgvi_cli.jobs.work import consecutive, prepare
-from e2fgvi_cli.pieces import context_range, fill_range
-from e2fgvi_cli.sharing import fill_shot_on
-from e2fgvi_cli.streaming import HoledFrame, WindowOptions, fill_shot
+from e2fgvi_cli.propagation.options import PropagationOptions
 from e2fgvi_cli.types import Frame
 from tests.factories import clip, holes
 

@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2fgvi_cli import sharing
-from e2fgvi_cli.crops import CropOptions
-from e2fgvi_cli.sharing import fill_shot_on
-from e2fgvi_cli.streaming import HoledFrame, WindowOptions, fill_shot
+from e2fgvi_cli.fill import sharing
+from e2fgvi_cli.fill.crops import CropOptions
+from e2fgvi_cli.fill.options import WindowOptions
+from e2fgvi_cli.fill.sharing import fill_shot_on
+from e2fgvi_cli.fill.stream import fill_shot
+from e2fgvi_cli.frames.stages import HoledFrame
 from e2fgvi_cli.types import Window
 
 from .fake_engine import FakeEngine, stream

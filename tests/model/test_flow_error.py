@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from e2fgvi_cli.bench.flow import measure
+from measurements.flow import measure
 from model.config import E2FGVIConfig
 from model.network import E2FGVIHQ
 from tests.factories import clip

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from e2fgvi_cli.weights import LARGEST_FILE as LARGEST_NAMED
+from e2fgvi_cli.weights.known import LARGEST_FILE as LARGEST_NAMED
 from model.checkpoint import CheckpointError, read_checkpoint, read_spynet, save_checkpoint
 from model.config import MOST, E2FGVIConfig
 from model.flow import SPyNet

@@ -10,14 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from e2fgvi_cli.training.config import (
-    DataConfig,
-    LossConfig,
-    OptimizerConfig,
-    PhaseConfig,
-    SpeedConfig,
-    TrainingConfig,
-)
+from e2fgvi_cli.training.config import DataConfig, LossConfig, OptimizerConfig, PhaseConfig, SpeedConfig, TrainingConfig
 from e2fgvi_cli.training.material import Material
 from e2fgvi_cli.training.parallel import World
 from e2fgvi_cli.training.shapes import FIELD

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from e2fgvi_cli.commands.train import train_app
 from e2fgvi_cli.engine import Engine, choose_deform, read_weights
 from e2fgvi_cli.errors import InputError
-from e2fgvi_cli.streaming import WindowOptions
+from e2fgvi_cli.fill.options import WindowOptions
 from e2fgvi_cli.training.config import TrainingConfig
 from e2fgvi_cli.training.evaluate import evaluate, fill_clip
 from e2fgvi_cli.training.evaluate_report import SheetWriter, table

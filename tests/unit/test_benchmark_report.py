@@ -41,12 +41,13 @@ from e2fgvi_cli.bench.results import (
 from e2fgvi_cli.bench.sections import milliseconds, seconds, speed_sections
 from e2fgvi_cli.bench.synthetic import SyntheticClip
 from e2fgvi_cli.bench.work import NotingEngine, window_cost
-from e2fgvi_cli.crops import CropOptions
 from e2fgvi_cli.engine import Precision
 from e2fgvi_cli.errors import DeviceError, InputError, UsageError
-from e2fgvi_cli.image_propagation import PropagationOptions
+from e2fgvi_cli.fill.crops import CropOptions
+from e2fgvi_cli.fill.options import WindowOptions
+from e2fgvi_cli.fill.stream import fill_shot
 from e2fgvi_cli.planner import Planner
-from e2fgvi_cli.streaming import WindowOptions, fill_shot
+from e2fgvi_cli.propagation.options import PropagationOptions
 from model.config import E2FGVIConfig
 
 MULTIPLE = (60, 108)

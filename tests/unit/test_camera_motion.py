@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from e2fgvi_cli.camera_motion import Around, Comparable, Motion, features, follow
+from e2fgvi_cli.propagation.homography import Around, Comparable, Motion, features, follow
 from tests.factories import texture
 
 SIZE = (120, 160)

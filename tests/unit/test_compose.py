@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from e2fgvi_cli.compose import Prediction, PublishedBlender, WeightedBlender, bounding_box, insert, paste
+from e2fgvi_cli.fill.blending import Prediction, PublishedBlender, WeightedBlender
+from e2fgvi_cli.frames.boxes import bounding_box
+from e2fgvi_cli.frames.paste import insert, paste
 
 BOX = (1, 1, 3, 3)
 

@@ -14,24 +14,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from e2fgvi_cli.compose import Box
-from e2fgvi_cli.crops import (
-    CELL,
+from e2fgvi_cli.errors import UsageError
+from e2fgvi_cli.fill.crops import (
     MAX_CROPS,
-    MAX_REGIONS,
     POSITION_GRID,
     TILE_OVERLAP,
     Crop,
     CropOptions,
     block_range,
-    hole_boxes,
     padded_pixels,
     plan_crops,
     ramp_weights,
     wanted_boxes,
 )
-from e2fgvi_cli.errors import UsageError
-from e2fgvi_cli.windows import plan_window
+from e2fgvi_cli.fill.windows import plan_window
+from e2fgvi_cli.frames.boxes import CELL, MAX_REGIONS, hole_boxes
+from e2fgvi_cli.types import Box
 
 NETWORK = (60, 108)
 FULL_HD = (1080, 1920)

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
-from e2fgvi_cli.bench.metrics import psnr_from_mse
+from e2fgvi_cli.quality.metrics import psnr_from_mse
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 GARAGE = EXAMPLES / "garage"

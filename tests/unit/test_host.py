@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from e2fgvi_cli.bench import host
-from e2fgvi_cli.bench.host import measure_host
-from e2fgvi_cli.hole_lookup import Answer, Query
-from e2fgvi_cli.image_propagation import PropagationOptions
+from e2fgvi_cli.propagation.options import PropagationOptions
+from e2fgvi_cli.propagation.query import Answer, Query
+from measurements import host
+from measurements.host import measure_host
 
 
 def test_the_host_is_measured_without_a_network() -> None:

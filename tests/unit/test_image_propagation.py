@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from e2fgvi_cli import image_propagation
-from e2fgvi_cli.camera_motion import features, follow
-from e2fgvi_cli.hole_lookup import look_up
-from e2fgvi_cli.image_propagation import COARSE_PIXELS, PropagationOptions, affordable_reach, propagate
-from e2fgvi_cli.sharing import fill_shot_on
-from e2fgvi_cli.streaming import FinishedFrame, HoledFrame, WindowOptions, fill_shot
+from e2fgvi_cli.fill.options import WindowOptions
+from e2fgvi_cli.fill.sharing import fill_shot_on
+from e2fgvi_cli.fill.stream import fill_shot
+from e2fgvi_cli.frames.stages import FinishedFrame, HoledFrame
+from e2fgvi_cli.propagation import propagate as image_propagation
+from e2fgvi_cli.propagation.homography import features, follow
+from e2fgvi_cli.propagation.lookup import look_up
+from e2fgvi_cli.propagation.options import PropagationOptions
+from e2fgvi_cli.propagation.propagate import propagate
+from e2fgvi_cli.propagation.query import COARSE_PIXELS, affordable_reach
 from e2fgvi_cli.types import Frame
 from tests.factories import clip, texture
 from tests.unit.test_streaming import FakeEngine
@@ -197,7 +201,7 @@ class Black(FakeEngine):
     """Predicts black, whatever it is shown."""
 
     def fill(self, window, frame, crop, wanted):  # type: ignore[no-untyped-def]
-        from e2fgvi_cli.compose import Prediction
+        from e2fgvi_cli.fill.blending import Prediction
 
         self.windows.append(window)
         self.seen = {i: frame(i) for i in window.frames}
@@ -276,14 +280,14 @@ def test_large_frames_reach_less_far(monkeypatch: pytest.MonkeyPatch) -> None:
     items = holed(clip(24, *SIZE), drifting)
     held = items[0].frame.rgb.nbytes + 5 * items[0].hole.nbytes
     near = list(propagate(items, PropagationOptions(reach=3)))
-    monkeypatch.setattr("e2fgvi_cli.image_propagation.HELD_BYTES", 7 * held)
+    monkeypatch.setattr("e2fgvi_cli.propagation.query.HELD_BYTES", 7 * held)
     for (_, found), (_, expected) in zip(propagate(items, OPTIONS), near, strict=True):
         assert (found is None) == (expected is None)
         assert found is None or expected is None or np.array_equal(found[0], expected[0])
 
 
 def test_the_measurement_blacks_out_what_it_scores() -> None:
-    from e2fgvi_cli.bench.propagation import measure
+    from measurements.propagation import measure
 
     pictures = clip(16, *SIZE)
     found = measure(pictures, np.stack([drifting(i) for i in range(16)]), OPTIONS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -15,12 +16,14 @@ CLI = ROOT / "e2fgvi_cli"
 HEAVY = ("torch", "torchvision", "av", "cv2", "safetensors", "skimage", "scipy")
 
 
-def imports(path: Path, *, top_level_only: bool = False) -> set[str]:
-    """Absolute names of the modules a file imports; relative ones are resolved. `if TYPE_CHECKING` does not count."""
+def imports(path: Path, *, top_level_only: bool = False, types: bool = False) -> set[str]:
+    """Absolute names of the modules a file imports; relative ones are resolved. `if TYPE_CHECKING` counts with `types` only."""
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
     tree = ast.parse(path.read_text(encoding="utf-8"))
     nodes = list(tree.body if top_level_only else ast.walk(tree))
-    for guarded in [n for n in ast.walk(tree) if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.unparse(n.test)]:
+    for guarded in (
+        [] if types else [n for n in ast.walk(tree) if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.unparse(n.test)]
+    ):
         for child in ast.walk(guarded):
             if child in nodes:
                 nodes.remove(child)
@@ -81,44 +84,65 @@ def test_the_doctor_is_standard_library_only(path: Path) -> None:
     assert own <= standard_library_only
 
 
-LOWER_LAYERS = {
-    "types.py": set(),
-    "errors.py": set(),
-    "paths.py": {"errors"},
-    "windows.py": {"types"},
-    "compose.py": {"types"},
-    "weights.py": {"errors"},
-    "crops.py": {"compose", "errors"},
-    **{f"planner/{p.name}": {"errors", "planner"} for p in files(CLI / "planner")},
-    "camera_motion.py": {"types"},
-    # What is above only for its type: image_propagation and streaming.
-    "hole_lookup.py": {"camera_motion", "image_propagation", "types"},
-    "image_propagation.py": {"camera_motion", "hole_lookup", "streaming", "types"},
-    "seams.py": {"compose", "types"},
-    "streaming.py": {"compose", "crops", "hole_lookup", "image_propagation", "seams", "types", "windows"},
-    **{
-        f"engine/{p.name}": {
-            *(
-                "compose",
-                "engine",
-                "errors",
-                "hole_lookup",
-                "image_propagation",
-                "options",
-                "planner",
-                "types",
-                "weights",
-            )
-        }
-        for p in files(CLI / "engine")
-    },
-}
+LAYERS = (
+    {"__init__", "errors", "types"},
+    {"paths"},
+    {"threads", "weights", "planner", "masks"},
+    {"doctor", "frames"},
+    {"video", "propagation"},
+    {"comparison", "fill", "quality"},
+    {"options"},
+    {"engine", "outputs"},
+    {"pipeline"},
+    {"api", "jobs", "mask_tools", "training", "bench"},
+    {"commands"},
+    {"app"},
+    {"__main__"},
+)
+"""What a layer may import stands before it, or in the same room. What is imported for its type alone counts, too."""
 
 
-@pytest.mark.parametrize(("name", "allowed"), LOWER_LAYERS.items())
-def test_lower_layers_look_only_down(name: str, allowed: set[str]) -> None:
-    own = {n.split(".")[1] for n in imports(CLI / name) if n.startswith("e2fgvi_cli.")}
-    assert own <= allowed
+def room(module: str) -> str:
+    """`e2fgvi_cli.fill.windows` -> `fill`; the package itself -> `__init__`."""
+    return [*module.split("."), "__init__"][1]
+
+
+def own_modules() -> dict[str, set[str]]:
+    """Every module of the program with those that it imports, for types included; `__init__` files are their package."""
+    names = {p: ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for p in files(CLI)}
+    known = set(names.values())
+    found = {}
+    for path, name in names.items():
+        imported = {n if n in known else n.rpartition(".")[0] for n in imports(path, types=True)} & known
+        # The package only says its version; what it offers is imported when it is asked for.
+        found[name] = {n for n in imported if n not in (name, "e2fgvi_cli")}
+    return found
+
+
+def test_rooms_look_only_down() -> None:
+    height = {name: level for level, names in enumerate(LAYERS) for name in names}
+    # The one line that makes `from e2fgvi_cli import inpaint` work.
+    up = [
+        f"{module} -> {other}"
+        for module, others in own_modules().items()
+        for other in sorted(others)
+        if module != "e2fgvi_cli" and room(module) != room(other) and height[room(other)] >= height[room(module)]
+    ]
+    assert not up
+
+
+def test_no_modules_import_each_other() -> None:
+    graph = own_modules()
+    # A package's `__init__` imports what it offers; its modules do not go through it.
+    modules = {name: others for name, others in graph.items() if not (CLI.parent / name.replace(".", "/")).is_dir()}
+    tuple(graphlib.TopologicalSorter(modules).static_order())
+
+
+@pytest.mark.parametrize("path", [p for p in files(CLI) if p.name == "__init__.py"], ids=lambda p: p.parent.name)
+def test_no_package_offers_a_function_under_its_modules_name(path: Path) -> None:
+    """`engine.assemble` would be the module or the function, by what was imported first."""
+    own = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom) and n.level == 1]
+    assert not [n.module for n in own if n.module in {alias.name for alias in n.names}]
 
 
 @pytest.mark.parametrize("path", [CLI / "app.py", *files(CLI / "commands")], ids=lambda p: p.name)

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from e2fgvi_cli.bench.margins import Measured, brightness_error, computed_share, summarise, table
-from e2fgvi_cli.crops import CropOptions
-from e2fgvi_cli.streaming import WindowOptions
+from e2fgvi_cli.fill.crops import CropOptions
+from e2fgvi_cli.fill.options import WindowOptions
+from measurements.margins import Measured, brightness_error, computed_share, summarise, table
 
 NETWORK = (60, 108)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from e2fgvi_cli.errors import InputError, UsageError
-from e2fgvi_cli.mask_tracking import (
+from e2fgvi_cli.mask_tools.tracking import (
     Anchor,
     TrackOptions,
     clean,

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from e2fgvi_cli.bench import metrics
 from e2fgvi_cli.errors import InputError
+from e2fgvi_cli.quality import metrics
 
 SCENE_SIZE = (90, 121)
 

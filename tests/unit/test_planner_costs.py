@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from e2fgvi_cli import crops
-from e2fgvi_cli.bench import memory
-from e2fgvi_cli.bench.gauges import TensorCount
-from e2fgvi_cli.bench.memory import Case, Request, measure
 from e2fgvi_cli.engine import Precision
 from e2fgvi_cli.engine.graphs import GraphCache
 from e2fgvi_cli.errors import UsageError
+from e2fgvi_cli.fill import crops
 from e2fgvi_cli.planner import GIB, MIB, Planner, costs, geometry, plans
+from measurements import memory
+from measurements.gauges import TensorCount
+from measurements.memory import Case, Request, measure
 from model.attention import attention_plan
 from model.config import E2FGVIConfig
 from model.network import E2FGVIHQ

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from e2fgvi_cli.bench.sharing import Pace, measure_sharing
+from measurements.sharing import Pace, measure_sharing
 
 
 def test_two_sleeping_devices_share_a_clip() -> None:

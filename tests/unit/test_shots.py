@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2fgvi_cli.shots import CutDetector, ShotOptions, find_cuts, split_shots
+from e2fgvi_cli.video.shots import CutDetector, ShotOptions, judge, split_shots
 
 CLIPS = Path(__file__).parents[3] / "shared" / "train" / "clips"
 
@@ -36,6 +36,12 @@ def scene(seed: int, frames: int, step: float = 1.0, size: tuple[int, int] = (72
 def film(*lengths: int, step: float = 1.0) -> tuple[list[np.ndarray], list[int]]:
     shots = [scene(number, length, step) for number, length in enumerate(lengths)]
     return [frame for shot in shots for frame in shot], list(np.cumsum(lengths[:-1]))
+
+
+def find_cuts(frames: Iterable[np.ndarray], options: ShotOptions = ShotOptions()) -> list[int]:
+    """Numbers of the frames that start a new shot (never 0)."""
+    judged = judge(frames, lambda rgb: rgb, options)
+    return [index for index, (_, is_cut) in enumerate(judged) if is_cut]
 
 
 def test_cuts_are_found_to_the_frame() -> None:
@@ -82,7 +88,7 @@ def test_brightness_that_jumps_a_little_is_no_cut() -> None:
 def test_clips_shorter_than_the_look_ahead(count: int) -> None:
     frames = scene(0, count)
     assert find_cuts(frames) == []
-    assert [len(list(shot)) for shot in split_shots(frames, lambda rgb: rgb)] == ([count] if count else [])
+    assert [len(list(shot)) for shot in split_shots(judge(frames, lambda rgb: rgb))] == ([count] if count else [])
 
 
 def test_shots_are_not_shorter_than_asked() -> None:
@@ -100,7 +106,7 @@ def test_cut_near_the_end_is_found() -> None:
 @given(lengths=st.lists(st.integers(4, 15), min_size=1, max_size=5))
 def test_split_keeps_every_item_once_and_in_order(lengths: list[int]) -> None:
     frames, cuts = film(*lengths)
-    shots = [list(shot) for shot in split_shots(enumerate(frames), lambda item: item[1])]
+    shots = [list(shot) for shot in split_shots(judge(enumerate(frames), lambda item: item[1]))]
     assert [index for shot in shots for index, _ in shot] == list(range(len(frames)))
     assert [shot[0][0] for shot in shots] == [0, *cuts]
 
@@ -116,7 +122,7 @@ def test_split_reads_no_further_ahead_than_it_says() -> None:
             yield frame
 
     given_out = 0
-    for shot in split_shots(counted(), lambda rgb: rgb):
+    for shot in split_shots(judge(counted(), lambda rgb: rgb)):
         for _ in shot:
             given_out += 1
             assert taken - given_out <= CutDetector.DELAY + 1

@@ -11,9 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2fgvi_cli.compose import Box, Prediction, WeightedBlender
-from e2fgvi_cli.streaming import FinishedFrame, HoledFrame, Later, WindowOptions, fill_shot
-from e2fgvi_cli.types import Frame, Window
+from e2fgvi_cli.fill.blending import Prediction, WeightedBlender
+from e2fgvi_cli.fill.options import WindowOptions
+from e2fgvi_cli.fill.stream import fill_shot
+from e2fgvi_cli.frames.stages import FinishedFrame, HoledFrame
+from e2fgvi_cli.threads.later import Later
+from e2fgvi_cli.types import Box, Frame, Window
 
 
 class FakeEngine:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from e2fgvi_cli import weights
-from e2fgvi_cli.download import fetch
 from e2fgvi_cli.errors import WeightsError
-from e2fgvi_cli.weights import KNOWN, KnownWeights, by_name, find, identify, resolve, sha256
+from e2fgvi_cli.weights import known as weights
+from e2fgvi_cli.weights.download import fetch
+from e2fgvi_cli.weights.known import KNOWN, KnownWeights, by_name, find, identify, resolve, sha256
 
 CONTENT = bytes(range(256)) * 20_000  # 5 MB: several blocks
 

@@ -7,8 +7,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from e2fgvi_cli.fill.windows import blend_weight, lookahead, plan_published_window, plan_window
 from e2fgvi_cli.types import Window
-from e2fgvi_cli.windows import blend_weight, lookahead, plan_published_window, plan_window
 
 strides = st.integers(1, 12)
 references = st.none() | st.integers(0, 9)

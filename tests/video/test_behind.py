@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from e2fgvi_cli.video.behind import WriteBehind
+from e2fgvi_cli.threads.behind import WriteBehind
 
 
 def test_everything_is_consumed_in_order_before_finish_returns() -> None:

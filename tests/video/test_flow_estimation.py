@@ -11,7 +11,7 @@ import pytest
 def test_flow_of_a_shifted_picture() -> None:
     pytest.importorskip("torch")
     from e2fgvi_cli.errors import WeightsError
-    from e2fgvi_cli.flow_estimation import flow_estimator
+    from e2fgvi_cli.mask_tools.flow import flow_estimator
 
     try:
         flow = flow_estimator("open", "cpu")

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from e2fgvi_cli import mask_jobs
 from e2fgvi_cli.commands.mask import mask_app
 from e2fgvi_cli.errors import InputError
-from e2fgvi_cli.mask_tracking import overlap
+from e2fgvi_cli.mask_tools import jobs as mask_jobs
+from e2fgvi_cli.mask_tools.tracking import overlap
 from e2fgvi_cli.masks import MaskOptions
 from e2fgvi_cli.masks.inspection import FrameCoverage, coverage_warnings, looks_compressed, ranges
 from e2fgvi_cli.video import images, open_holes, open_reader

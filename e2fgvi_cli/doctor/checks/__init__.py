@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..model import Check
+from ..check import Check
 from . import exercise, extensions, gpu, packages, system, weights
 
 

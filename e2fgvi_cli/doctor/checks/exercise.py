@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from .. import remedies
+from ..check import Check
 from ..host import PACKAGE_ROOT, Host
-from ..model import Check, Outcome, Remedy, Severity, Status, say, skipped
+from ..model import Outcome, Remedy, Severity, Status, say, skipped
 from .weights import default_weights
 
 TOLERANCE = 1e-3

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from .. import remedies
+from ..check import Check
 from ..diagnosis import OS_OF_PLATFORM, built_line, diagnose
 from ..facts import version_tuple
 from ..host import Host
 from ..loader.built_for import built_for, python_tag
 from ..loader.explain import Explanation, explain
 from ..loader.model import Flaw
-from ..model import Check, Outcome, Remedy, Severity, Status, Text, say, skipped
+from ..model import Outcome, Remedy, Severity, Status, Text, say, skipped
 from ..packages import is_extension
 from ..probe import ProbeResult
 

@@ -8,9 +8,10 @@ from ...planner import gpu_needs
 from .. import remedies
 from ..binary import Malformed
 from ..binary.fatbin import read_gpu_code
+from ..check import Check
 from ..facts import covers, required_driver, tag_capabilities, version_tuple
 from ..host import GIB, Gpu, Host
-from ..model import Check, Outcome, Remedy, Severity, Status, passed, say, skipped
+from ..model import Outcome, Remedy, Severity, Status, passed, say, skipped
 from .extensions import extension_files
 
 NVML_MISMATCH = 18  # NVML_ERROR_LIB_RM_VERSION_MISMATCH

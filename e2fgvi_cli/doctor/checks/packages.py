@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 
 from .. import remedies
+from ..check import Check
 from ..facts import load_facts, version_tuple
 from ..host import Host
-from ..model import Check, Outcome, Remedy, Severity, Status, passed, say, skipped
+from ..model import Outcome, Remedy, Severity, Status, passed, say, skipped
 from ..packages import Distribution, parse_requirement, read_torch_build, record_digest, satisfies
 
 REQUIRED = {

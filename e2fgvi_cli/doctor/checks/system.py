@@ -8,9 +8,10 @@ from pathlib import Path
 from .. import remedies
 from ..binary import Malformed
 from ..binary.pe import PeBinary
+from ..check import Check
 from ..facts import load_facts, version_tuple
 from ..host import GIB, PACKAGE_ROOT, Host
-from ..model import Check, Outcome, Remedy, Severity, Status, passed, say, skipped
+from ..model import Outcome, Remedy, Severity, Status, passed, say, skipped
 
 IMPORTED = ("torch", "torchvision", "numpy", "cv2", "av", "mmcv", "safetensors", "typer", "rich", "tqdm")
 LONGEST_WINDOWS_PATH = 180  # of the folder: torch's own files add up to 80 characters, the limit is 260
@@ -215,7 +216,7 @@ def check_commit(host: Host) -> Outcome:
 
 def check_disk(host: Host) -> Outcome:
     """Free space where temporary files, outputs and weights go; the smallest counts."""
-    from ... import weights
+    from ...weights import known as weights
 
     folders = [Path(tempfile.gettempdir()), host.options.output_dir or host.cwd, weights.user_folder()]
     free = {str(folder): host.free_disk(folder) for folder in folders}

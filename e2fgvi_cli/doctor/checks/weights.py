@@ -8,9 +8,10 @@ import urllib.request
 import zipfile
 from pathlib import Path
 
-from ... import weights
+from ...weights import known as weights
+from ..check import Check
 from ..host import Host
-from ..model import Check, Outcome, Remedy, Severity, Status, passed, say, skipped
+from ..model import Outcome, Remedy, Severity, Status, passed, say, skipped
 
 LONGEST_HEADER = 100 << 20  # safetensors' own limit
 NET_SECONDS = 10

@@ -1,0 +1,169 @@
+"""Everything the options ask of the engine, made into one: device, precision, operators, memory plan, weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from model.config import E2FGVIConfig
+from model.deform import select_backend
+from model.propagation import SecondOrderAlignment
+
+from ..options import InpaintOptions
+from ..planner import Planner, parse_memory
+from ..propagation.gpu.lookup import choose_lookup, lookup_bytes
+from ..weights.known import resolve
+from .core import WITHOUT_FUSED_LOOKUP, WITHOUT_LOOKUP, Engine, EngineSettings, build_engine, read_weights
+from .devices import choose_deform, describe_device, select_device, total_memory
+from .precision import RELEASED, Precision, choose_precision
+
+HOST_SHARE = 0.7
+"""Of a machine's memory, that `--max-memory auto` uses on a CPU: decoding, encoding and other programs need some, too."""
+GPU_SHARE = 0.92
+"""Of a GPU's free memory: the rest is for fragmentation and the libraries' own."""
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A working engine and what to say of it. `notices`: sentences for the user."""
+
+    engine: Engine
+    device: torch.device
+    description: str
+    deform: str
+    precision: str
+    weights: Path
+    notices: tuple[str, ...] = ()
+
+
+def assemble(
+    options: InpaintOptions, device: str | None = None, size: tuple[int, int] | None = None, bit_depth: int = 8
+) -> Assembled:
+    """The engine for `options`, on `device` (None: the options').
+
+    size, bit_depth: of the frames; without a size the memory for lookups on a GPU is not planned.
+    Raises `WeightsError`, `DeviceError`, `UsageError`. Sets torch's CPU threads where the options name them.
+    """
+    weights = resolve(options.weights)
+    name = device or options.device
+    chosen = select_device(name)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    released = options.windows.released
+    automatic = released and options.precision == "auto"
+    precision = RELEASED if automatic else choose_precision(options.precision, chosen, bit_depth)
+    notices = []
+    if chosen.type == "cpu" and name == "auto":
+        notices.append(
+            "no GPU that torch can use was found: running on the CPU, seconds a frame (see `e2fgvi check-env`)"
+        )
+    lookup = None
+    if chosen.type == "cuda" and options.windows.propagation is not None:
+        lookup, reason = choose_lookup(chosen)
+        if reason is not None:
+            notices.append((WITHOUT_LOOKUP if lookup is None else WITHOUT_FUSED_LOOKUP) + reason)
+    kernels = False
+    if chosen.type == "cuda" and options.deform == "auto" and not released and precision.name != "fp32":
+        reason = kernels_fail(chosen, precision)
+        kernels = reason is None
+        if reason is not None:
+            notices.append(f"fused kernels are off: {reason}")
+    graphs = kernels  # torchvision's operator launches on the legacy stream, which a graph cannot capture
+    # Kernels leave the operator nothing to do: torchvision would be imported, for seconds, and not called.
+    deform = choose_deform("torch" if kernels else options.deform, chosen, prefer_torch=not released)
+    beside = lookup_memory(options, size, bit_depth) if lookup and size is not None else 0
+    planner = plan_memory(options, chosen, precision, kernels=kernels, graphs=graphs, beside=beside)
+    settings = EngineSettings(precision, kernels, graphs, options.compile and not released, lookup, planner)
+    engine = build_engine(read_weights(weights), chosen, deform, settings)
+    described, operator = describe_device(chosen), "triton (fused)" if kernels else deform.name
+    notices.insert(
+        0,
+        f"weights: {weights.name} (SPyNet inside); device: {described}; precision: {precision.name}; deformable convolution: {operator}",
+    )
+    if deform.reason not in ("the default", "asked for") and not kernels:
+        notices.append(f"deformable convolution: {deform.name} backend ({deform.reason})")
+    if not deform.exact:
+        notices.append(
+            "warning: the approximate deformable convolution ignores all offsets, the result is not that of the network"
+        )
+    return Assembled(engine, chosen, described, operator, precision.name, weights, tuple(notices))
+
+
+def plan_only(options: InpaintOptions, size: tuple[int, int], bit_depth: int = 8) -> list[str]:
+    """The memory plan for whole frames of `size` on the options' device, in lines; builds no network."""
+    device = select_device(options.devices[0] if options.devices else options.device)
+    precision = RELEASED if options.windows.released else choose_precision(options.precision, device, bit_depth)
+    fused = device.type == "cuda" and not options.windows.released and precision.name != "fp32"
+    beside = lookup_memory(options, size, bit_depth) if device.type == "cuda" else 0
+    planner = plan_memory(options, device, precision, kernels=fused, graphs=fused, beside=beside)
+    multiple = E2FGVIConfig().size_multiple
+    height, width = (-(-side // m) * m for side, m in zip(size, multiple, strict=True))
+    return [
+        f"device: {describe_device(device)}; precision: {precision.name}",
+        *planner.describe((height, width), multiple),
+    ]
+
+
+def lookup_memory(options: InpaintOptions, size: tuple[int, int], bit_depth: int) -> int:
+    """Bytes that image propagation takes of a GPU; 0 where the options have none."""
+    propagation = options.windows.propagation
+    return 0 if propagation is None else lookup_bytes(size, propagation, 1 if bit_depth <= 8 else 2)
+
+
+def plan_memory(
+    options: InpaintOptions,
+    device: torch.device,
+    precision: Precision,
+    *,
+    kernels: bool,
+    graphs: bool,
+    beside: int = 0,
+) -> Planner:
+    """The planner for `--max-memory` on `device`. Where a GPU gets a limit of its own, torch enforces it, too.
+
+    beside: bytes for lookups of image propagation.
+    """
+    asked = parse_memory(options.max_memory)
+    available = total_memory(device)
+    if asked is not None and device.type == "cuda":
+        whole = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, asked / whole), device)
+    budget = asked if asked is not None else int(available * (GPU_SHARE if device.type == "cuda" else HOST_SHARE))
+    windows = options.windows
+    return Planner(
+        budget=None if windows.released else budget,
+        bytes_per_value=precision.bytes_per_value,
+        local=2 * windows.neighbor_stride + 1,
+        references=windows.max_references,
+        device="cuda" if device.type == "cuda" else "cpu",
+        kernels=kernels,
+        graphs=graphs,
+        beside=beside,
+        devices=max(1, len(options.devices)),
+    )
+
+
+def kernels_fail(device: torch.device, precision: Precision) -> str | None:
+    """Why the fused kernels do not work here, in a few words; None if they do. Compiles them, which takes some seconds once."""
+    try:
+        from model import kernels
+    except ImportError as error:
+        return f"Triton does not load ({error})"
+    try:
+        with torch.inference_mode(), torch.random.fork_rng(devices=[device]):
+            torch.manual_seed(0)
+            alignment = SecondOrderAlignment(E2FGVIConfig(), select_backend("torch")).to(device, precision.dtype)
+            torch.nn.init.normal_(alignment.conv_offset.get_parameter("6.weight"), std=0.05)
+            shapes = [(1, 128, 8, 9)] * 3 + [(1, 2, 8, 9)] * 2
+            before_1, before_2, current, flow, earlier = (torch.randn(shape, device=device) for shape in shapes)
+            maps = [x.to(precision.dtype) for x in (before_1, before_2, current)]
+            plain = alignment(maps[0], maps[1], maps[2], flow, earlier)
+            alignment.use_kernels(kernels)
+            fused = alignment(maps[0], maps[1], maps[2], flow, earlier)
+            off = float((fused - plain).norm() / plain.norm())
+    except Exception as error:  # a compiler inside a driver inside a toolkit: whatever it throws is the reason
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return f"{type(error).__name__}: {first_line[:160]}"
+    return None if off < 0.03 else f"they are off by {off:.2g} on {device}"

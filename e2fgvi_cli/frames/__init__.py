@@ -1,0 +1,1 @@
+"""What travels through a run: frames, their holes, what is filled, and how it is pasted."""

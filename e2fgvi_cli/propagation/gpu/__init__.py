@@ -1,0 +1,1 @@
+"""Lookups of image propagation on a GPU."""

@@ -1,0 +1,331 @@
+"""`propagation.lookup.look_up` on a GPU: all candidates of a frame's hole at once.
+
+On a machine with a GPU the host is the slower part of a run with image propagation (docs/performance), and most of that is these lookups.
+Same arithmetic as OpenCV's except that positions are not rounded to 1/32 of a pixel, so colours differ by a level or two.
+
+Shape legend: F frames that are held, H W a frame, h w its coarse picture, y x the coarse region around a hole, k candidates, n pixels of
+the hole, m pairs of a pixel and a candidate that is taken for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...types import PixelArray
+from ..lookup import DISTANT, look_up, tolerance
+from ..options import PropagationOptions
+from ..query import Answer, Neighbour, Query, View, affordable_reach, coarse_size
+from .held_frames import CUBIC, FAR, HeldFrames, moved
+
+COARSE_BYTES = 128 << 20
+"""What comparing may take at a time."""
+BYTES_A_PIXEL, BYTES_A_POSITION = 20, 60
+"""Of a candidate's coarse picture, and of a position of the region in it: what comparing takes. Counted from the code."""
+PAIRS = 1 << 18
+"""Pixels and candidates that colours are fetched for at a time."""
+BYTES_A_PAIR = 640
+"""Of a pair: positions, weights, sixteen pixels, sums. Counted from the code."""
+LookupKind = Literal["fused", "plain"]
+"""By the Triton kernels of `gpu.kernels`, or by torch's operators."""
+CHECK_SHARE, CHECK_LEVELS = 0.02, 1.0
+"""Pixels that only one of OpenCV and the device finds, and how far colours may be apart. Seen on a CPU: 1e-4 and 3e-4 (docs/image-propagation.md)."""
+
+
+@lru_cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """One for all lookups of a device: the network's kernels do not wait for them, and what they allocate is used again.
+
+    Of high priority: they are small, the network's fill the device, and the network waits for what they find.
+    """
+    return torch.cuda.Stream(device, priority=-1)
+
+
+def lookup_bytes(size: tuple[int, int], options: PropagationOptions, depth: int = 1) -> int:
+    """What the device has to have room for with frames of `size` (height, width), `depth` bytes a level: frames, then working memory."""
+    reach = affordable_reach(size, depth, options.reach)
+    pixels, coarse = (h * w for h, w in (size, coarse_size(size)))
+    held = (2 * reach + 1) * (3 * depth * (pixels + (coarse if coarse != pixels else 0)) + coarse)
+    comparing = min(COARSE_BYTES, 2 * reach * (BYTES_A_PIXEL + BYTES_A_POSITION) * coarse)
+    return held + max(comparing, min(PAIRS, options.candidates * pixels) * BYTES_A_PAIR)
+
+
+def lookup_fails(device: torch.device, *, fused: bool = False) -> str | None:
+    """Why lookups on `device` are not to be trusted, in a few words; None if they give what OpenCV gives, here on a moving pattern."""
+    frame = np.random.default_rng(0).integers(0, 256, (25, 40, 3), np.uint8)
+    picture = np.ascontiguousarray(np.kron(frame, np.ones((4, 4, 1), np.uint8)))
+    hole = np.zeros(picture.shape[:2], np.uint8)
+    hole[40:60, 60:90] = 1
+    shifts = [-24.5, 24.5, -31.0, 31.0]
+    views = [_shifted(picture, shift) for shift in shifts]
+    motions = [np.array([[1.0, 0, shift], [0, 1, 0], [0, 0, 1]]) for shift in shifts]
+    own = View(picture, picture, hole, np.asarray(hole == 0, np.uint8))
+    others = list(zip(range(1, 5), views, motions, strict=True))
+    query = Query(0, own, (slice(30, 70), slice(50, 100)), hole[30:70, 50:100] > 0, others, PropagationOptions())
+    expected, known = look_up(query)
+    try:
+        colours, found = DeviceLookup(device, fused=fused)(query)
+    except Exception as error:  # whatever a driver throws is the reason
+        return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0][:160]}"
+    if not known.any() or (known != found).mean() > CHECK_SHARE:
+        return f"it finds {int(found.sum())} pixels where OpenCV finds {int(known.sum())}"
+    off = float(np.abs(colours[known].astype(float) - expected[known]).mean())
+    return None if off < CHECK_LEVELS else f"it is off by {off:.2g} levels"
+
+
+def choose_lookup(device: torch.device) -> tuple[LookupKind | None, str | None]:
+    """How to look up on `device`, None: not at all; and why not in the fastest way, in a few words. Compiles kernels, seconds once a machine."""
+    fused = lookup_fails(device, fused=True)
+    if fused is None:
+        return "fused", None
+    plain = lookup_fails(device)
+    return (None, plain) if plain is not None else ("plain", fused)
+
+
+class DeviceLookup:
+    """A `propagation.query.Lookup` for the frames of one shot, whose numbers it knows them by. For one thread at a time.
+
+    Frames are uploaded when a query first names them, and held while there is room: twice the reach and one. Where the device has no
+    room, OpenCV goes on; `on_refusal` is told why. fused: by the Triton kernels of `gpu.kernels`.
+    """
+
+    def __init__(
+        self, device: torch.device, on_refusal: Callable[[str], None] = lambda _: None, *, fused: bool = False
+    ) -> None:
+        self._device, self._on_refusal, self._fused = device, on_refusal, fused
+        self._frames: HeldFrames | None = None
+        self._refused = False
+
+    def __call__(self, query: Query) -> Answer:
+        """As `propagation.lookup.look_up`."""
+        if self._refused:
+            return look_up(query)
+        others = list(query.others)
+        query = replace(query, others=others)  # OpenCV may have to go through them once more
+        try:
+            with torch.inference_mode(), self._own_stream():
+                return self._look_up(query, others)
+        except torch.cuda.OutOfMemoryError:
+            self._frames, self._refused = None, True
+            self._on_refusal("the GPU has no room for it")
+            return look_up(query)
+
+    def _own_stream(self) -> AbstractContextManager[object]:
+        return torch.cuda.stream(_stream(self._device)) if self._device.type == "cuda" else nullcontext()
+
+    def _look_up(self, query: Query, others: list[Neighbour]) -> Answer:
+        """Nothing here waits for the device but the last line: it is busy with the network, and each time would be a long one."""
+        view, options = query.view, query.options
+        rows, columns = np.nonzero(query.need)
+        count = rows.size
+        if not others or not count:
+            return np.zeros((count, 3), view.rgb.dtype), np.zeros(count, np.bool_)
+        frames = self._frames
+        if frames is None:
+            frames = self._frames = HeldFrames(view, 2 * options.reach + 1, self._device)
+        slots = frames.hold({query.number: view, **{number: other for number, other, _ in others}})
+        levels = np.iinfo(view.rgb.dtype).max / 255
+        moves = np.stack([motion for _, _, motion in others])
+        coarse = np.stack([other.to_coarse @ motion @ query.from_coarse_region for _, other, motion in others])
+        work = _Work(
+            frames=frames,
+            own=slots[query.number],
+            slots=np.array([slots[number] for number, _, _ in others], np.int32),
+            moves=moves.astype(np.float32),
+            coarse_moves=coarse.astype(np.float32),
+            place=_place(query, rows, columns),
+            rows=rows + query.region[0].start,
+            columns=columns + query.region[1].start,
+            spread=options.spread * levels,
+        )
+        answer = (self._looked_up_fused if self._fused else self._looked_up)(query, work).cpu().numpy()
+        levelled: NDArray[Any] = answer[:, :3].astype(view.rgb.dtype)
+        return levelled, answer[:, 3] > 0
+
+    def _looked_up(self, query: Query, work: _Work) -> Tensor:
+        """(n, 4): the colour of each pixel, and 1 where it is known."""
+        options, frames, count = query.options, work.frames, len(work.place)
+        theirs, moves, coarse = (self._there(v) for v in (work.slots.astype(np.int64), work.moves, work.coarse_moves))
+        fits = self._fits(query, frames, work.own, theirs, coarse)
+        place = self._there(work.place)
+        down, across = (self._there(v.astype(np.float32)) for v in (work.rows, work.columns))
+        rank = torch.cumsum(fits.flatten(1)[:, place], dim=0, dtype=torch.int16)
+        got = rank[-1].clamp(max=options.candidates).long()
+
+        # For each layer and pixel the candidate that is taken, the first of its rank. What is not there is larger than any colour.
+        layers = range(options.candidates)
+        candidate = torch.cat([(rank <= layer).sum(dim=0) for layer in layers]).clamp_(max=len(work.slots) - 1)
+        across, down = across.repeat(len(layers)), down.repeat(len(layers))
+        stack = torch.cat(
+            [
+                frames.pixels_at(theirs[k], *moved(moves[k], x, y))
+                for k, x, y in zip(candidate.split(PAIRS), across.split(PAIRS), down.split(PAIRS), strict=True)
+            ]
+        ).view(len(layers), count, 3)
+        taken = torch.arange(len(layers), device=self._device)[:, None] < got
+        colours, spread = _median(torch.where(taken[:, :, None], stack, float("inf")), got)
+        known = (got >= options.agreeing) & (spread <= work.spread)
+        return torch.cat((colours.round().clamp(0, frames.peak), known[:, None]), dim=1)
+
+    def _looked_up_fused(self, query: Query, work: _Work) -> Tensor:
+        """The same in Triton kernels."""
+        from . import kernels
+
+        options, frames = query.options, work.frames
+        region = query.coarse_region
+        slots, moves, coarse_moves, place, down, across, outside, most = self._together(
+            work.slots,
+            work.moves.reshape(-1, 9),
+            work.coarse_moves.reshape(-1, 9),
+            work.place.astype(np.int32),
+            work.rows.astype(np.float32),
+            work.columns.astype(np.float32),
+            (query.view.hole[region] == 0).astype(np.float32),
+            tolerance(query),
+        )
+        sampling = {"parameter": CUBIC, "peak": float(frames.peak), "far": FAR}
+        got = torch.zeros(len(place), dtype=torch.int32, device=self._device)
+        chosen = torch.empty(options.candidates, len(place), dtype=torch.int32, device=self._device)
+        step = _candidates_at_a_time(frames, outside.numel())
+        for first in range(0, len(slots), step):
+            some = slice(first, first + step)
+            corner = (region[0].start, region[1].start)
+            both, seen = kernels.compare(
+                frames.coarse, frames.visible, work.own, corner, slots[some], coarse_moves[some], outside, **sampling
+            )
+            kernels.choose(both, seen, most, place, got, chosen, first=first, nearness=query.nearness, distant=DISTANT)
+        return kernels.merge(
+            frames.fine,
+            slots,
+            moves,
+            across,
+            down,
+            got,
+            chosen,
+            agreeing=options.agreeing,
+            spread=work.spread,
+            **sampling,
+        )
+
+    def _together(self, *arrays: NDArray[np.float32] | NDArray[np.int32]) -> list[Tensor]:
+        """`arrays` of 4-byte values on the device by one copy, each at a multiple of 16 bytes: kernels are compiled for what is aligned."""
+        starts = np.cumsum([0, *(-(-a.size // 4) * 4 for a in arrays)])
+        staged = torch.empty(int(starts[-1]), dtype=torch.int32, pin_memory=self._device.type == "cuda")
+        for start, array in zip(starts, arrays, strict=False):
+            staged.numpy()[start : start + array.size] = array.reshape(-1).view(np.int32)
+        there = staged.to(self._device, non_blocking=True)
+        parts = (there[s : s + a.size].view(a.shape) for s, a in zip(starts.tolist(), arrays, strict=False))
+        return [p if a.dtype == np.int32 else p.view(torch.float32) for p, a in zip(parts, arrays, strict=True)]
+
+    def _there(self, values: NDArray[Any]) -> Tensor:
+        """`values` on the device, through pinned memory: the copy goes on when this returns."""
+        if self._device.type != "cuda":
+            return torch.from_numpy(values).to(self._device)
+        return torch.from_numpy(values).pin_memory().to(self._device, non_blocking=True)
+
+    def _fits(self, query: Query, frames: HeldFrames, own: int, theirs: Tensor, there: Tensor) -> Tensor:
+        """(k, y, x): where a candidate shows something, and fits around the hole nearby as well as it has to."""
+        rows, columns = query.coarse_region
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        target = frames.coarse[own, rows, columns].permute(2, 0, 1)
+        target = frames.values(target)
+        outside = self._there(np.ascontiguousarray(query.view.hole[rows, columns] == 0))
+        most = self._there(tolerance(query))
+        y, x = torch.meshgrid(
+            torch.arange(height, device=self._device), torch.arange(width, device=self._device), indexing="ij"
+        )
+        h, w = frames.coarse.shape[1:3]
+        step = _candidates_at_a_time(frames, height * width)
+        parts = []
+        for slots, moves in zip(theirs.split(step), there.split(step), strict=True):
+            across, down = moved(moves[:, None, None], x, y)
+            # Pixels to the range -1..1 between the outer edges of the picture.
+            grid = torch.stack(((2 * across + 1) / w - 1, (2 * down + 1) / h - 1), dim=-1)
+            seen = frames.visible[slots][:, None].float()
+            visible = F.grid_sample(seen, grid, mode="nearest", padding_mode="zeros", align_corners=False)[:, 0] > 0
+            pictures = frames.values(frames.coarse[slots].permute(0, 3, 1, 2))
+            aligned = F.grid_sample(pictures, grid, mode="bicubic", padding_mode="zeros", align_corners=False)
+            apart = (aligned.round().clamp(0, frames.peak) - target).abs().mean(dim=1)
+            parts.append(visible & (_misfit(apart, visible & outside, query.nearness) <= most))
+        return torch.cat(parts)
+
+
+def _candidates_at_a_time(frames: HeldFrames, positions: int) -> int:
+    h, w = frames.coarse.shape[1:3]
+    return max(1, COARSE_BYTES // (BYTES_A_PIXEL * h * w + BYTES_A_POSITION * positions))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A query in numbers. own, slots (k,): the places of its frame and of the candidates. moves, coarse_moves (k, 3, 3): from the frame's pixels
+    to theirs, and from the coarse region's to their coarse pictures'. place (n,): in which pixel of the coarse region each of the hole is.
+    rows, columns (n,): where in the frame. spread: in levels.
+    """
+
+    frames: HeldFrames
+    own: int
+    slots: NDArray[np.int32]
+    moves: NDArray[np.float32]
+    coarse_moves: NDArray[np.float32]
+    place: NDArray[np.intp]
+    rows: NDArray[np.intp]
+    columns: NDArray[np.intp]
+    spread: float
+
+
+def _place(query: Query, y: NDArray[np.intp], x: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Of pixels of the region, the index of the coarse pixel that each lies in, in the coarse region."""
+    rows, columns = query.coarse_region
+    scale = query.view.to_coarse
+
+    def coarse(fine: NDArray[np.intp], start: int, scale: float, there: slice) -> NDArray[np.intp]:
+        position = ((fine + (start + 0.5)) * scale).astype(np.intp) - there.start
+        return position.clip(0, there.stop - there.start - 1)
+
+    down = coarse(y, query.region[0].start, scale[1, 1], rows)
+    across = coarse(x, query.region[1].start, scale[0, 0], columns)
+    return down * (columns.stop - columns.start) + across
+
+
+def _misfit(apart: Tensor, compared: Tensor, nearness: int) -> Tensor:
+    """As `propagation.lookup._misfit`, for all candidates: apart (k, y, x), compared (k, y, x)."""
+    weight = compared.float()
+    error = apart * weight
+    sums, counts = error.sum((1, 2)), weight.sum((1, 2))
+    mean = (sums / counts.clamp_min(1)).masked_fill(counts == 0, float("inf"))
+    both = torch.stack((error, weight), dim=1)
+    reach = nearness // 2
+    both = F.avg_pool2d(both, (nearness, 1), stride=1, padding=(reach, 0))
+    both = F.avg_pool2d(both, (1, nearness), stride=1, padding=(0, reach))
+    return (both[:, 0] + DISTANT * mean[:, None, None]) / (both[:, 1] + DISTANT)
+
+
+def _median(stack: Tensor, got: Tensor) -> tuple[Tensor, Tensor]:
+    """As `propagation.lookup._median`."""
+    ordered = stack.sort(dim=0).values
+    pixel = torch.arange(len(got), device=got.device)
+    last = (got - 1).clamp_min(0)
+    median = (ordered[last // 2, pixel] + ordered[(last + 1) // 2, pixel]) / 2
+    there = torch.arange(len(stack), device=got.device)[:, None] < got
+    apart = torch.where(there, (stack - median).abs().mean(dim=2), 0.0).sum(dim=0)
+    spread = torch.where(got > 0, apart / got.clamp_min(1), float("inf"))
+    return torch.where(got[:, None] > 0, median, 0.0), spread
+
+
+def _shifted(picture: PixelArray, across: float) -> View:
+    """The picture moved to the right by `across` pixels, all of it visible."""
+    import cv2
+
+    move = np.array([[1, 0, across], [0, 1, 0]])
+    size = (picture.shape[1], picture.shape[0])
+    moved: NDArray[Any] = cv2.warpAffine(picture, move, size, borderMode=cv2.BORDER_REFLECT)
+    return View(moved, moved, np.zeros(moved.shape[:2], np.uint8), np.ones(moved.shape[:2], np.uint8))

@@ -1,0 +1,147 @@
+"""What other frames show of the pixels of a hole, once it is known how each of them moves: candidates, how well they fit, their median.
+
+numpy and OpenCV; `propagation.gpu.lookup` computes the same on a GPU.
+
+Shape legend: H W the frame, h w its coarse picture, y x the region around a hole, k candidates, n pixels of the hole.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..types import PixelArray
+from .homography import Motion
+from .query import Answer, Query
+
+if TYPE_CHECKING:
+    pass
+
+DISTANT = 0.02
+"""Weight of the mean over the whole ring against what is near, for pixels that no ring is near to."""
+
+
+def look_up(query: Query) -> Answer:
+    """The median of the first candidates that fit, where enough of them agree."""
+    import cv2
+
+    view, options = query.view, query.options
+    rgb = view.rgb
+    y, x = np.nonzero(query.need)
+    y, x = y + query.region[0].start, x + query.region[1].start
+
+    # Frames are compared coarsely, in the region's part of the coarse picture.
+    scale, (rows, columns) = view.to_coarse, query.coarse_region
+    target, outside = np.ascontiguousarray(view.coarse[rows, columns]), view.hole[rows, columns] == 0
+    size = (outside.shape[1], outside.shape[0])
+    place = ((y + 0.5) * scale[1, 1]).astype(np.intp) - rows.start
+    place = place * size[0] + ((x + 0.5) * scale[0, 0]).astype(np.intp) - columns.start
+    levels, most = np.iinfo(rgb.dtype).max / 255, tolerance(query).ravel()
+    flags = cv2.WARP_INVERSE_MAP
+
+    # The candidates of each pixel of the hole, nearest first; what is not there is larger than any colour.
+    stack = np.full((options.candidates, y.size, 3), np.inf, np.float32)
+    got = np.zeros(y.size, np.int64)
+    for _, other, motion in query.others:
+        there = other.to_coarse @ motion @ query.from_coarse_region
+        visible = cv2.warpPerspective(other.visible, there, size, flags=flags | cv2.INTER_NEAREST) > 0
+        # Numbers instead of masks: with most pixels of a hole found, few are looked up.
+        wanted = np.flatnonzero(visible.ravel()[place] & (got < options.candidates))
+        if not wanted.size:
+            continue
+        aligned = cv2.warpPerspective(other.coarse, there, size, flags=flags | cv2.INTER_CUBIC)
+        misfit = _misfit(aligned, target, visible & outside, query.nearness)
+        wanted = wanted[(misfit.ravel() <= most)[place[wanted]]]
+        if not wanted.size:
+            continue
+        if other.coarse is other.rgb:
+            stack[got[wanted], wanted] = aligned.reshape(-1, 3)[place[wanted]]
+        else:
+            stack[got[wanted], wanted] = _pixels_at(other.rgb, motion, x[wanted], y[wanted])
+        got[wanted] += 1
+        if (got >= options.candidates).all():
+            break
+    colours, spread = _median(stack, got)
+    known = (got >= options.agreeing) & (spread <= options.spread * levels)
+    levelled: NDArray[Any] = np.clip(np.rint(colours), 0, np.iinfo(rgb.dtype).max).astype(rgb.dtype)
+    return levelled, known
+
+
+def tolerance(query: Query) -> NDArray[np.float32]:
+    """(y, x): how much a candidate may be off near each coarse pixel of the region, in the frame's levels; `PropagationOptions`."""
+    import cv2
+
+    rows, columns = query.coarse_region
+    options, levels = query.options, np.iinfo(query.view.rgb.dtype).max / 255
+    picture = query.view.coarse[rows, columns].astype(np.float32)
+    shown = (query.view.hole[rows, columns] == 0).astype(np.float32)
+    near = {"ksize": (query.nearness, query.nearness), "borderType": cv2.BORDER_CONSTANT}
+    weight = np.maximum(cv2.blur(shown, **near), 1e-6)[:, :, None]  # type: ignore[call-overload]
+    even = np.asarray(cv2.blur(picture * shown[:, :, None], **near)) / weight  # type: ignore[call-overload]
+    patch = _mean_near(_mean_of_channels(np.abs(picture - even)) * shown, shown, query.nearness)
+    return np.asarray(np.minimum(options.fit * levels, options.noise * levels + options.better * patch), np.float32)
+
+
+def _pixels_at(rgb: PixelArray, motion: Motion, x: NDArray[np.intp], y: NDArray[np.intp]) -> NDArray[Any]:
+    """(n, 3): the picture, interpolated, where `motion` takes the pixels (x, y)."""
+    import cv2
+
+    across, down, depth = (motion @ np.stack([x, y, np.ones_like(x)]).astype(np.float64)).astype(np.float32)
+    # OpenCV wants less than 32,768 rows and columns.
+    width = min(x.size, 4096) or 1
+    padding = -x.size % width
+    where = [np.pad(part / depth, (0, padding)).reshape(-1, width) for part in (across, down)]
+    return np.asarray(cv2.remap(rgb, where[0], where[1], cv2.INTER_CUBIC)).reshape(-1, 3)[: x.size]
+
+
+def _misfit(
+    aligned: NDArray[Any], target: NDArray[Any], compared: NDArray[np.bool_], nearness: int
+) -> NDArray[np.float32]:
+    """(y, x): mean absolute difference (of all channels) of the `compared` pixels near each pixel; infinite if there are none at all."""
+    import cv2
+
+    if not compared.any():
+        return np.full(compared.shape, np.inf, np.float32)
+    weight = compared.astype(np.float32)
+    # OpenCV where it can be: several times as fast as the same in numpy.
+    apart = cv2.absdiff(aligned, target).astype(np.float32)
+    error = np.asarray(cv2.transform(apart, np.full((1, 3), 1 / 3, np.float32))).reshape(compared.shape) * weight
+    return _mean_near(error, weight, nearness)
+
+
+def _mean_near(error: NDArray[np.float32], weight: NDArray[np.float32], nearness: int) -> NDArray[np.float32]:
+    """(y, x): mean near each pixel of an `error` that is 0 where `weight` is, and a little of the mean over all (`DISTANT`)."""
+    import cv2
+
+    near = {"ksize": (nearness, nearness), "borderType": cv2.BORDER_CONSTANT}
+    mean = float(error.sum()) / max(float(weight.sum()), 1.0)
+    return np.asarray((cv2.blur(error, **near) + DISTANT * mean) / (cv2.blur(weight, **near) + DISTANT))  # type: ignore[call-overload]
+
+
+def _mean_of_channels(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(a, b, 3) -> (a, b): three times as fast as `values.mean(axis=2)`."""
+    return (values[:, :, 0] + values[:, :, 1] + values[:, :, 2]) * np.float32(1 / 3)
+
+
+def _median(stack: NDArray[np.float32], got: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Median (n, 3) of the first `got` (n,) of (k, n, 3) candidates, and their mean absolute difference from it (n,); (0, inf) without any."""
+    pixel = np.arange(len(got))
+    ordered = _sorted(stack)
+    last = np.maximum(got - 1, 0)
+    median = (ordered[last // 2, pixel] + ordered[(last + 1) // 2, pixel]) / 2
+    there = np.arange(len(stack))[:, None] < got
+    with np.errstate(invalid="ignore"):  # infinity less infinity, which is not there
+        apart = np.where(there, _mean_of_channels(np.abs(stack - median)), 0).sum(axis=0)
+    spread = np.where(got > 0, apart / np.maximum(got, 1), np.inf).astype(np.float32)
+    return np.where(got[:, None] > 0, median, 0).astype(np.float32), spread
+
+
+def _sorted(stack: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`np.sort(stack, axis=0)` for a few layers: odd-even exchanges of whole layers take a fraction of its time."""
+    layers = list(stack)
+    for turn in range(len(layers)):
+        for i in range(turn % 2, len(layers) - 1, 2):
+            layers[i], layers[i + 1] = np.minimum(layers[i], layers[i + 1]), np.maximum(layers[i], layers[i + 1])
+    return np.stack(layers)

@@ -1,0 +1,123 @@
+"""What is asked of other frames: the pixels of a hole, and where to look for them. numpy only.
+
+Shape legend: H W the frame, h w its coarse picture, y x the region around a hole, n pixels of the hole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..types import HoleArray, PixelArray
+from .homography import Motion, inverse
+from .options import PropagationOptions
+
+COARSE_PIXELS = 480
+"""Longer side of the pictures that motion is estimated and frames are compared in: features are located to a fraction of a pixel anyway,
+and whether frames fit is a mean over many pixels. What is taken comes from the frames themselves."""
+
+HELD_BYTES = 1 << 30
+"""Frames that are held for others: where they are large, fewer are within reach. 720p has all 60 on either side, 1080p 32, 2160p eight."""
+
+
+def affordable_reach(size: tuple[int, int], depth: int, reach: int) -> int:
+    """As much of `reach` as there is room for, with frames of `size` and `depth` bytes a level, their holes and alpha maps of floats.
+
+    It follows from the frames' format alone, so it is the same in every piece of a shot.
+    """
+    return max(1, min(reach, HELD_BYTES // (2 * size[0] * size[1] * (3 * depth + 5))))
+
+
+def coarse_size(size: tuple[int, int]) -> tuple[int, int]:
+    """(h, w) of the picture in which frames of `size` (H, W) are compared: their own, or `COARSE_PIXELS` long."""
+    scale = min(1.0, COARSE_PIXELS / max(size))
+    height, width = (max(1, round(side * scale)) for side in size)
+    return height, width
+
+
+NEAR = 1 / 8
+"""Of the shorter side of the hole with its ring: how near "near a pixel" is."""
+
+LEAST_PIXELS = 8
+"""Of a ring, and of what is near."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A frame (H, W, 3) as others see it.
+
+    coarse (h, w, 3): its picture, in which frames are compared. hole (h, w): 1 where any of a coarse pixel is hole. visible (h, w): 1
+    outside of that and of the rim that cubic interpolation would look into it from.
+    """
+
+    rgb: PixelArray
+    coarse: PixelArray
+    hole: HoleArray
+    visible: NDArray[np.uint8]
+
+    @property
+    def to_coarse(self) -> Motion:
+        """From the frame's pixels to the coarse picture's. Centres of pixels lie at whole numbers: (x + 1/2) scales."""
+        x, y = (self.coarse.shape[k] / self.rgb.shape[k] for k in (1, 0))
+        return np.array([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5], [0, 0, 1]])
+
+
+Neighbour = tuple[int, View, Motion]
+"""Another frame by number, and the motion to it."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """Which pixels are asked for, and where to look.
+
+    region: rows and columns of the frame `number`: its hole with a ring around it. need (y, x): which of these pixels. others: further
+    frames by number, nearest first, with the motion from this one to each.
+    """
+
+    number: int
+    view: View
+    region: tuple[slice, slice]
+    need: NDArray[np.bool_]
+    others: Iterable[Neighbour]
+    options: PropagationOptions
+
+    @cached_property
+    def coarse_region(self) -> tuple[slice, slice]:
+        """The pixels of the coarse picture that the region lies in."""
+        return coarse_region(self.view, self.region)
+
+    @property
+    def nearness(self) -> int:
+        """Coarse pixels, odd: the side of the square around a pixel that is near it."""
+        rows, columns = self.coarse_region
+        return 2 * max(LEAST_PIXELS, int(NEAR * min(rows.stop - rows.start, columns.stop - columns.start))) + 1
+
+    @cached_property
+    def from_coarse_region(self) -> Motion:
+        """From the pixels of the coarse region to the frame's."""
+        rows, columns = self.coarse_region
+        shift = np.array([[1, 0, columns.start], [0, 1, rows.start], [0, 0, 1]], np.float64)
+        return np.asarray(inverse(self.view.to_coarse) @ shift)
+
+
+Answer = tuple[PixelArray, NDArray[np.bool_]]
+"""For the n pixels that are needed, row by row: colours (n, 3), and whether each is known (n,)."""
+
+Lookup = Callable[[Query], Answer]
+
+
+def coarse_region(view: View, region: tuple[slice, slice]) -> tuple[slice, slice]:
+    """The pixels of the coarse picture that `region`, rows and columns of the frame, lies in."""
+    scale, size = view.to_coarse, view.hole.shape
+    rows, columns = (_coarse(r, scale[i, i], size[1 - i]) for i, r in ((1, region[0]), (0, region[1])))
+    return rows, columns
+
+
+def _coarse(fine: slice, scale: float, limit: int) -> slice:
+    """The pixels of the coarse picture that pixels `fine` of a frame lie in."""
+    return slice(int(fine.start * scale), min(ceil(fine.stop * scale), limit))

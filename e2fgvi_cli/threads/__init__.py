@@ -1,0 +1,1 @@
+"""Hand-offs between threads, and how many threads libraries may start."""

@@ -1,0 +1,1 @@
+"""Which weights there are, and how to get them. Standard library only."""

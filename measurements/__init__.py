@@ -1,0 +1,1 @@
+"""Scripts behind the figures in docs/: `python -m measurements.NAME`, from a checkout. Not installed."""
