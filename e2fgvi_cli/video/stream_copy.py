@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
+from collections import deque
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -11,9 +11,10 @@ import av
 
 from ..errors import UsageError
 from ..types import VideoInfo
-from . import local, probe
+from . import probe
 from .codecs import CONTAINERS, Encoding
 from .options import OutputOptions
+from .trial_mux import Lane, Verdict, add_copy, is_filler, try_streams
 
 # what a muxer writes about itself, or what another field already carries
 _NOT_METADATA = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder", "rotate", "duration"})
@@ -26,37 +27,34 @@ _PLAIN_MP4_KEYS = frozenset(
 )
 
 
-def fits(stream: Any, container: str) -> bool:
-    """Whether FFmpeg's muxer `container` takes a copy of this stream, found by writing a header with it alone."""
-    scratch = av.open(io.BytesIO(), "w", format=container, **local.KEEP_METADATA_BYTES)
-    try:
-        scratch.add_stream_from_template(stream, opaque=True)
-        scratch.start_encoding()
-    except (ValueError, av.FFmpegError):
-        return False
-    finally:
-        with contextlib.suppress(ValueError, av.FFmpegError):
-            scratch.close()
-    return True
-
-
 def check_streams_fit(info: VideoInfo, encoding: Encoding, options: OutputOptions) -> None:
-    """Raise `UsageError` if the source's sound cannot go into the output's container."""
+    """Raise `UsageError` if the output would be silent though another container takes the source's sound."""
     if info.is_folder or encoding.container is None or not info.audio_streams or _is_retimed(info, options):
         return
     with probe.open_container(info.path) as container:
-        for stream in container.streams.audio:
-            if not fits(stream, encoding.container):
-                homes = [f".{suffix}" for suffix, other in CONTAINERS.items() if fits(stream, other)]
-                raise UsageError(
-                    f"the source's sound ({stream_name(stream)}) does not fit into {encoding.container}; "
-                    f"write {' or '.join(homes) or 'frames'} instead"
-                )
+        sounds = {stream.index: stream_name(stream) for stream in container.streams.audio}
+    problems = {index: try_streams(info.path, encoding.container)[index].problem for index in sounds}
+    if not all(problem.startswith("does not fit") for problem in problems.values()):
+        return
+    homes = [
+        f".{suffix}"
+        for suffix, other in CONTAINERS.items()
+        if not all(try_streams(info.path, other)[index].problem for index in sounds)
+    ]
+    if homes:
+        raise UsageError(
+            f"the source's sound ({', '.join(dict.fromkeys(sounds.values()))}) does not fit into {encoding.container}; "
+            f"write {' or '.join(homes)} instead"
+        )
 
 
 def stream_name(stream: Any) -> str:
-    """The codec's common name, or the kind of stream where it has none."""
-    return str(stream.codec_context.codec.canonical_name if stream.codec_context is not None else stream.type)
+    """The codec's common name; what is known where it has none."""
+    if stream.codec_context is not None:
+        return str(stream.codec_context.codec.canonical_name)
+    if stream.type in ("data", "attachment"):
+        return str(stream.type)
+    return "unknown codec"
 
 
 def _is_retimed(info: VideoInfo, options: OutputOptions) -> bool:
@@ -67,7 +65,8 @@ def _is_retimed(info: VideoInfo, options: OutputOptions) -> bool:
 class StreamCopy:
     """Copies packets of every stream but the main video, in step with it: `advance` before each frame, then `finish`.
 
-    Built before the first packet is written. `notices` names each stream that the container does not take.
+    Built before the first packet is written. No stream can lose the output: what the container does not take of it, or not
+    as it is, was found by `trial_mux`, and `notices` says what was left out or moved.
     """
 
     def __init__(self, info: VideoInfo, output: Any, encoding: Encoding, options: OutputOptions) -> None:
@@ -75,34 +74,42 @@ class StreamCopy:
         self._output, self._info = output, info
         self._source = probe.open_container(info.path)
         self._targets: dict[int, Any] = {}
-        self._pending: Any = None
+        self._lanes: dict[int, Lane] = {}
+        self._ready: deque[tuple[int, Any]] = deque()
+        self._ended = False
         self._wants_sound = not _is_retimed(info, options)
         self._main = probe.main_video_stream(self._source, info.path)
         assert encoding.container is not None
+        verdicts = try_streams(info.path, encoding.container)
         for stream in self._source.streams:
             if stream.index != self._main.index:
-                self._add(stream, encoding.container)
+                self._add(stream, encoding.container, verdicts[stream.index])
         self._packets = self._source.demux(list(map(self._source.streams.__getitem__, self._targets)))
         if not self._targets:
             self._packets = iter(())
 
-    def _add(self, stream: Any, container: str) -> None:
-        name = stream_name(stream)
+    def _add(self, stream: Any, container: str, verdict: Verdict) -> None:
+        name = f"{stream.type} stream {stream.index} ({stream_name(stream)})"
         if stream.type == "data" and (self._source.chapters() or "timecode" in self._main.metadata):
             return  # mp4's chapter and time code tracks, which the muxer makes anew from what is copied below
         if not self._wants_sound and stream.type in ("audio", "subtitle"):
-            self.notices.append(f"{stream.type} stream {stream.index} ({name}) is left out: the frame rate was changed")
+            self.notices.append(f"{name} is left out: the frame rate was changed")
             return
         if stream.type == "video" and container == "matroska" and probe.is_cover_picture(stream):
-            self._output.add_attachment(*self._cover(stream))  # as a stream it would become a film of one frame
+            cover = self._cover(stream)
+            if cover[2]:
+                self._output.add_attachment(*cover)  # as a stream it would become a film of one frame
             return
-        if not fits(stream, container):
-            self.notices.append(f"{stream.type} stream {stream.index} ({name}) does not fit into {container}: left out")
+        if verdict.problem:
+            self.notices.append(f"{name} {verdict.problem}: left out")
             return
-        target = self._output.add_stream_from_template(stream, opaque=True)
+        target = add_copy(self._output, stream, verdict.layout)
         copy_stream_properties(stream, target)
         if stream.type != "attachment":
             self._targets[stream.index] = target
+            self._lanes[stream.index] = Lane(stream, container, verdict.layout)
+        if verdict.layout and stream.codec_context.layout.nb_channels > 2:
+            self.notices.append(f"{name} names no places for its channels: written as {verdict.layout}")
 
     def _cover(self, stream: Any) -> tuple[str, str, bytes]:
         """(file name, media type, data) of a cover picture."""
@@ -124,50 +131,59 @@ class StreamCopy:
 
     def advance(self, seconds: Fraction) -> None:
         """Write every packet up to `seconds` (on the source's own clock)."""
-        while True:
-            packet = self._pending if self._pending is not None else self._next()
-            self._pending = packet
-            if packet is None or _seconds(packet) > seconds:
-                return
-            self._write(packet)
-            self._pending = None
+        while (packet := self._next()) is not None and packet.dts * packet.time_base <= seconds:
+            self._write_next()
 
     def finish(self) -> None:
-        """Write all that is left."""
-        while (packet := self._pending if self._pending is not None else self._next()) is not None:
-            self._write(packet)
-            self._pending = None
+        """Write all that is left, and say what was done to it."""
+        while self._next() is not None:
+            self._write_next()
+        for index, lane in self._lanes.items():
+            stream = self._source.streams[index]
+            self.notices += _repairs(f"{stream.type} stream {index} ({stream_name(stream)})", lane)
 
     def close(self) -> None:
         """Close the source."""
+        for lane in self._lanes.values():
+            lane.abandon()
         self._source.close()
 
     def _next(self) -> Any:
-        while True:
-            try:
-                packet = next(self._packets, None)
-            except av.FFmpegError:
-                self.notices.append("the source breaks off: sound and subtitles are copied as far as they go")
-                self._packets = iter(())
-                return None
-            if packet is None or (packet.size > 0 and not _is_filler(packet)):
-                return packet
+        """The packet that comes next, or None at the end."""
+        while not self._ready and not self._ended:
+            self._read()
+        return self._ready[0][1] if self._ready else None
 
-    def _write(self, packet: Any) -> None:
-        if packet.dts is None:
-            packet.dts = packet.pts
-        packet.stream = self._targets[packet.stream_index]
+    def _read(self) -> None:
+        """Send one more packet down its lane; at the end of the source, take what the lanes hold back."""
+        try:
+            packet = next(self._packets, None)
+        except av.FFmpegError:
+            self.notices.append("the source breaks off: sound and subtitles are copied as far as they go")
+            packet = None
+        if packet is None:
+            self._ended = True
+            last = [(index, one) for index, lane in self._lanes.items() for one in lane.rest()]
+            self._ready.extend(sorted(last, key=lambda item: item[1].dts * item[1].time_base))
+        elif packet.size > 0 and not is_filler(packet):
+            index = packet.stream_index
+            self._ready.extend((index, one) for one in self._lanes[index].put(packet))
+
+    def _write_next(self) -> None:
+        index, packet = self._ready.popleft()
+        packet.stream = self._targets[index]
         self._output.mux(packet)
 
 
-def _is_filler(packet: Any) -> bool:
-    """An empty mp4 text sample, which only fills a gap; the muxer puts its own."""
-    return packet.size == 2 and packet.stream.type == "subtitle" and bytes(packet) == b"\x00\x00"
-
-
-def _seconds(packet: Any) -> Fraction:
-    ticks = packet.dts if packet.dts is not None else packet.pts
-    return Fraction(ticks or 0) * packet.time_base
+def _repairs(name: str, lane: Lane) -> Iterator[str]:
+    """What happened to a stream's packets on their way, in sentences."""
+    for count, verb, what in (
+        (lane.times.moved, "moved", "time stamps did not increase"),
+        (lane.times.dropped, "left out", "other sound was written for their time"),
+        (lane.refused, "left out", "the container refused them"),
+    ):
+        if count:
+            yield f"{name}: {count} {'packet was' if count == 1 else 'packets were'} {verb}, because {what}"
 
 
 def copy_stream_properties(source: Any, target: Any) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..types import AlphaArray, Box, Frame, PixelArray, VideoInfo
-from . import colour, images, local, native, stream_copy, target
+from . import colour, images, local, native, stream_copy, target, trial_mux
 from .codecs import Encoding, choose
 from .folder_writer import FolderWriter
 from .options import OutputOptions
@@ -79,8 +79,12 @@ class VideoWriter:
         self._path, self._info, self._options, self._encoding = path, info, options, encoding
         self._rate = options.frame_rate or info.frame_rate or DEFAULT_FOLDER_RATE
         keeps_times = not info.is_folder and options.frame_rate is None and info.time_base is not None
-        self._time_base = cast(Fraction, info.time_base) if keeps_times else 1 / self._rate
+        self._source_base = cast(Fraction, info.time_base) if keeps_times else 1 / self._rate
+        # AVI counts frames: ticks finer than those become empty frames, and a rate of hundreds a second
+        self._time_base = 1 / self._rate if encoding.container == "avi" else self._source_base
         self._keeps_times = keeps_times
+        self._last_tick: int | None = None
+        self._moved_frames = 0
         self._container: Any = None
         self._copy: stream_copy.StreamCopy | None = None
 
@@ -96,6 +100,20 @@ class VideoWriter:
 
     def _open(self) -> None:
         os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder talks to standard error otherwise; 1 = errors
+        try:
+            self._start(copies=not self._info.is_folder)
+        except trial_mux.REFUSALS as error:
+            if self._copy is None or getattr(error, "errno", None) in _DISK_FULL:
+                raise
+            self._close_quietly()  # each stream fits alone, and not with the others: the picture comes first
+            self._copy = None
+            self._start(copies=False)
+            self.notices.append(
+                f"{self._encoding.container} does not take the source's other streams together: left out"
+            )
+
+    def _start(self, *, copies: bool) -> None:
+        """Open the file and write its header."""
         self._container = local.open_local(
             self._temporary,
             "w",
@@ -103,11 +121,12 @@ class VideoWriter:
             container_options=stream_copy.muxer_options(self._info, self._encoding, self._time_base),
         )
         self._stream = self._add_video_stream()
-        if not self._info.is_folder:
+        if copies:
             self._copy = stream_copy.StreamCopy(self._info, self._container, self._encoding, self._options)
             self._copy.notices[:0] = self.notices
             self.notices = self._copy.notices
             self._copy.copy_descriptions(self._stream)
+        self._container.start_encoding()
 
     def _add_video_stream(self) -> Any:
         info, encoding = self._info, self._encoding
@@ -141,13 +160,23 @@ class VideoWriter:
     def write(self, frame: Frame, filled: PixelArray | None, alpha: AlphaArray | None, box: Box | None = None) -> None:
         """See `FrameWriter.write`. Frames must come in order."""
         picture = self._for_encoder(blended_picture(frame, filled, alpha, box))
-        picture.pts = picture.pts if self._keeps_times else frame.index
+        time = (picture.pts or 0) * self._source_base if self._keeps_times else frame.index * self._source_base
+        picture.pts = self._tick(time)
         picture.time_base = self._time_base
         picture.pict_type = 0  # the source's frame types are not the encoder's business
         with disk_errors(self._path):
             if self._copy is not None:
-                self._copy.advance(Fraction(picture.pts or 0) * self._time_base)
+                self._copy.advance(time)
             self._container.mux(self._stream.encode(picture))
+
+    def _tick(self, time: Fraction) -> int:
+        """The output's tick for a time in seconds: exact but in AVI, where it is the next free frame."""
+        tick = round(time / self._time_base)
+        if self._last_tick is not None and tick <= self._last_tick:
+            tick = self._last_tick + 1
+        self._moved_frames += abs(tick * self._time_base - time) > self._time_base / 4
+        self._last_tick = tick
+        return tick
 
     def _for_encoder(self, picture: av.VideoFrame) -> av.VideoFrame:
         """The picture in the encoder's pixel format, tagged as the stream is; unchanged samples if the formats agree."""
@@ -193,6 +222,10 @@ class VideoWriter:
                 self._container.mux(self._stream.encode(None))
                 if self._copy is not None:
                     self._copy.finish()
+                if self._moved_frames:
+                    self.notices.append(
+                        f"{self._moved_frames} frames were moved in time: avi has one frame rate, here {self._rate} a second"
+                    )
                 self._container.close()
                 target.publish(self._temporary, self._path)
         except BaseException:
@@ -203,13 +236,16 @@ class VideoWriter:
 
     def _abandon(self) -> None:
         """Close what is open, whatever state it is in, and remove the unfinished file."""
+        self._close_quietly()
+        target.discard(self._temporary)
+
+    def _close_quietly(self) -> None:
         for open_thing in (self._copy, self._container):
             try:
                 if open_thing is not None:
                     open_thing.close()
             except (OSError, ValueError, RuntimeError):
                 continue  # the file is thrown away
-        target.discard(self._temporary)
 
 
 def blended_picture(
