@@ -46,7 +46,7 @@ def inpaint(
     mask_dilation: str = typer.Option(
         None,
         metavar="SIZE",
-        help="Grow the hole: pixels (4, 4px) or percent of the height (1%). Default 4px.",
+        help="Grow the hole: pixels (4px), percent of the height (1%) or auto (default: 4px up to 480 lines, more above; small gaps closed).",
         rich_help_panel=WHAT,
     ),
     mask_feather: float = typer.Option(
@@ -55,6 +55,12 @@ def inpaint(
     mask_invert: bool = typer.Option(False, "--mask-invert", help="Black is the hole.", rich_help_panel=WHAT),
     mask_union: int = typer.Option(
         None, help="A hole also covers those of N frames before and after.", rich_help_panel=WHAT
+    ),
+    grow_gaps: bool = typer.Option(
+        None,
+        "--grow-gaps/--no-grow-gaps",
+        help="Frames without a mask get one between those before and after.",
+        rich_help_panel=WHAT,
     ),
     mask_ids: str = typer.Option(
         None, metavar="IDS", help="Objects of palette or id images, such as 1,3.", rich_help_panel=WHAT
@@ -305,7 +311,7 @@ def _comparison(given: dict[str, Any], output: Path) -> Any:
     )
 
 
-_FIXED_BY_COMPAT = ("mask_threshold", "mask_dilation", "mask_feather", "mask_union", "mask_ids")
+_FIXED_BY_COMPAT = ("mask_threshold", "mask_dilation", "mask_feather", "mask_union", "mask_ids", "grow_gaps")
 
 
 def _is_released(given: dict[str, Any]) -> bool:
@@ -322,12 +328,12 @@ def _is_released(given: dict[str, Any]) -> bool:
 def _mask_options(given: dict[str, Any], released: bool) -> Any:
     from dataclasses import replace
 
-    from ..masks import Dilation, MaskOptions, parse_box, parse_ids, parse_polygon
+    from ..masks import Dilation, MaskOptions, parse_boxes, parse_ids, parse_polygons
 
     shapes: dict[str, Any] = {
         "invert": given["mask_invert"],
-        "boxes": tuple(parse_box(text) for text in given["mask_box"]),
-        "polygons": tuple(parse_polygon(text) for text in given["mask_polygon"]),
+        "boxes": tuple(box for text in given["mask_box"] for box in parse_boxes(text)),
+        "polygons": tuple(one for text in given["mask_polygon"] for one in parse_polygons(text)),
     }
     if released:
         return replace(MaskOptions.published(), **shapes)

@@ -22,9 +22,12 @@ def preview(
     output: Path = typer.Option(Path("mask_preview.png"), "--output", "-o", help="The contact sheet (PNG)."),
     frames: int = typer.Option(12, "--frames", min=1, max=200, help="Frames on the sheet."),
     mask_threshold: int = typer.Option(127, "--mask-threshold", help="Levels above it (0..254) are hole."),
-    mask_dilation: str = typer.Option("4", "--mask-dilation", help="Growth: 4, 4px or 1% of the height."),
+    mask_dilation: str = typer.Option("auto", "--mask-dilation", help="Growth: auto, 4px or 1% of the height."),
     mask_invert: bool = typer.Option(False, "--mask-invert", help="Dark is hole."),
     mask_union: int = typer.Option(0, "--mask-union", help="Join the masks of N frames before and after."),
+    grow_gaps: bool = typer.Option(
+        False, "--grow-gaps/--no-grow-gaps", help="Frames without a mask get one between those before and after."
+    ),
     mask_ids: str | None = typer.Option(None, "--mask-ids", help="Object numbers, such as 1,3."),
     mask_box: list[str] = typer.Option([], "--mask-box", help="x,y,w,h[@start-end], repeatable."),
     mask_polygon: list[str] = typer.Option([], "--mask-polygon", help="'x,y x,y x,y[@start-end]', repeatable."),
@@ -33,7 +36,7 @@ def preview(
 ) -> None:
     """A contact sheet with the hole painted over, the hole's share of each frame, and what looks wrong."""
     from ..mask_tools.jobs import preview as run
-    from ..masks import Dilation, MaskOptions, parse_box, parse_ids, parse_polygon
+    from ..masks import Dilation, MaskOptions, parse_boxes, parse_ids, parse_polygons
 
     options = MaskOptions(
         threshold=mask_threshold,
@@ -41,8 +44,9 @@ def preview(
         invert=mask_invert,
         union=mask_union,
         ids=parse_ids(mask_ids) if mask_ids is not None else None,
-        boxes=tuple(parse_box(text) for text in mask_box),
-        polygons=tuple(parse_polygon(text) for text in mask_polygon),
+        boxes=tuple(box for text in mask_box for box in parse_boxes(text)),
+        polygons=tuple(one for text in mask_polygon for one in parse_polygons(text)),
+        grow_gaps=grow_gaps,
     )
     report = run(video, mask, options, output, count=frames, overwrite=overwrite)
     if as_json:
@@ -108,9 +112,14 @@ def track(
         video, output, starts, keyframes, _flow(weights, device), overwrite=overwrite, on_progress=_progress
     )
     if as_json:
-        typer.echo(json.dumps({"output": str(output), "frames": done.frames, "lost": done.lost}))
+        found = {"notices": done.notices, "warnings": done.warnings}
+        typer.echo(json.dumps({"output": str(output), "frames": done.frames, "lost": done.lost, **found}))
         return
     typer.echo(f"{done.frames} masks in {output}")
+    for sentence in done.notices:
+        typer.echo(f"note: {sentence}", err=True)
+    for sentence in done.warnings:
+        typer.echo(f"warning: {sentence}", err=True)
     if done.lost:
         typer.echo(
             f"the object was lost in {len(done.lost)} frames ({ranges(done.lost)}): add a --keyframe there", err=True

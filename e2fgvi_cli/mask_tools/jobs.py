@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from .. import masks, video
-from ..comparison.layout import eight_bits, overlay
+from ..comparison.layout import eight_bits, overlay, shrink
+from ..comparison.ruler import LEFT, TOP, with_ruler
 from ..comparison.sheet import ContactSheet
 from ..errors import InputError
 from ..masks import MaskOptions
@@ -19,9 +20,10 @@ from ..types import HoleArray, PixelArray, VideoInfo
 from ..video import images
 from ..video.mask_files import MaskDecoder
 from ..video.target import discard, publish, temporary_beside
-from .tracking import Anchor, FlowBetween, TrackOptions, mask_from_box, require_mask, track
+from .tracking import Anchor, FlowBetween, TrackOptions, mask_from_box, require_in_frame, require_mask, track
 
 LARGEST_SIDE = 640  # at which an object is followed; masks are written at the clip's own size
+_SHEET_SIDE = 320  # of a frame on the contact sheet
 _CHUNK = 24  # frames decoded together when going backwards
 
 
@@ -46,7 +48,7 @@ def preview(
         check_png(sheet)
         given = [("the input", clip), ("the mask", mask)]
         check_all([Written("the sheet", sheet, False, overwrite)], [Read(n, p) for n, p in given if p is not None])
-    drawn = ContactSheet(count=count, across=3)
+    drawn = ContactSheet(count=count, across=3, largest=_SHEET_SIDE + LEFT + TOP)
     frames: list[FrameCoverage] = []
     with video.open_reader(clip) as reader, video.open_holes(mask, reader.info, options, inspect=True) as holes:
         for frame in reader:
@@ -54,8 +56,10 @@ def preview(
             frames.append(FrameCoverage(frame.index, coverage(hole)))
             if sheet is not None and drawn.wants(frame.index):
                 picture = masks.turn_to_display(overlay(frame.rgb, hole), reader.info.rotation)
-                drawn.offer(frame.index, [picture], f"frame {frame.index}: {frames[-1].share:.1%} hole")
-        notices = [*reader.notices, *holes.notices]
+                ruled = with_ruler(shrink(picture, _SHEET_SIDE), reader.info.display_size)
+                drawn.offer(frame.index, [ruled], f"frame {frame.index}: {frames[-1].share:.1%} hole")
+        # What is said of a few masks before a run is said of all frames below.
+        notices = [*reader.notices, *(one for one in holes.notices if not one.startswith("warning: "))]
     written = sheet if sheet is not None and drawn.save(sheet) else None
     return Preview(frames, notices, coverage_warnings(frames), written)
 
@@ -68,10 +72,13 @@ def check_png(path: Path) -> None:
 
 @dataclass(frozen=True)
 class Tracked:
-    """How many masks were written, and the frames in which the object was lost (an empty mask)."""
+    """How many masks were written, the frames in which the object was lost (an empty mask), what was assumed of the masks
+    given (`notices`), and what looks wrong with those written (`warnings`)."""
 
     frames: int
     lost: list[int]
+    notices: list[str]
+    warnings: list[str]
 
 
 def track_to_folder(
@@ -93,27 +100,30 @@ def track_to_folder(
     check_track_paths(clip, target, keyframes, overwrite=overwrite)
     with video.open_reader(clip) as reader:
         info = reader.info
+    notices: list[str] = []
     video.check_output(target, info, video.OutputOptions(codec="png", overwrite=overwrite))
     size = working_size(info.height, info.width)
     with video.open_random_access(clip, size=size, keep=_CHUNK + 2) as access:
         frames = _Chunks(access)
         anchors = [_box_anchor(frames, frame, box, info, size) for frame, box in boxes]
-        anchors += [_file_anchor(frame, file, info, size) for frame, file in keyframes]
+        anchors += [_file_anchor(frame, file, info, size, notices) for frame, file in keyframes]
         names = _names(info, len(access))
         temporary = temporary_beside(target)
         temporary.mkdir()
-        lost = []
+        shares = []
         try:
             for done, (index, mask) in enumerate(track(frames, len(access), anchors, flow_between, options), start=1):
                 images.write_image(temporary / names[index], _at_clip_size(mask, info))
-                if not mask.any():
-                    lost.append(index)
+                shares.append(FrameCoverage(index, coverage(mask)))
                 on_progress(done, len(access))
             publish(temporary, target)
         except BaseException:
             discard(temporary)
             raise
-    return Tracked(len(names), sorted(lost))
+    shares.sort(key=lambda frame: frame.index)
+    lost = [frame.index for frame in shares if not frame.share]
+    held = [frame for frame in shares if frame.share]
+    return Tracked(len(names), lost, notices, coverage_warnings(held))
 
 
 def check_track_paths(
@@ -155,17 +165,20 @@ class _Chunks:
 def _box_anchor(
     frames: _Chunks, frame: int, box: tuple[float, float, float, float], info: VideoInfo, size: tuple[int, int]
 ) -> Anchor:
+    require_in_frame(box, info.display_size)
     shown = masks.turn_to_display(frames(frame), info.rotation)
     scale_y, scale_x = shown.shape[0] / info.display_size[0], shown.shape[1] / info.display_size[1]
-    scaled = (box[0] * scale_x, box[1] * scale_y, box[2] * scale_x, box[3] * scale_y)
+    scaled = (box[0] * scale_x, box[1] * scale_y, max(box[2] * scale_x, 2.0), max(box[3] * scale_y, 2.0))
     mask = mask_from_box(np.ascontiguousarray(shown), scaled)
     return Anchor(frame, masks.resize_nearest(masks.turn_to_stored(mask, info.rotation), size))
 
 
-def _file_anchor(frame: int, file: Path, info: VideoInfo, size: tuple[int, int]) -> Anchor:
+def _file_anchor(frame: int, file: Path, info: VideoInfo, size: tuple[int, int], notices: list[str]) -> Anchor:
     if not file.is_file():
         raise InputError(f"there is no mask {file}; check --keyframe")
-    hole = require_mask(MaskDecoder(MaskOptions(), []).read(file), f"--keyframe {frame}={file}")
+    decoder = MaskDecoder(MaskOptions(), notices)
+    decoder.settle([decoder.look_at(file)], 1)
+    hole = require_mask(decoder.read(file), f"--keyframe {frame}={file}")
     turned = masks.turn_to_stored(hole, info.rotation)
     return Anchor(frame, masks.resize_nearest(turned, size))
 

@@ -51,12 +51,10 @@ def mask_from_box(rgb: PixelArray, box: tuple[float, float, float, float]) -> Ho
     Raises `UsageError` for a box that does not lie in the frame. A box in which GrabCut finds no object is taken whole.
     """
     height, width = rgb.shape[:2]
-    left, top = max(round(box[0]), 0), max(round(box[1]), 0)
+    require_in_frame(box, (height, width))
+    left, top = min(max(round(box[0]), 0), width - 1), min(max(round(box[1]), 0), height - 1)
     right, bottom = min(round(box[0] + box[2]), width), min(round(box[1] + box[3]), height)
-    if right - left < 2 or bottom - top < 2:
-        raise UsageError(
-            f"--box {_text(box)} does not lie in the frame of {width}x{height}; give x,y,width,height in it"
-        )
+    right, bottom = max(right, left + 1), max(bottom, top + 1)
     whole = np.zeros((height, width), np.uint8)
     whole[top:bottom, left:right] = 1
     if whole.all():
@@ -65,6 +63,16 @@ def mask_from_box(rgb: PixelArray, box: tuple[float, float, float, float]) -> Ho
     found = _grab_cut(rgb, labels, 5)
     found = clean(found & whole, 0.02)
     return found if found.sum() >= 0.05 * whole.sum() else whole
+
+
+def require_in_frame(box: tuple[float, float, float, float], size: tuple[int, int]) -> None:
+    """Raise `UsageError` unless at least two pixels each way of `box` (x, y, width, height) lie in a frame (height, width)."""
+    height, width = size
+    inside = (min(box[0] + box[2], width) - max(box[0], 0), min(box[1] + box[3], height) - max(box[1], 0))
+    if min(inside) < min(2, *size):
+        raise UsageError(
+            f"--box {_text(box)} does not lie in the frame of {width}x{height}; give x,y,width,height in it"
+        )
 
 
 def _text(box: tuple[float, ...]) -> str:
@@ -210,7 +218,7 @@ def parse_start(text: str) -> tuple[int, tuple[float, float, float, float]]:
     shape, at, frame = text.partition("@")
     if at and not (frame.strip().isascii() and frame.strip().isdecimal()):
         raise UsageError(f"--box {text!r}: {frame!r} is no frame number; write x,y,width,height@frame")
-    box = parse_box(shape)
+    box = parse_box(shape, "--box")
     return int(frame) if at else 0, (box.x, box.y, box.width, box.height)
 
 

@@ -18,7 +18,7 @@ def as_levels(picture: NDArray[Any], *, luma: bool = False) -> NDArray[np.uint8]
     RGBA whose alpha is not the same everywhere: the alpha channel. Colours: the largest channel, so that a red or blue
     mask counts like a white one; `luma` takes their luma instead, rounded as PIL's "L" mode does.
     """
-    picture = _eight_bits(picture)
+    picture = to_eight_bits(picture)
     if picture.ndim == 2:
         return picture
     if has_mask_alpha(picture):
@@ -38,7 +38,8 @@ def has_mask_alpha(picture: NDArray[Any]) -> bool:
     return picture.ndim == 3 and picture.shape[2] == 4 and bool(picture[:, :, 3].min() != picture[:, :, 3].max())
 
 
-def _eight_bits(picture: NDArray[Any]) -> NDArray[np.uint8]:
+def to_eight_bits(picture: NDArray[Any]) -> NDArray[np.uint8]:
+    """uint8 of samples in uint8, uint16 (0..65535) or float (0..1)."""
     if picture.dtype == np.uint16:
         return np.rint(picture / 257.0).astype(np.uint8)
     if picture.dtype.kind == "f":
@@ -80,36 +81,42 @@ def turn_to_display(picture: NDArray[Any], rotation: int) -> NDArray[Any]:
 
 
 def dilate(hole: HoleArray, dilation: Dilation) -> HoleArray:
-    """The hole grown by `dilation`; percent are of this array's height."""
+    """The hole grown by `dilation`, which may depend on this array's size."""
     import cv2
 
-    radius = dilation.pixels(hole.shape[0])
+    radius = dilation.pixels(*hole.shape)
     if radius == 0 or not hole.any():
         return hole
     if dilation.shape == "cross":
         cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
         return cast(HoleArray, cv2.dilate(hole, cross, iterations=radius))
-    near, distance = _distance_to(hole, radius)
+    near = near_hole(hole, radius)
     grown = np.zeros_like(hole)
-    grown[near] = distance <= radius + 1e-3
+    grown[near] = distance_to(hole[near]) <= radius + 1e-3
     return grown
 
 
-def _distance_to(hole: HoleArray, reach: float) -> tuple[tuple[slice, slice], NDArray[np.float32]]:
-    """Where pixels within `reach` of the hole lie, and the Euclidean distance in pixels of each there to the hole, which must not be empty."""
+def near_hole(hole: HoleArray, reach: float) -> tuple[slice, slice]:
+    """Rows and columns that hold every pixel within `reach` of the hole, which must not be empty."""
     import cv2
 
     left, top, width, height = cv2.boundingRect(hole)
     more = math.ceil(reach) + 1
-    near = (slice(max(top - more, 0), top + height + more), slice(max(left - more, 0), left + width + more))
-    return near, cast(NDArray[np.float32], cv2.distanceTransform(1 - hole[near], cv2.DIST_L2, cv2.DIST_MASK_PRECISE))
+    return slice(max(top - more, 0), top + height + more), slice(max(left - more, 0), left + width + more)
+
+
+def distance_to(hole: HoleArray) -> NDArray[np.float32]:
+    """The Euclidean distance in pixels of each pixel to the hole, which must not be empty."""
+    import cv2
+
+    return cast(NDArray[np.float32], cv2.distanceTransform(1 - hole, cv2.DIST_L2, cv2.DIST_MASK_PRECISE))
 
 
 def feather_alpha(hole: HoleArray, feather: float) -> AlphaArray:
     """(H, W) 0..1 for pasting: 1 in the hole, falling linearly to 0 at `feather` + 1 pixels outside of it (then float32)."""
     if feather <= 0 or not hole.any():
         return hole
-    near, distance = _distance_to(hole, feather + 1.0)
+    near = near_hole(hole, feather + 1.0)
     alpha = np.zeros(hole.shape, np.float32)
-    alpha[near] = np.clip(1.0 - distance / (feather + 1.0), 0.0, 1.0)
+    alpha[near] = np.clip(1.0 - distance_to(hole[near]) / (feather + 1.0), 0.0, 1.0)
     return alpha

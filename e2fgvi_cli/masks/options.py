@@ -11,37 +11,46 @@ from ..errors import UsageError
 _NUMBER = r"[+-]?\d+(?:\.\d+)?"
 _RANGE = re.compile(r"^(\d*)(-?)(\d*)$")
 _DILATION = re.compile(r"^(\d+(?:\.\d+)?)\s*(px|%)?$")
+_ONE_BOX = re.compile(rf"{_NUMBER}(?:\s*,\s*{_NUMBER}){{3}}(?:\s*@\s*(?:\d+(?:-\d*)?|-\d+))?")
+_BOXES = re.compile(rf"\s*{_ONE_BOX.pattern}(?:[\s;|]+{_ONE_BOX.pattern})+[\s;|]*")
 MAX_DILATION_PIXELS = 10_000
+DEFAULT_THRESHOLD = 127
+_AUTO_LINES = 480
 
 
 @dataclass(frozen=True)
 class Dilation:
-    """How far a hole grows: `amount` in pixels ("px") or in percent of the frame's height ("%").
+    """How far a hole grows: `amount` in pixels ("px"), in percent of the frame's height ("%"), or "auto": that many pixels
+    on frames of up to 480 lines (their shorter side), more on larger ones; "auto" also closes small gaps (`growth`).
 
     `shape` "disc" grows by Euclidean distance; "cross" repeats a 3x3 cross, as the published program does.
     """
 
     amount: float = 4.0
-    unit: Literal["px", "%"] = "px"
+    unit: Literal["px", "%", "auto"] = "px"
     shape: Literal["disc", "cross"] = "disc"
 
     @classmethod
     def parse(cls, text: str) -> Dilation:
-        """From "4", "4px" or "1%". Raises `UsageError`."""
+        """From "4", "4px", "1%" or "auto". Raises `UsageError`."""
+        if text.strip() == "auto":
+            return cls(unit="auto")
         match = _DILATION.match(text.strip())
         if match is None:
             raise UsageError(
-                f"--mask-dilation {text!r} is no size; give pixels such as 4 or 4px, or percent such as 1%"
+                f"--mask-dilation {text!r} is no size; give pixels such as 4 or 4px, percent such as 1%, or auto"
             )
         amount, unit = float(match[1]), "%" if match[2] == "%" else "px"
         if amount > (100 if unit == "%" else MAX_DILATION_PIXELS):
             raise UsageError(f"--mask-dilation {text!r} is larger than any frame; give at most 100% or 10000px")
         return cls(amount, "%" if unit == "%" else "px")
 
-    def pixels(self, height: int) -> int:
-        """Radius in whole pixels for a frame of this height; a percentage above 0 is at least one pixel."""
+    def pixels(self, height: int, width: int | None = None) -> int:
+        """Radius in whole pixels for a frame of this size; a percentage above 0 is at least one pixel."""
         if self.unit == "px":
             return round(self.amount)
+        if self.unit == "auto":
+            return round(self.amount * max(min(height, width or height) / _AUTO_LINES, 1))
         return max(round(self.amount / 100 * height), 1) if self.amount > 0 else 0
 
 
@@ -55,6 +64,12 @@ class FrameRange:
     def __contains__(self, index: int) -> bool:
         return index >= self.start and (self.end is None or index <= self.end)
 
+    def __str__(self) -> str:
+        """The suffix of a shape on the command line; nothing for all frames."""
+        if self.end == self.start:
+            return f"@{self.start}"
+        return "" if self == FrameRange() else f"@{self.start}-{'' if self.end is None else self.end}"
+
 
 @dataclass(frozen=True)
 class Box:
@@ -66,6 +81,15 @@ class Box:
     height: float
     frames: FrameRange = field(default_factory=FrameRange)
 
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom."""
+        return self.x, self.y, self.x + self.width, self.y + self.height
+
+    def __str__(self) -> str:
+        """As it is written on the command line."""
+        return f"--mask-box {self.x:g},{self.y:g},{self.width:g},{self.height:g}{self.frames}"
+
 
 @dataclass(frozen=True)
 class Polygon:
@@ -73,6 +97,16 @@ class Polygon:
 
     points: tuple[tuple[float, float], ...]
     frames: FrameRange = field(default_factory=FrameRange)
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom."""
+        columns, rows = zip(*self.points, strict=True)
+        return min(columns), min(rows), max(columns), max(rows)
+
+    def __str__(self) -> str:
+        """As it is written on the command line."""
+        return f"--mask-polygon {' '.join(f'{x:g},{y:g}' for x, y in self.points)}{self.frames}"
 
 
 def _split_range(text: str, option: str) -> tuple[str, FrameRange]:
@@ -98,18 +132,30 @@ def _numbers(text: str, option: str, whole: str) -> list[float]:
     return [float(part) for part in parts]
 
 
-def parse_box(text: str) -> Box:
-    """From "x,y,w,h", "x,y,w,h@start-end", "...@start-" or "...@frame". Raises `UsageError`."""
-    shape, frames = _split_range(text, "--mask-box")
-    numbers = _numbers(shape, "--mask-box", text)
+def parse_box(text: str, option: str = "--mask-box") -> Box:
+    """From "x,y,w,h", "x,y,w,h@start-end", "...@start-" or "...@frame". Raises `UsageError`, which names `option`."""
+    shape, frames = _split_range(text, option)
+    numbers = _numbers(shape, option, text)
     if len(numbers) != 4:
-        raise UsageError(
-            f"--mask-box {text!r} has {len(numbers)} numbers; write x,y,width,height, such as 20,30,100,40"
-        )
+        raise UsageError(f"{option} {text!r} has {len(numbers)} numbers; write x,y,width,height, such as 20,30,100,40")
     x, y, width, height = numbers
     if width <= 0 or height <= 0:
-        raise UsageError(f"--mask-box {text!r}: width and height must be above 0")
+        raise UsageError(f"{option} {text!r}: width and height must be above 0")
     return Box(x, y, width, height, frames)
+
+
+def parse_boxes(text: str) -> tuple[Box, ...]:
+    """One or several boxes as `parse_box` takes them, with spaces, semicolons, bars or line ends between, as in a cell of a
+    table: "0,0,9,9@-20; 50,60,9,9@21-". Raises `UsageError`."""
+    if _BOXES.fullmatch(text) is None:
+        return (parse_box(text),)
+    return tuple(parse_box(match[0]) for match in _ONE_BOX.finditer(text))
+
+
+def parse_polygons(text: str) -> tuple[Polygon, ...]:
+    """One or several polygons as `parse_polygon` takes them, with bars or line ends between. Raises `UsageError`."""
+    parts = [part for part in re.split(r"[|\n]+", text) if part.strip()]
+    return tuple(parse_polygon(part) for part in parts or [text])
 
 
 def parse_polygon(text: str) -> Polygon:
@@ -133,15 +179,16 @@ def parse_ids(text: str) -> frozenset[int]:
 
 @dataclass(frozen=True)
 class MaskOptions:
-    """How masks become holes. The order is: ids or threshold, invert, boxes and polygons, union, resize, dilation.
+    """How masks become holes. The order is: ids or threshold, invert, gaps, boxes and polygons, union, resize, dilation.
 
     `threshold` 0..255 (a pixel above it is hole), `feather` pixels outside the hole over which the fill fades out,
     `union` N = a frame's hole is that of N frames before to N after together, `ids` object numbers of palette or id
-    images (None = threshold, or for coloured palettes every object).
+    images (None = threshold, or for coloured palettes every object), `grow_gaps` = frames without a mask get one between
+    those before and after, `any_value` = levels are read as the published program reads them.
     """
 
-    threshold: int = 127
-    dilation: Dilation = field(default_factory=Dilation)
+    threshold: int = DEFAULT_THRESHOLD
+    dilation: Dilation = field(default_factory=lambda: Dilation(unit="auto"))
     invert: bool = False
     feather: float = 0.0
     union: int = 0
@@ -149,6 +196,7 @@ class MaskOptions:
     boxes: tuple[Box, ...] = ()
     polygons: tuple[Polygon, ...] = ()
     any_value: bool = False
+    grow_gaps: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold <= 254:

@@ -9,11 +9,23 @@ import numpy as np
 
 from .. import masks
 from ..errors import InputError, UsageError
-from ..masks import MaskOptions
+from ..masks import Box, MaskOptions, Polygon
+from ..masks.inspection import TOO_MUCH
 from ..types import Frame, HoleArray, VideoInfo
-from . import images
+from . import images, probe
 from .mask_files import MaskDecoder
-from .mask_sources import FolderMasks, MaskSource, NoMask, RawHole, StillMask, iterate_holes, match_folder, video_masks
+from .mask_gaps import BridgedMasks
+from .mask_sources import (
+    FolderMasks,
+    MaskSource,
+    NoMask,
+    RawHole,
+    StillMask,
+    iterate_holes,
+    match_folder,
+    reach_of,
+    video_masks,
+)
 
 
 def open_holes(mask: Path | None, info: VideoInfo, options: MaskOptions, *, inspect: bool = False) -> HoleReader:
@@ -32,7 +44,10 @@ class HoleReader:
         self.notices: list[str] = []
         self._info, self._options = info, options
         self._decoder = MaskDecoder(options, self.notices, inspect=inspect)
-        self._source = self._open_source(mask)
+        self._check_shapes()
+        source = self._open_source(mask)
+        self._source: MaskSource = BridgedMasks(source, self._decoder) if options.grow_gaps else source
+        self._say_dilation()
         self._cached: tuple[tuple[object, ...], HoleArray] | None = None
 
     def _open_source(self, mask: Path | None) -> MaskSource:
@@ -43,7 +58,7 @@ class HoleReader:
         if not mask.exists():
             raise InputError(f"there is no mask {mask}; check the path")
         if mask.is_dir():
-            return FolderMasks(match_folder(mask, self._info, self._decoder), self._decoder, self._options.union)
+            return FolderMasks(match_folder(mask, self._info, self._decoder), self._decoder, reach_of(self._options))
         if images.is_image_path(mask):
             return StillMask(mask, self._decoder)
         return video_masks(mask, self._info, self._decoder)
@@ -66,10 +81,44 @@ class HoleReader:
         hole = self._drawn_shapes(frame) if shapes else np.zeros(frame.size, np.uint8)
         for raw in raws:
             hole |= masks.resize_nearest(self._oriented(raw), frame.size)
-        hole = masks.dilate(hole, self._options.dilation)
+        hole, closed = masks.grow(hole, self._options.dilation)
+        if closed:
+            self._decoder.say_once(
+                "closed",
+                f"small gaps in the hole are closed (in frame {frame.index} {closed} pixels); with --mask-dilation "
+                f"{self._options.dilation.pixels(*frame.size)}px they stay",
+            )
         self._keep_alive = raws  # so that no id in `key` is given to another object
         self._cached = (key, hole)
         return hole.copy()
+
+    def _say_dilation(self) -> None:
+        """The default grows with the frame: say by how much where it is not what small frames get."""
+        dilation = self._options.dilation
+        pixels = dilation.pixels(self._info.height, self._info.width)
+        if dilation.unit == "auto" and pixels != dilation.amount:
+            self.notices.append(
+                f"the hole grows by {pixels} pixels, for the frames are {self._info.width}x{self._info.height}; "
+                f"--mask-dilation {dilation.amount:g}px grows it by {dilation.amount:g}"
+            )
+
+    def _check_shapes(self) -> None:
+        """Boxes and polygons must touch the frame and speak of frames that are there. Raises `UsageError`."""
+        stored = self._info.stored_size or (self._info.height, self._info.width)
+        height, width = stored[::-1] if self._info.rotation % 180 == 90 else stored
+        shapes: tuple[Box | Polygon, ...] = (*self._options.boxes, *self._options.polygons)
+        for shape in shapes:
+            left, top, right, bottom = shape.bounds
+            if left >= width or top >= height or right <= 0 or bottom <= 0:
+                raise UsageError(f"{shape} lies outside the frame, which is {width}x{height}; give pixels in it")
+            start, count = shape.frames.start, self._info.frame_count
+            if start > 0 and (count is None or start >= count):
+                count = probe.count_frames(self._info.path)
+                if start >= count:
+                    raise UsageError(f"{shape} is for frames that are not there: the clip has frames 0 to {count - 1}")
+            covered = (min(right, width) - max(left, 0)) * (min(bottom, height) - max(top, 0)) / (width * height)
+            if isinstance(shape, Box) and covered > TOO_MUCH:
+                self.notices.append(f"warning: {shape} covers {covered:.0%} of the frame")
 
     def _drawn_shapes(self, frame: Frame) -> HoleArray:
         """Boxes and polygons speak of the picture as displayed, at the source's own size."""

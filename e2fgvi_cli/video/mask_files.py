@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,20 +14,27 @@ from .. import masks
 from ..errors import InputError
 from ..masks import MaskOptions
 from ..masks.inspection import looks_compressed
+from ..masks.looks import Look, is_coloured
+from ..masks.reading import Reading, coverage_notices, decide
 from ..types import HoleArray
 from . import images, local, native
 
 _PNG_PALETTE = 3
+_LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".webp"})
 
 
 class MaskDecoder:
-    """Turns mask pictures into holes by one set of options, and collects in `notices` (each said once) what it assumed."""
+    """Turns mask pictures into holes by one set of options, and collects in `notices` (each said once) what it assumed.
+
+    `settle` decides once, for all masks of a clip, what their samples mean; without it they are plain levels.
+    """
 
     def __init__(self, options: MaskOptions, notices: list[str], *, inspect: bool = False) -> None:
         self._inspect = inspect
         self.options = options
         self.notices = notices
         self._said: set[str] = set()
+        self._reading = Reading()
 
     def say_once(self, key: str, sentence: str) -> None:
         """Add a notice unless one of this kind was given before."""
@@ -34,12 +42,33 @@ class MaskDecoder:
             self._said.add(key)
             self.notices.append(sentence)
 
+    def settle(self, looks: Sequence[Look], whole: int | None) -> None:
+        """Decide by what was looked at (of `whole` masks; None: unknown) how all are read, and say so. Raises `UserError`."""
+        self._reading, notices = decide(looks, self.options)
+        shares = [(look.name, self._reading.share(look, self.options)) for look in looks]
+        self.notices += [*notices, *coverage_notices(shares, whole, inverted=self.options.invert)]
+
+    def look_at(self, path: Path) -> Look:
+        """What the mask image holds. Raises `InputError` if it cannot be read."""
+        palette = self._palette(path)
+        if palette is not None:
+            return Look.of_palette(*palette, path.name)
+        lossless = path.suffix.lower() not in _LOSSY_SUFFIXES
+        return self.look(images.read_image(path), path.name, lossless=lossless)
+
+    def look(self, picture: NDArray[Any], name: str, *, lossless: bool) -> Look:
+        """What a decoded mask picture holds, counted as the options need it."""
+        options = self.options
+        return Look.of(picture, name, lossless=lossless, luma=options.any_value, exact=options.ids is not None)
+
     def read(self, path: Path) -> HoleArray:
         """(H, W) hole of a mask image at its own size. Raises `InputError` if it cannot be read."""
-        palette = read_palette(path)
-        if palette is not None and not self.options.any_value:
-            return self._invert(self._from_palette(*palette, path))
-        return self.decode(images.read_image(path), path.name)
+        palette = self._palette(path)
+        if palette is None:
+            return self.decode(images.read_image(path), path.name)
+        if self.options.ids is not None:
+            return self._invert(masks.select_ids(palette[0], self.options.ids))
+        return self._invert(self._reading.hole_of_palette(*palette, self.options))
 
     def decode(self, picture: NDArray[Any], name: str) -> HoleArray:
         """(H, W) hole of a decoded picture (gray, RGB or RGBA); `name` is what notices and errors call it."""
@@ -52,37 +81,24 @@ class MaskDecoder:
                 f"mask {name} has noisy edges that look like lossy compression (JPEG, H.264): save masks as PNG, and keep "
                 "--mask-threshold near 127",
             )
-        levels = masks.as_levels(picture, luma=options.any_value)
-        if masks.has_mask_alpha(picture):
-            self.say_once("alpha", f"mask {name} has transparency: its alpha channel is the mask, its colours are not")
-        hole = masks.hole_from_levels(levels, options)
-        if not hole.any() and levels.any():
+        hole = self._reading.hole(picture, options)
+        if self._inspect and not hole.any() and picture.ndim == 2 and picture.any():
             self.say_once(
-                "faint",
-                f"mask {name} has no level above the threshold {options.threshold} (its highest is {levels.max()}): "
-                "no hole there; lower --mask-threshold, or use --mask-ids for images of object numbers",
+                "faint", f"mask {name} has no hole: its highest level is {int(picture.max())}, below the threshold"
             )
         return self._invert(hole)
 
     def _invert(self, hole: HoleArray) -> HoleArray:
         return 1 - hole if self.options.invert else hole
 
-    def _from_palette(self, indices: NDArray[np.uint8], colours: NDArray[np.uint8], path: Path) -> HoleArray:
-        """Object numbers if the palette is coloured (as in DAVIS and most tracking tools), else gray levels."""
-        used = np.unique(indices)
-        if self.options.ids is None and bool((colours[used].max(axis=1) == colours[used].min(axis=1)).all()):
-            return masks.hole_from_levels(colours[:, 0][indices], self.options)
-        objects = ", ".join(str(number) for number in used if number)
-        self.say_once(
-            "palette", f"mask {path.name} is a palette image: read as object numbers (here {objects or 'none'})"
-        )
-        return masks.select_ids(indices, self.options.ids)
+    def _palette(self, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
+        return None if self.options.any_value else read_palette(path)
 
 
 def _object_numbers(picture: NDArray[Any], name: str) -> NDArray[Any]:
     if picture.ndim == 2:
         return picture
-    if (picture[:, :, 0] == picture[:, :, 1]).all() and (picture[:, :, 1] == picture[:, :, 2]).all():
+    if not is_coloured(picture, 0):
         return picture[:, :, 0]
     raise InputError(
         f"--mask-ids needs object numbers, and mask {name} is a colour image; save it as gray or palette PNG"
@@ -90,7 +106,7 @@ def _object_numbers(picture: NDArray[Any], name: str) -> NDArray[Any]:
 
 
 def read_palette(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
-    """((H, W) indices, (256, 3) RGB colours) of a palette PNG; None for any other file. Raises `InputError`."""
+    """((H, W) indices, (256, 4) RGBA colours) of a palette PNG; None for any other file. Raises `InputError`."""
     try:
         with path.open("rb") as stream:
             head = stream.read(26)
@@ -107,4 +123,4 @@ def read_palette(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | No
         return None
     rows = native.plane_rows(frame.planes[0])
     colours = np.frombuffer(cast(Any, frame.planes[1]), np.uint8)[:1024].reshape(256, 4)
-    return np.ascontiguousarray(rows[:, : frame.width]), np.ascontiguousarray(colours[:, 2::-1])
+    return np.ascontiguousarray(rows[:, : frame.width]), np.ascontiguousarray(colours[:, [2, 1, 0, 3]])

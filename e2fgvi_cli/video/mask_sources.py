@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from .. import masks
 from ..errors import InputError
+from ..masks import MaskOptions
+from ..masks.bridging import MAX_GAP
 from ..types import Frame, HoleArray, VideoInfo
-from . import images, native, probe
+from . import images, probe
 from .mask_files import MaskDecoder
+from .mask_survey import mask_picture, survey_files, survey_video
 from .reader import VideoReader
-
-_LAST_NUMBER = re.compile(r"(\d+)\D*$")
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,11 @@ class MaskSource(Protocol):
     def close(self) -> None: ...
 
 
+def reach_of(options: MaskOptions) -> int:
+    """How many frames back a mask may be asked for."""
+    return options.union + (MAX_GAP if options.grow_gaps else 0)
+
+
 class NoMask:
     """Boxes and polygons only."""
 
@@ -52,6 +55,7 @@ class StillMask:
     """One image for every frame."""
 
     def __init__(self, path: Path, decoder: MaskDecoder) -> None:
+        decoder.settle([decoder.look_at(path)], 1)
         self._raw = RawHole(decoder.read(path))
 
     def at(self, frame: Frame, offset: int) -> RawHole | None:
@@ -63,20 +67,21 @@ class StillMask:
 
 
 class FolderMasks:
-    """A mask file a frame; the last few are kept for `--mask-union`."""
+    """A mask file a frame, or several; the last `keep` are kept for who looks back."""
 
-    def __init__(self, files: dict[int, Path], decoder: MaskDecoder, keep: int) -> None:
+    def __init__(self, files: dict[int, tuple[Path, ...]], decoder: MaskDecoder, keep: int) -> None:
+        survey_files([file for index in sorted(files) for file in files[index]], decoder)
         self._files, self._decoder, self._keep = files, decoder, keep
         self._cache: dict[int, RawHole] = {}
 
     def at(self, frame: Frame, offset: int) -> RawHole | None:
         """The hole of the file matched to frame number `frame.index + offset`, or None without one."""
         index = frame.index + offset
-        file = self._files.get(index)
-        if file is None:
+        files = self._files.get(index)
+        if files is None:
             return None
         if index not in self._cache:
-            self._cache[index] = RawHole(self._decoder.read(file))
+            self._cache[index] = RawHole(_joined([self._decoder.read(file) for file in files]))
             for old in [key for key in self._cache if key < frame.index - self._keep]:
                 del self._cache[old]
         return self._cache[index]
@@ -85,13 +90,22 @@ class FolderMasks:
         """Nothing to close."""
 
 
+def _joined(holes: list[HoleArray]) -> HoleArray:
+    """The holes of one frame's objects together, at the size of the first."""
+    whole = holes[0]
+    for hole in holes[1:]:
+        whole = whole | masks.resize_nearest(hole, (whole.shape[0], whole.shape[1]))
+    return whole
+
+
 class VideoMasks:
     """A mask video read along with the frames: by number if `by_number`, else the mask nearest in time."""
 
-    def __init__(self, info: VideoInfo, decoder: MaskDecoder, *, by_number: bool, union: int, period: Fraction) -> None:
+    def __init__(self, info: VideoInfo, decoder: MaskDecoder, *, by_number: bool, keep: int, period: Fraction) -> None:
+        survey_video(info, decoder)
         self._reader = VideoReader(info)
         self._frames = iter(self._reader)
-        self._decoder, self._by_number, self._union = decoder, by_number, union
+        self._decoder, self._by_number, self._keep = decoder, by_number, keep
         self._period = Fraction(1) if by_number else period
         self._mask_period = Fraction(1) if by_number else 1 / (info.frame_rate or Fraction(25))
         self._held: deque[tuple[Fraction, RawHole]] = deque()
@@ -102,11 +116,12 @@ class VideoMasks:
         now = Fraction(frame.index) if self._by_number else frame.time
         wanted = now + offset * self._period
         self._read_until(wanted)
-        self._forget_before(now - self._union * self._period)
+        self._forget_before(now - self._keep * self._period)
         if not self._held or wanted < 0:
             return None
         position, raw = min(self._held, key=lambda entry: abs(entry[0] - wanted))
-        if wanted - position >= self._mask_period * (1 if self._by_number else Fraction(3, 2)):
+        past_the_end = self._ended and position == self._held[-1][0]
+        if past_the_end and wanted - position >= self._mask_period * (1 if self._by_number else Fraction(3, 2)):
             if offset == 0:
                 self._decoder.say_once(
                     "ended", f"the mask video ends before frame {frame.index}: frames from there on have no hole"
@@ -122,7 +137,7 @@ class VideoMasks:
                 self._decoder.notices.extend(f"mask: {notice}" for notice in self._reader.notices)
                 return
             position = Fraction(frame.index) if self._by_number else frame.time
-            hole = self._decoder.decode(_picture(frame), self._reader.info.path.name)
+            hole = self._decoder.decode(mask_picture(frame), self._reader.info.path.name)
             self._held.append((position, RawHole(hole, self._reader.info.rotation)))
 
     def _forget_before(self, oldest: Fraction) -> None:
@@ -134,90 +149,40 @@ class VideoMasks:
         self._reader.__exit__(None, None, None)
 
 
-def _picture(frame: Frame) -> NDArray[Any]:
-    """A mask video's frame as gray (H, W), RGB, or RGBA if it has an alpha plane."""
-    layout = native.require_layout(frame.native.format.name)
-    if layout.kind == "gray":
-        import cv2
-
-        return cast(NDArray[Any], cv2.extractChannel(frame.rgb, 0))
-    alpha = native.alpha_of(frame.native)
-    return frame.rgb if alpha is None else np.dstack([frame.rgb, alpha])
-
-
-def match_folder(mask: Path, info: VideoInfo, decoder: MaskDecoder) -> dict[int, Path]:
-    """Frame number -> mask file. By stem where the source is a folder and the names agree, by order where the counts
-    agree, else by the number in the name where that is unambiguous. Raises `InputError` with both counts otherwise."""
+def match_folder(mask: Path, info: VideoInfo, decoder: MaskDecoder) -> dict[int, tuple[Path, ...]]:
+    """Frame number -> its mask files (several: an object each), by the rules of `masks.pairing`. Raises `InputError`."""
     files = images.list_images(mask)
     if not files:
+        folders = sorted(entry.name for entry in mask.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        inside = f", only folders ({', '.join(folders[:4])}): give one of them" if folders else ""
         raise InputError(
-            f"mask folder {mask} holds no images (png, jpg, tiff, webp, bmp, exr); give the folder of masks"
+            f"mask folder {mask} holds no images (png, jpg, tiff, webp, bmp, exr)"
+            f"{inside or '; give the folder of masks'}"
         )
+    stems = [file.stem for file in files]
+    what = f"{len(files)} masks in {mask} for {{}} frames of {info.path}"
     if info.is_folder:
-        matched = _match_names(files, probe.image_list(info.path), decoder)
-        if matched is not None:
-            return matched
-    frames = info.frame_count
-    if frames != len(files) and not info.is_folder:
-        frames = _recount(info, len(files))
-    if frames is None or frames == len(files):
-        return dict(enumerate(files))
-    numbered = _match_numbers(files, frames, decoder)
-    if numbered is not None:
-        return numbered
-    raise InputError(
-        f"{len(files)} masks in {mask} for {frames} frames of {info.path}, and their names do not say which frame each "
-        "belongs to; give one mask a frame, name them like the frames, or give a single image"
-    )
+        frames = [file.stem for file in probe.image_list(info.path)]
+        pairing = masks.pair_with_frames(stems, frames, what.format(len(frames)))
+    else:
+        count = _frames_for(stems, info)
+        pairing = masks.pair_with_count(stems, count, what.format(count))
+    decoder.notices.extend(pairing.notices)
+    return {index: tuple(files[place] for place in places) for index, places in pairing.masks_of.items()}
 
 
-def _recount(info: VideoInfo, masks: int) -> int | None:
-    """The claim of a container may be wrong or missing; packets tell. A count that fits the masks wins."""
+def _frames_for(stems: list[str], info: VideoInfo) -> int:
+    """How many frames a video has, by decoding it unless the masks' numbers leave no doubt which frame each is for.
+
+    A file that is cut short has fewer frames than it claims; masks for all that it claims fit it.
+    """
+    claimed = info.frame_count
+    numbers = masks.numbering(stems)
+    plain = numbers is not None and numbers.step == 1 and numbers.rises and numbers.values[0] <= 1
+    if claimed == len(stems) and plain:
+        return claimed
     counted = probe.count_frames(info.path)
-    return info.frame_count if info.frame_count == masks else counted
-
-
-def _match_names(files: list[Path], frames: list[Path], decoder: MaskDecoder) -> dict[int, Path] | None:
-    by_stem = {file.stem: file for file in files}
-    matched = {index: by_stem[frame.stem] for index, frame in enumerate(frames) if frame.stem in by_stem}
-    if not matched:
-        numbers = {_number(frame): index for index, frame in enumerate(frames)}
-        if None in numbers or len(numbers) != len(frames) or len(files) == len(frames):
-            return None
-        matched = {numbers[_number(file)]: file for file in files if _number(file) in numbers}
-        if len(matched) != len(files):
-            return None
-    if len(matched) < len(by_stem):
-        unused = next(file for file in files if file not in set(matched.values()))
-        decoder.say_once("unused", f"{len(by_stem) - len(matched)} masks belong to no frame, such as {unused.name}")
-    _say_missing(len(frames) - len(matched), len(frames), decoder)
-    return matched
-
-
-def _match_numbers(files: list[Path], frames: int, decoder: MaskDecoder) -> dict[int, Path] | None:
-    """Files named by frame number, of which some are missing: from 0 if there is a 0, from 1 if the last is the count."""
-    numbers = [_number(file) for file in files]
-    if len(set(numbers)) != len(numbers) or len(files) > frames:
-        return None
-    known = [number for number in numbers if number is not None]
-    if len(known) != len(numbers):
-        return None
-    first = 0 if min(known) == 0 and max(known) < frames else 1
-    if first == 1 and max(known) != frames:
-        return None
-    decoder.say_once("numbers", f"masks are matched by the number in their name, counted from {first}")
-    _say_missing(frames - len(files), frames, decoder)
-    return {number - first: file for number, file in zip(known, files, strict=True)}
-
-
-def _say_missing(missing: int, frames: int, decoder: MaskDecoder) -> None:
-    if missing:
-        decoder.say_once("missing", f"{missing} of {frames} frames have no mask and are taken to have no hole")
-
-
-def _number(path: Path) -> int | None:
-    match = _LAST_NUMBER.search(path.stem)
-    return int(match[1]) if match else None
+    return len(stems) if claimed == len(stems) > counted else counted
 
 
 def video_masks(mask: Path, info: VideoInfo, decoder: MaskDecoder) -> VideoMasks:
@@ -225,21 +190,23 @@ def video_masks(mask: Path, info: VideoInfo, decoder: MaskDecoder) -> VideoMasks
     mask_info = probe.probe(mask)
     mask_count = probe.count_frames(mask)
     frames = info.frame_count
-    if frames != mask_count and not info.is_folder:
-        frames = _recount(info, mask_count)
+    rates = (info.frame_rate, mask_info.frame_rate)
+    if not info.is_folder and (frames != mask_count or rates[0] != rates[1]):
+        # What a container claims does not decide; but masks for all that it claims fit a clip that is cut short.
+        counted = probe.count_frames(info.path)
+        frames = mask_count if frames == mask_count > counted else counted
     by_number = frames == mask_count
     if info.is_folder and not by_number:
         raise InputError(
             f"the mask video {mask} has {mask_count} frames and the folder {info.path} {frames}, which has no times to "
             "align by; give as many mask frames as frames, or the source as a video"
         )
-    rates = (info.frame_rate, mask_info.frame_rate)
     if by_number and not info.is_folder and rates[0] != rates[1]:
         decoder.say_once("rates", "the mask video runs at another rate but has as many frames: matched frame by frame")
     elif not by_number:
         decoder.say_once("aligned", f"{mask_count} mask frames for {frames} frames: aligned by time stamp")
     period = 1 / info.frame_rate if info.frame_rate else Fraction(1, 25)
-    return VideoMasks(mask_info, decoder, by_number=by_number, union=decoder.options.union, period=period)
+    return VideoMasks(mask_info, decoder, by_number=by_number, keep=reach_of(decoder.options), period=period)
 
 
 def iterate_holes(source: MaskSource, frame: Frame, union: int) -> Iterator[RawHole]:

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from e2fgvi_cli import masks
 from e2fgvi_cli.errors import UsageError
-from e2fgvi_cli.masks import Box, Dilation, MaskOptions, parse_box, parse_ids, parse_polygon
+from e2fgvi_cli.masks import (
+    Box,
+    Dilation,
+    MaskOptions,
+    parse_box,
+    parse_boxes,
+    parse_ids,
+    parse_polygon,
+    parse_polygons,
+)
 
 # ---- parsing
 
@@ -26,6 +35,11 @@ from e2fgvi_cli.masks import Box, Dilation, MaskOptions, parse_box, parse_ids, p
         ("0.01%", 240, 1),
         ("0%", 240, 0),
         ("2.4", 9, 2),
+        ("auto", 48, 4),
+        ("auto", 480, 4),
+        ("auto", 720, 6),
+        ("auto", 1080, 9),
+        ("auto", 2160, 18),
     ],
 )
 def test_dilation(text: str, height: int, pixels: int) -> None:
@@ -75,6 +89,21 @@ def test_box_that_is_none(text: str, message: str) -> None:
     assert str(caught.value) == message
 
 
+def test_several_boxes_in_one_text() -> None:
+    two = (parse_box("1,2,3,4@-5"), parse_box("5,6,7,8"))
+    for text in ("1,2,3,4@-5; 5,6,7,8", "1,2,3,4@-5 5,6,7,8", " 1,2,3,4 @ -5 | 5,6,7,8;", "1,2,3,4@-5\n5,6,7,8"):
+        assert parse_boxes(text) == two
+    for text in ("1,2,3,4", "1;2;3;4", "1 2 3 4"):
+        assert parse_boxes(text) == (parse_box("1,2,3,4"),)
+    assert str(two[0]) == "--mask-box 1,2,3,4@0-5"
+    with pytest.raises(UsageError, match="has 7 numbers; write x,y,width,height"):
+        parse_boxes("1,2,3,4; 5,6,7")
+    assert parse_polygons("0,0 9,0 5,8 | 1,1 9,1 5,8@3") == (
+        parse_polygon("0,0 9,0 5,8"),
+        parse_polygon("1,1 9,1 5,8@3"),
+    )
+
+
 def test_polygon() -> None:
     assert parse_polygon("0,0 10,0 5,8").points == ((0, 0), (10, 0), (5, 8))
     assert parse_polygon("0,0;10,0;5,8@3-4").frames.end == 4
@@ -110,7 +139,7 @@ TEXT = st.text(alphabet=string.digits + ".,;@-+ %pxeE\u0663\u00b2\n\x00", max_si
 @given(text=TEXT)
 def test_parsers_give_a_value_or_a_usage_error(text: str) -> None:
     """Fuzz: nothing but `UsageError` may come out, and what parses must draw."""
-    for parse in (parse_box, parse_polygon, parse_ids, Dilation.parse):
+    for parse in (parse_box, parse_boxes, parse_polygon, parse_polygons, parse_ids, Dilation.parse):
         try:
             value = parse(text)
         except UsageError:
@@ -201,6 +230,33 @@ def test_feather_is_one_in_the_hole_and_zero_beyond_its_width() -> None:
     assert np.allclose(alpha[10, 12:18], [1, 0.75, 0.5, 0.25, 0, 0])
     assert np.array_equal(masks.feather_alpha(hole, 0), hole)
     assert not masks.feather_alpha(np.zeros_like(hole), 5).any()
+
+
+def test_closing_is_bounded() -> None:
+    """Islands of up to (2 size)^2 pixels and slits up to size pixels wide; corners and everything wider stay."""
+    hole = np.zeros((120, 160), np.uint8)
+    hole[10:110, 10:150] = 1
+    hole[20:28, 20:28] = 0  # an island of 64 pixels
+    hole[20:29, 40:49] = 0  # one of 81
+    hole[50:110, 60:64] = 0  # a slit of four
+    hole[50:110, 80:86] = 0  # one of six
+    hole[10:40, 120:150] = 0  # a corner
+    closed, added = masks.close_gaps(hole, 4)
+    expected = hole.copy()
+    expected[20:28, 20:28] = 1
+    assert np.array_equal(closed[:45], expected[:45])
+    assert closed[52:108, 60:64].all()
+    assert not closed[54:110, 81:85].any()
+    assert added == int(closed.sum() - hole.sum())
+    assert masks.grow(hole, Dilation(0))[1] == 0
+
+
+def test_only_the_default_closes() -> None:
+    ring = np.zeros((60, 60), np.uint8)
+    ring[20:40, 20:40] = 1
+    ring[29:31, 29:31] = 0
+    for dilation in (Dilation(0), Dilation(1), Dilation(4, "px", "cross"), Dilation(1, "%")):
+        assert np.array_equal(masks.grow(ring, dilation)[0], masks.dilate(ring, dilation))
 
 
 # ---- shapes

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from e2fgvi_cli.masks import Dilation, MaskOptions, parse_box
+from e2fgvi_cli.masks import Dilation, MaskOptions, parse_box, parse_polygon
 from e2fgvi_cli.video import open_holes, open_reader
 
 from .hole_helpers import EXACT, holes_of, marked, mask_folder, mask_video, numbers, refused
@@ -55,7 +55,7 @@ def test_masks_without_a_frame_are_said(frames: Path, tmp_path: Path) -> None:
     masks = mask_folder(tmp_path / "m", [f"img_{n}.png" for n in range(8, 15)])
     holes, notices = holes_of(frames, masks)
     assert numbers(holes) == [1, 2, 3, 4, 5, 6]
-    assert notices == ["1 masks belong to no frame, such as img_8.png"]
+    assert notices == ["1 mask belongs to no frame, such as img_8"]
 
 
 @pytest.mark.parametrize(("names", "first"), [(["00000", "00003", "00011"], 0), (["00001", "00003", "00012"], 1)])
@@ -70,16 +70,46 @@ def test_numbered_masks_of_a_video_may_be_missing(clip: Path, tmp_path: Path, na
     ]
 
 
-@pytest.mark.parametrize(
-    "names",
-    [[f"{n}.png" for n in range(13)], [f"{n}.png" for n in range(2, 10)], ["a.png", "b.png"], ["1.png", "a1.png"]],
-)
-def test_counts_that_cannot_be_explained(clip: Path, tmp_path: Path, names: list[str]) -> None:
-    masks = mask_folder(tmp_path / "m", names)
+def test_counts_that_cannot_be_explained(clip: Path, tmp_path: Path) -> None:
+    masks = mask_folder(tmp_path / "m", ["a.png", "b.png"])
     assert refused(clip, masks) == (
-        f"{len(names)} masks in {masks} for 12 frames of {clip}, and their names do not say which frame each belongs to; "
+        f"2 masks in {masks} for 12 frames of {clip}, and their names do not say which frame each belongs to; "
         "give one mask a frame, name them like the frames, or give a single image"
     )
+
+
+def test_masks_of_a_trimmed_video(clip: Path, tmp_path: Path) -> None:
+    masks = mask_folder(tmp_path / "m", [f"{n:05d}.png" for n in range(20)])
+    holes, notices = holes_of(clip, masks)
+    assert numbers(holes) == list(range(12))
+    assert notices == [
+        "masks are matched by the number in their name, counted from 0",
+        "8 masks belong to no frame, such as 00012",
+    ]
+
+
+def test_masks_numbered_one_off_are_not_paired_by_the_names_that_agree(tmp_path: Path) -> None:
+    frames = mask_folder(tmp_path / "f", [f"{n:05d}.png" for n in range(1, 11)])
+    masks = mask_folder(tmp_path / "m", [f"{n:05d}.png" for n in range(10)])
+    holes, notices = holes_of(frames, masks)
+    assert numbers(holes) == list(range(10))
+    assert notices == ["masks are numbered from 0, frames from 1: mask 0 is taken for frame 1, and so on"]
+
+
+def test_masks_of_objects_are_joined(clip: Path, tmp_path: Path) -> None:
+    """As many files as the clip has frames, and yet not one a frame."""
+    masks = mask_folder(tmp_path / "m", [f"{n:05d}_obj{thing}.png" for n in range(6) for thing in (1, 2)])
+    holes, _ = holes_of(clip, masks)
+    assert [np.flatnonzero(hole.any(axis=0)).tolist() for hole in holes] == [
+        *([2 * n, 2 * n + 1] for n in range(6)),
+        *([[]] * 6),
+    ]
+
+
+def test_a_folder_of_folders_says_so(clip: Path, tmp_path: Path) -> None:
+    mask_folder(tmp_path / "m" / "1", ["0.png"])
+    mask_folder(tmp_path / "m" / "2", ["0.png"])
+    assert "only folders (1, 2): give one of them" in refused(clip, tmp_path / "m")
 
 
 def test_missing_empty_and_broken_masks(clip: Path, tmp_path: Path) -> None:
@@ -122,8 +152,34 @@ def test_frames_resized_on_request_take_their_masks_along(clip: Path, tmp_path: 
 
 def test_default_dilation_is_four_pixels(clip: Path, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "m.png"), marked(30))
-    holes, _ = holes_of(clip, tmp_path / "m.png", MaskOptions())
+    holes, notices = holes_of(clip, tmp_path / "m.png", MaskOptions())
     assert np.flatnonzero(holes[0].any(axis=0)).tolist() == list(range(26, 35))
+    assert notices == []
+
+
+@pytest.mark.parametrize("size", [(960, 1280), (1280, 960)])
+def test_default_dilation_grows_with_the_frame_and_says_so(tmp_path: Path, size: tuple[int, int]) -> None:
+    frames = mask_folder(tmp_path / "f", ["0.png"], size)
+    cv2.imwrite(str(tmp_path / "m.png"), marked(30, size))
+    holes, notices = holes_of(frames, tmp_path / "m.png", MaskOptions())
+    assert np.flatnonzero(holes[0].any(axis=0)).tolist() == list(range(22, 39))
+    assert notices == [
+        f"the hole grows by 8 pixels, for the frames are {size[1]}x{size[0]}; --mask-dilation 4px grows it by 4"
+    ]
+    holes, notices = holes_of(frames, tmp_path / "m.png", MaskOptions(dilation=Dilation.parse("4px")))
+    assert (int(holes[0][0].sum()), notices) == (9, [])
+
+
+def test_default_closes_small_gaps_and_says_so(clip: Path, tmp_path: Path) -> None:
+    slit = np.zeros((48, 64), np.uint8)
+    slit[10:40, 10:50] = 255
+    slit[20:40, 24:35] = 0  # between two legs: three pixels are left of it by a dilation of four
+    cv2.imwrite(str(tmp_path / "m.png"), slit)
+    holes, notices = holes_of(clip, tmp_path / "m.png", MaskOptions())
+    assert holes[0][15:38, 10:50].all()
+    assert notices == ["small gaps in the hole are closed (in frame 0 44 pixels); with --mask-dilation 4px they stay"]
+    holes, notices = holes_of(clip, tmp_path / "m.png", MaskOptions(dilation=Dilation.parse("4px")))
+    assert (int(holes[0][30].sum()), notices) == (45, [])
 
 
 def test_published_options_against_a_slow_version(clip: Path, tmp_path: Path) -> None:
@@ -146,66 +202,6 @@ def test_invert(clip: Path, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "m.png"), marked(3))
     holes, _ = holes_of(clip, tmp_path / "m.png", MaskOptions(invert=True, dilation=Dilation(0)))
     assert np.array_equal(holes[0], 1 - marked(3) // 255)
-
-
-# ---- alpha, palettes, ids
-
-
-def test_alpha_channel_is_the_mask(clip: Path, tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "m.png"), np.dstack([np.full((48, 64, 3), 200, np.uint8), marked(7)]))
-    holes, notices = holes_of(clip, tmp_path / "m.png")
-    assert numbers(holes) == [7] * 12
-    assert notices == ["mask m.png has transparency: its alpha channel is the mask, its colours are not"]
-
-
-def write_palette(path: Path, indices: np.ndarray, colours: list[tuple[int, int, int]]) -> None:
-    """A palette PNG, through PyAV's encoder."""
-    encoder = av.CodecContext.create("png", "w")
-    encoder.height, encoder.width, encoder.pix_fmt, encoder.time_base = *indices.shape, "pal8", Fraction(1, 25)
-    palette = np.zeros((256, 4), np.uint8)
-    palette[:, 0] = 255
-    palette[: len(colours), 1:] = colours
-    frame = av.VideoFrame.from_ndarray((indices, palette), format="pal8")
-    path.write_bytes(b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)]))
-
-
-DAVIS_COLOURS = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (64, 0, 0)]
-
-
-def test_palette_of_objects(clip: Path, tmp_path: Path) -> None:
-    indices = np.zeros((48, 64), np.uint8)
-    indices[:, 5], indices[:, 20], indices[:, 40] = 1, 2, 3
-    write_palette(tmp_path / "m.png", indices, DAVIS_COLOURS)
-    holes, notices = holes_of(clip, tmp_path / "m.png")
-    assert np.flatnonzero(holes[0].any(axis=0)).tolist() == [5, 20, 40]  # (64, 0, 0) is below any sane threshold
-    assert notices == ["mask m.png is a palette image: read as object numbers (here 1, 2, 3)"]
-    holes, _ = holes_of(clip, tmp_path / "m.png", MaskOptions(ids=frozenset({1, 3}), dilation=Dilation(0)))
-    assert np.flatnonzero(holes[0].any(axis=0)).tolist() == [5, 40]
-
-
-def test_gray_palette_is_a_gray_picture(clip: Path, tmp_path: Path) -> None:
-    write_palette(tmp_path / "m.png", (marked(9) == 0).astype(np.uint8), [(255, 255, 255), (0, 0, 0)])
-    assert numbers(holes_of(clip, tmp_path / "m.png")[0]) == [9] * 12
-
-
-def test_object_numbers_in_gray(clip: Path, tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "m.png"), marked(4) // 255 * 2 + marked(6) // 255 * 5)
-    options = MaskOptions(ids=frozenset({5}), dilation=Dilation(0))
-    assert numbers(holes_of(clip, tmp_path / "m.png", options)[0]) == [6] * 12
-    holes, notices = holes_of(clip, tmp_path / "m.png")
-    assert not holes[0].any()
-    assert notices == [
-        "mask m.png has no level above the threshold 127 (its highest is 5): no hole there; lower --mask-threshold, or use "
-        "--mask-ids for images of object numbers"
-    ]
-
-
-def test_object_numbers_of_a_colour_image(clip: Path, tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "m.png"), picture(0, (48, 64)))
-    message = refused(clip, tmp_path / "m.png", MaskOptions(ids=frozenset({1})))
-    assert (
-        message == "--mask-ids needs object numbers, and mask m.png is a colour image; save it as gray or palette PNG"
-    )
 
 
 # ---- turned clips, boxes
@@ -256,3 +252,16 @@ def test_box_and_mask_together_grow_together(clip: Path, tmp_path: Path) -> None
     holes, _ = holes_of(clip, tmp_path / "m.png", options)
     assert holes[0][9:12, 39:42].sum() == 5
     assert holes[0][:, 2:5].all()
+
+
+def test_a_box_outside_the_frame_or_the_clip(clip: Path) -> None:
+    assert refused(clip, None, MaskOptions(boxes=(parse_box("64,0,9,9"),))) == (
+        "--mask-box 64,0,9,9 lies outside the frame, which is 64x48; give pixels in it"
+    )
+    assert refused(clip, None, MaskOptions(boxes=(parse_box("1,1,9,9@12-15"),))) == (
+        "--mask-box 1,1,9,9@12-15 is for frames that are not there: the clip has frames 0 to 11"
+    )
+    message = refused(clip, None, MaskOptions(polygons=(parse_polygon("0,-9 5,-9 5,-1"),)))
+    assert message == "--mask-polygon 0,-9 5,-9 5,-1 lies outside the frame, which is 64x48; give pixels in it"
+    _, notices = holes_of(clip, None, MaskOptions(boxes=(parse_box("0,0,64,47"),)))
+    assert notices == ["warning: --mask-box 0,0,64,47 covers 98% of the frame"]

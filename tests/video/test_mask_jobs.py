@@ -11,11 +11,12 @@ import pytest
 from typer.testing import CliRunner
 
 from e2fgvi_cli.commands.mask import mask_app
-from e2fgvi_cli.errors import InputError
+from e2fgvi_cli.comparison.ruler import LEFT, TOP
+from e2fgvi_cli.errors import InputError, UsageError
 from e2fgvi_cli.mask_tools import jobs as mask_jobs
-from e2fgvi_cli.mask_tools.tracking import overlap
+from e2fgvi_cli.mask_tools.tracking import overlap, parse_start
 from e2fgvi_cli.masks import MaskOptions
-from e2fgvi_cli.masks.inspection import FrameCoverage, coverage_warnings, looks_compressed, ranges
+from e2fgvi_cli.masks.inspection import FrameCoverage, coverage_warnings, looks_compressed, ranges, runaway
 from e2fgvi_cli.video import images, open_holes, open_reader
 
 from ..unit.test_mask_tracking import dis_flow, frame, truth
@@ -50,10 +51,20 @@ def test_warnings() -> None:
     assert warnings_of(0.1, 0.11, 0.12) == []
     assert warnings_of(0, 0) == ["no frame has a hole: is the mask inverted, or --mask-threshold too high?"]
     assert warnings_of(0.1, 0, 0, 0.1) == ["2 of 4 frames have no hole (1-2)"]
-    assert warnings_of(0.1, 1, 0.1)[0] == "1 of 3 frames are all hole (1): is the mask inverted?"
+    assert warnings_of(0.1, 0.96, 0.1)[0] == "1 of 3 frames are more than 95% hole (1): is the mask inverted?"
     assert warnings_of(0.1, 0.01, 0.1) == ["the hole's area jumps in 1 frames (1): a wrong mask among good ones?"]
     assert ranges([0, 1, 2, 5, 7, 8]) == "0-2, 5, 7-8"
     assert ranges(list(range(0, 20, 2))).endswith(", ...")
+
+
+def test_a_mask_that_runs_away_is_flagged() -> None:
+    growing = np.linspace(0.065, 0.17, 40).tolist()
+    assert warnings_of(*growing) == [
+        "the hole grows from 6.8% of the frame (frame 0) to 16.7% (frame 39): does the mask run away from its object?"
+    ]
+    assert warnings_of(*growing[:15], *growing[14::-1]) == []  # an object that comes nearer, a little
+    assert warnings_of(*np.linspace(0.01, 0.035, 40)) == []  # of little area
+    assert runaway([FrameCoverage(n, 0.3 if n == 10 else 0.1) for n in range(20)]) is None  # one wrong mask
 
 
 def test_preview_draws_a_sheet_and_counts(tmp_path: Path) -> None:
@@ -77,7 +88,8 @@ def test_preview_draws_a_sheet_and_counts(tmp_path: Path) -> None:
     assert report["coverage"][:4] == [pytest.approx(1 / 64, abs=1e-5)] * 3 + [0]
     assert report["warnings"] == ["1 of 12 frames have no hole (3)"]
     sheet = images.read_image(tmp_path / "s.png")
-    assert sheet.shape == (2 * (48 + 18), 3 * (64 + 4), 3)
+    assert sheet.shape == (2 * (48 + TOP + 18), 3 * (64 + LEFT + 4), 3)
+    assert sheet[18 + TOP - 2, LEFT + 50].tolist() == [200, 200, 200]  # the mark of pixel 50
     again = CliRunner().invoke(mask_app, arguments)
     assert isinstance(again.exception, InputError)
     table = CliRunner().invoke(mask_app, [*arguments, "--overwrite"])
@@ -139,3 +151,43 @@ def test_masks_of_a_turned_video_are_as_shown(tmp_path: Path) -> None:
     images.write_image(tmp_path / "key.png", key)
     mask_jobs.track_to_folder(clip, tmp_path / "out", [], [(0, tmp_path / "key.png")], dis_flow)
     assert np.array_equal(images.read_image(tmp_path / "out" / "000000.png"), key)
+
+
+def test_marks_that_do_not_fit_the_clip_say_what_there_is(tmp_path: Path) -> None:
+    """In the clip's own pixels, though a large clip is followed at a smaller size."""
+    clip = tmp_path / "frames"
+    clip.mkdir()
+    for index in range(2):
+        images.write_image(clip / f"{index}.png", np.full((600, 1280, 3), 90, np.uint8))
+    with pytest.raises(UsageError) as caught:
+        mask_jobs.track_to_folder(clip, tmp_path / "out", [(0, (1300.0, 20.0, 100.0, 90.0))], [], dis_flow)
+    assert str(caught.value) == (
+        "--box 1300,20,100,90 does not lie in the frame of 1280x600; give x,y,width,height in it"
+    )
+    images.write_image(tmp_path / "key.png", np.full((600, 1280), 255, np.uint8))
+    with pytest.raises(UsageError, match="frame 7 is not in the clip, which has frames 0 to 1"):
+        mask_jobs.track_to_folder(clip, tmp_path / "out", [], [(7, tmp_path / "key.png")], dis_flow)
+    for text, message in (
+        ("1,2,3", "--box '1,2,3' has 3 numbers; write x,y,width,height, such as 20,30,100,40"),
+        ("1,2,3,x@4", "--box '1,2,3,x': 'x' is no number of pixels; use plain numbers"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            parse_start(text)
+        assert str(caught.value) == message
+
+
+def test_keyframes_of_0_and_1_are_masks_and_a_growing_mask_is_said(tmp_path: Path) -> None:
+    clip = clip_of_the_disc(tmp_path / "frames")
+    images.write_image(tmp_path / "key.png", truth(0))
+    small = np.zeros_like(truth(0))
+    small[40:44, 40:44] = 1
+    images.write_image(tmp_path / "small.png", small)
+    marks = [
+        (0, tmp_path / "small.png"),
+        (1, tmp_path / "small.png"),
+        *((n, tmp_path / "key.png") for n in range(2, 8)),
+    ]
+    done = mask_jobs.track_to_folder(clip, tmp_path / "out", [], marks, dis_flow)
+    assert done.notices[:2] == ["mask small.png holds only 0 and 1: 1 is taken as white"] * 2
+    assert np.array_equal(images.read_image(tmp_path / "out" / "shot3.png"), truth(0) * 255)
+    assert any("does the mask run away" in warning for warning in done.warnings)
