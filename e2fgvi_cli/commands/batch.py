@@ -91,6 +91,7 @@ def batch(
         max_retries=max_retries,
         fail_fast=fail_fast,
         shard=parse_shard(shard),
+        manifest=jobs,
     )
     if dry_run:
         _dry_run(made, settings, as_json)
@@ -262,18 +263,17 @@ def _run(
 
 def _dry_run(made: list[Job], settings: BatchSettings, as_json: bool) -> None:
     from ..jobs.check import check_batch
-    from ..jobs.journal import Journal, journal_path
+    from ..jobs.journal import snapshot_of
     from ..jobs.pool import resolve_devices
-    from ..jobs.selection import jobs_of_shard, require_distinct_outputs, unfinished
+    from ..jobs.selection import check_paths, jobs_of_shard, unfinished
 
-    require_distinct_outputs(made)
+    check_paths(made, settings)
     mine = jobs_of_shard(made, settings.shard)
     total = len(mine)
     devices = resolve_devices(settings)
-    path = journal_path(settings.state, settings.shard)
     rates: dict[str, tuple[float, float]] = {}
-    if path.is_file():
-        with Journal(path) as journal:
+    with snapshot_of(settings.journal) as journal:
+        if journal is not None:
             rates = journal.rates()
             mine = unfinished(mine, journal)
     workers = settings.workers or len(devices)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -15,17 +16,26 @@ from ..options import InpaintOptions
 from ..weights.known import resolve
 
 _CHUNK = 1 << 20
-# Where a job reads and writes and on which device it runs are no part of what it computes.
-_NOT_SETTINGS = frozenset({"video", "mask", "reference", "output", "frames_dir", "weights", "device"})
+# Where a job reads and writes is no part of what it computes; how is told by the arithmetic of its stored fills (`engines.arithmetic`).
+_NOT_SETTINGS = frozenset({"video", "mask", "reference", "output", "frames_dir", "weights", "device", "threads"})
 
 
 def files_of(path: Path) -> list[Path]:
-    """The file, or every file of a folder (not of its subfolders), by name. Raises `InputError` if there is none."""
-    if path.is_dir():
-        return sorted(entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
-    if not path.exists():
-        raise InputError(f"there is no file or folder {path}; check the path")
-    return [path]
+    """The file, or every file of a folder (not of its subfolders), by name.
+
+    Raises `InputError` if there is none, or something that may never end: a pipe or a device.
+    """
+    try:
+        if path.is_dir():
+            return sorted(entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
+        if path.is_file():
+            return [path]
+        exists = path.exists()
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    if exists:
+        raise InputError(f"{path} is no regular file (a pipe or a device): save it as a file first")
+    raise InputError(f"there is no file or folder {path}; check the path")
 
 
 def content_hash(path: Path) -> str:
@@ -39,7 +49,7 @@ def content_hash(path: Path) -> str:
                     one.update(block)
         except OSError as error:
             raise InputError(f"cannot read {file}: {error.strerror or error}") from error
-        digest.update(f"{file.name if path.is_dir() else ''}\0{one.hexdigest()}\n".encode())
+        digest.update(f"{file.name if path.is_dir() else ''}\0{one.hexdigest()}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
@@ -57,7 +67,7 @@ def snapshot(options: InpaintOptions) -> str:
     for name, path in _inputs(options).items():
         for file in files_of(path):
             status = _stat(file)
-            digest.update(f"{name}\0{file}\0{status[0]}\0{status[1]}\n".encode())
+            digest.update(f"{name}\0{file}\0{status[0]}\0{status[1]}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
@@ -81,7 +91,7 @@ def _settings_text(options: InpaintOptions) -> str:
     # Permission to replace the output is no part of what it becomes.
     options = allow_overwrite(options, False)
     settings = {f.name: _plain(getattr(options, f.name)) for f in fields(options) if f.name not in _NOT_SETTINGS}
-    settings["video is a folder"] = options.video.is_dir()
+    settings["video is a folder"] = os.path.isdir(options.video)  # Path.is_dir raises for a name that is too long
     settings["suffix"] = options.output.suffix
     return json.dumps({"e2fgvi": _version("e2fgvi-cli"), **settings}, sort_keys=True)
 
@@ -109,21 +119,19 @@ def _version(package: str) -> str:
 def output_stamp(paths: Iterable[Path]) -> str:
     """What the outputs look like on disk (names, sizes, times), or "" if one is missing: a later look tells if they are intact."""
     digest = hashlib.sha256()
-    for path in paths:
-        if not path.exists():
-            return ""
-        for file in files_of(path):
-            size, modified = _stat(file)
-            digest.update(f"{file.name}\0{size}\0{modified}\n".encode())
+    try:
+        for path in paths:
+            for file in files_of(path):
+                size, modified = _stat(file)
+                digest.update(f"{file.name}\0{size}\0{modified}\n".encode(errors="surrogateescape"))
+    except InputError:
+        return ""
     return digest.hexdigest()
 
 
 def outputs_of(options: InpaintOptions) -> tuple[Path, ...]:
     """The files or folders a job writes."""
-    named = [options.output, options.frames_dir]
-    if options.comparison is not None:
-        named += [options.comparison.video, options.comparison.sheet, options.comparison.gif]
-    return tuple(path for path in named if path is not None)
+    return tuple(one.path for one in options.writes())
 
 
 def allow_overwrite(options: InpaintOptions, allowed: bool = True) -> InpaintOptions:

@@ -9,16 +9,18 @@ import json
 import os
 import random
 import re
+import shutil
 import socket
 import sqlite3
+import tempfile
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, get_args
 
 from ..errors import InputError, UsageError
 from .model import State, padded_megapixels
@@ -40,7 +42,24 @@ CREATE TABLE IF NOT EXISTS jobs (
   lease REAL NOT NULL DEFAULT 0      -- seconds since the epoch after which the owner is taken for dead
 );
 """
+_VERSION = 1
+"""Of the schema, in the file's `user_version`; 0 is a file made before that was kept."""
+_COLUMNS = "output, name, state, key, snapshot, stamp, attempts, message, exit_code, record, pids, owner, lease"
 _BUSY_SECONDS = 30.0
+_NUMBER = (int, float)
+_FIGURES: dict[str, type | tuple[type, ...]] = {
+    "frames": int,
+    "filled": int,
+    "resumed": int,
+    "height": int,
+    "width": int,
+    "seconds": _NUMBER,
+    "finished": _NUMBER,
+    "peak_memory": _NUMBER,
+    "device": str,
+    "notices": list,
+    "scores": dict,
+}
 
 
 @dataclass(frozen=True)
@@ -63,18 +82,37 @@ class Row:
 
 
 class Journal:
-    """One driver's view of the journal file. Context manager; not thread-safe (the heartbeat opens its own)."""
+    """One driver's view of the journal file. Context manager; not thread-safe. `shown`: what messages call the file.
 
-    def __init__(self, path: Path, owner: str | None = None) -> None:
-        self.path = path
+    Raises `InputError` for a file that is damaged, of a newer version, or cannot be written.
+    """
+
+    def __init__(self, path: Path, owner: str | None = None, shown: Path | None = None) -> None:
+        self.path, self._shown = path, shown or path
         self.owner = owner or new_owner()
+        self._waiting: dict[str, tuple[object, object, float]] = {}
         with self._errors():
             path.parent.mkdir(parents=True, exist_ok=True)
+            require_regular(path)
             self._db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
-            self._db.row_factory = sqlite3.Row
-            self._use_write_ahead_log()
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_SCHEMA)
+        try:
+            with self._errors():
+                self._require_version()
+                self._use_write_ahead_log()
+                self._db.execute("PRAGMA synchronous=FULL")
+                self._db.executescript(_SCHEMA)
+                self._db.execute(f"PRAGMA user_version={_VERSION}")
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _require_version(self) -> None:
+        (found,) = self._db.execute("PRAGMA user_version").fetchone()
+        if not 0 <= found <= _VERSION:
+            raise InputError(
+                f"the journal {self._shown} is of format {found}, and this program knows {_VERSION}: "
+                "use the version that wrote it, or another folder with --state"
+            )
 
     def _use_write_ahead_log(self) -> None:
         """Switch a new file to the write-ahead log, while other drivers may be doing the same.
@@ -101,55 +139,123 @@ class Journal:
         self._db.close()
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self, path: Path | None = None) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except (
+            sqlite3.Error,
+            OSError,
+            OverflowError,
+            UnicodeError,
+        ) as error:  # a damaged file's messages may be no text
             raise InputError(
-                f"the journal {self.path} cannot be used ({error}): free space or choose another folder with --state"
+                f"the journal {path or self._shown} cannot be used ({error}): free space or choose another folder with --state"
             ) from error
+
+    def _damaged(self, what: str) -> InputError:
+        return InputError(
+            f"the journal {self._shown} is damaged ({what}): move it away, and add overwrite to jobs whose output is there"
+        )
 
     def add(self, output: str, name: str) -> None:
         """Know of a job; one that is known keeps its state."""
-        with self._errors():
-            self._db.execute(
-                "INSERT INTO jobs (output, name) VALUES (?, ?) ON CONFLICT(output) DO UPDATE SET name = excluded.name",
-                (output, name),
+        self.add_all([(output, name)])
+
+    def add_all(self, jobs: Iterable[tuple[str, str]]) -> None:
+        """Know of jobs, as (output, name): all in one transaction, for each of them waits for the disk."""
+        with self._errors(), self._transaction():
+            self._db.executemany(
+                "INSERT INTO jobs (output, name) VALUES (?, ?) ON CONFLICT(output) DO UPDATE SET name = excluded.name "
+                "WHERE name != excluded.name",
+                jobs,
             )
 
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
     def find(self, output: str) -> Row | None:
-        """A job, or None if the journal does not know it."""
+        """A job, or None if the journal does not know it. Raises `InputError` for an entry that cannot be what was written."""
         with self._errors():
-            found = self._db.execute("SELECT * FROM jobs WHERE output = ?", (output,)).fetchone()
+            found = self._db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE output = ?", (output,)).fetchone()
         if found is None:
             return None
-        values = dict(found)
-        values["record"], values["pids"] = json.loads(values["record"]), tuple(json.loads(values["pids"]))
+        values = dict(zip(_COLUMNS.split(", "), tuple(found), strict=True))  # the file's own names may be damaged
+        where = f"the entry of job {values['name']!r}"
+        values["record"] = self._figures(values["record"], where)
+        values["pids"] = tuple(self._parsed(values["pids"], list, where))
+        texts = all(isinstance(values[name], str) for name in ("name", "key", "snapshot", "stamp", "message"))
+        numbers = [values["attempts"], values["exit_code"], *values["pids"]]
+        if not texts or not all(type(number) is int for number in numbers) or values["state"] not in get_args(State):
+            raise self._damaged(where)
         return Row(**values)
+
+    def _parsed(self, text: object, kind: type, where: str) -> Any:
+        try:
+            value = json.loads(text) if isinstance(text, str) else None
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance(value, kind):
+            raise self._damaged(where)
+        return value
+
+    def _figures(self, text: object, where: str) -> dict[str, Any]:
+        """A finished job's figures, each of its kind; any of them may be missing."""
+        record: dict[str, Any] = self._parsed(text, dict, where)
+        if not all(
+            isinstance(record.get(name, kind()), kind) for name, kind in _FIGURES.items() if isinstance(kind, type)
+        ):
+            raise self._damaged(where)
+        numbers = [record.get(name, 0) for name, kind in _FIGURES.items() if kind is _NUMBER]
+        numbers += record.get("scores", {}).values()
+        if not all(isinstance(n, _NUMBER) for n in numbers) or not all(
+            isinstance(n, str) for n in record.get("notices", [])
+        ):
+            raise self._damaged(where)
+        return record
 
     def row(self, output: str) -> Row:
         """A job that was added."""
         found = self.find(output)
-        assert found is not None, "jobs are added before they are asked for"
+        if found is None:
+            raise self._damaged(f"it forgot {output}")
         return found
 
     def claim(self, output: str, lease: float) -> bool:
         """Take a job for this driver, unless a living one has it. The lease ends `lease` seconds from now."""
-        with self._errors():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                row = self._db.execute("SELECT owner, lease FROM jobs WHERE output = ?", (output,)).fetchone()
-                free = row["owner"] in (None, self.owner) or row["lease"] < time.time() or is_dead(row["owner"])
-                if free:
-                    self._db.execute(
-                        "UPDATE jobs SET owner = ?, lease = ? WHERE output = ?",
-                        (self.owner, time.time() + lease, output),
-                    )
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-        return bool(free)
+        with self._errors(), self._transaction():
+            row = self._db.execute("SELECT owner, lease FROM jobs WHERE output = ?", (output,)).fetchone()
+            if row is None:
+                raise self._damaged(f"it forgot {output}")
+            free = self._is_free(output, row[0], row[1], lease)
+            if free:
+                self._db.execute(
+                    "UPDATE jobs SET owner = ?, lease = ? WHERE output = ?", (self.owner, time.time() + lease, output)
+                )
+        return free
+
+    def _is_free(self, output: str, owner: object, until: object, lease: float) -> bool:
+        """Whether nobody has a job, or nobody who lives.
+
+        A lease that has stood still for as long as one lasts is over, too, whatever its end: clocks are set back, process numbers are
+        given again, and entries are damaged.
+        """
+        if owner in (None, self.owner) or not isinstance(owner, str) or not isinstance(until, _NUMBER):
+            return True
+        if until < time.time() or is_dead(owner):
+            return True
+        seen = self._waiting.get(output)
+        if seen is None or seen[:2] != (owner, until):
+            self._waiting[output] = (owner, until, time.monotonic())
+            return False
+        return time.monotonic() - seen[2] > lease
 
     def renew(self, lease: float) -> None:
         """Push back the end of every lease of this driver."""
@@ -160,7 +266,7 @@ class Journal:
         """Whether the job is still this driver's: one that slept past its lease may have lost it."""
         with self._errors():
             row = self._db.execute("SELECT owner FROM jobs WHERE output = ?", (output,)).fetchone()
-        return bool(row["owner"] == self.owner)
+        return row is not None and bool(row[0] == self.owner)
 
     def update(self, output: str, **values: Any) -> None:
         """Set columns of a job of this driver; if another has taken it, nothing is written."""
@@ -185,10 +291,13 @@ class Journal:
     def adopt_finished(self, others: list[Path]) -> None:
         """Take over what other shards' journals say is done, so that another number of shards repeats nothing."""
         for other in others:
-            with self._errors(), sqlite3.connect(f"file:{other}?mode=ro", uri=True, timeout=_BUSY_SECONDS) as source:
+            # As an address, for only an address can ask for reading alone; `as_uri` quotes what would mean something in one.
+            address = f"{other.resolve().as_uri()}?mode=ro"
+            with self._errors(other), closing(sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)) as source:
                 rows = source.execute(
                     "SELECT output, name, state, key, snapshot, stamp, attempts, record FROM jobs WHERE state = 'done'"
                 ).fetchall()
+            with self._errors(), self._transaction():
                 self._db.executemany(
                     "INSERT INTO jobs (output, name, state, key, snapshot, stamp, attempts, record) "
                     "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(output) DO UPDATE SET state = excluded.state, "
@@ -196,20 +305,47 @@ class Journal:
                     "WHERE jobs.state != 'done'",
                     rows,
                 )
-            source.close()
 
     def rates(self) -> dict[str, tuple[float, float]]:
         """(seconds of work, padded megapixels filled) of the finished jobs, by device: for predicting how long others take."""
         totals: dict[str, tuple[float, float]] = {}
         with self._errors():
-            rows = self._db.execute("SELECT record FROM jobs WHERE state = 'done'").fetchall()
-        for row in rows:
-            record = json.loads(row["record"])
+            rows = self._db.execute("SELECT name, record FROM jobs WHERE state = 'done'").fetchall()
+        for name, text in rows:
+            record = self._figures(text, f"the entry of job {name!r}")
             pixels = record.get("filled", 0) * padded_megapixels((record.get("height", 0), record.get("width", 0)))
-            if pixels:
-                seconds, before = totals.get(record["device"], (0.0, 0.0))
-                totals[record["device"]] = (seconds + record["seconds"], before + pixels)
+            if pixels > 0:
+                device = record.get("device", "")
+                seconds, before = totals.get(device, (0.0, 0.0))
+                totals[device] = (seconds + record.get("seconds", 0.0), before + pixels)
         return totals
+
+
+@contextmanager
+def snapshot_of(path: Path) -> Iterator[Journal | None]:
+    """The journal and those of other shards as they are now, in copies: looking at them writes nothing. None if there is none."""
+    files = [file for file in (path, *sibling_journals(path)) if os.path.lexists(file)]
+    if not files:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="e2fgvi-") as folder:
+        for file in files:
+            for part in (file, file.with_name(f"{file.name}-wal")):
+                try:
+                    if part == file or part.is_file():
+                        require_regular(part)
+                        shutil.copyfile(part, Path(folder) / part.name)
+                except OSError as error:
+                    raise InputError(f"the journal {part} cannot be read: {error.strerror or error}") from error
+        with Journal(Path(folder) / path.name, shown=path) as journal:
+            journal.adopt_finished(sibling_journals(journal.path))
+            yield journal
+
+
+def require_regular(path: Path) -> None:
+    """Raise `InputError` for a journal that is a folder, a pipe or a device: opening one might wait for ever."""
+    if os.path.lexists(path) and not path.is_file():
+        raise InputError(f"the journal {path} is no regular file: move it away, or choose another folder with --state")
 
 
 def new_owner() -> str:
@@ -219,27 +355,21 @@ def new_owner() -> str:
 
 def is_dead(owner: str) -> bool:
     """Whether the owner was a process of this machine that is gone. A false "no" only costs the wait for the lease's end."""
-    host, pid, _ = owner.rsplit(":", 2)
-    if os.name != "posix" or host != socket.gethostname():
+    match = re.fullmatch("(.*):([0-9]{1,9}):[^:]*", owner)
+    if match is None or os.name != "posix" or match[1] != socket.gethostname() or int(match[2]) == 0:
         return False
     try:
-        os.kill(int(pid), 0)
+        os.kill(int(match[2]), 0)
     except ProcessLookupError:
         return True
-    except PermissionError:
+    except (OSError, OverflowError):
         return False
     return False
 
 
-def journal_path(state: Path, shard: tuple[int, int]) -> Path:
-    """The journal's file: one a shard, since SQLite's write-ahead log must not be shared by several machines."""
-    index, count = shard
-    return state / ("journal.sqlite" if count == 1 else f"journal-{index}-of-{count}.sqlite")
-
-
 def sibling_journals(path: Path) -> list[Path]:
     """The other shards' journals in the same folder."""
-    return [other for other in sorted(path.parent.glob("journal*.sqlite")) if other != path]
+    return [other for other in sorted(path.parent.glob("journal*.sqlite")) if other != path and other.is_file()]
 
 
 def parse_shard(text: str) -> tuple[int, int]:

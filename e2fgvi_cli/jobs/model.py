@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Literal
 
 from ..errors import UsageError
 from ..options import InpaintOptions
+from ..paths import Written
 
 ENGINE_MODULE = "e2fgvi_cli.jobs.engines"
 _NETWORK_MULTIPLES = (60, 108)
@@ -34,14 +36,15 @@ class Job:
     @property
     def output(self) -> str:
         """The resolved output path: what a job is known by in the journal, since two jobs may not write the same file."""
-        return str(self.options.output.resolve())
+        return os.path.realpath(self.options.output)
 
 
 @dataclass(frozen=True)
 class BatchSettings:
     """How a batch runs, whatever its jobs are.
 
-    state: folder of the journal and the segments. workers: processes (or Ray tasks) at a time; None = one a device.
+    state: folder of the journal and the segments. manifest: the file that the jobs stand in, if any; it is never written.
+    workers: processes (or Ray tasks) at a time; None = one a device.
     devices: names for the workers in turn, such as ("cuda:0", "cuda:1"); ("auto",) = every GPU of the machine, else the CPU.
     threads: CPU threads a worker; None = the cores shared out. The last bits of a CPU result depend on it.
     split: "auto" (several workers share a clip when there are fewer clips than workers), "off", or frames a part.
@@ -61,6 +64,7 @@ class BatchSettings:
     shard: tuple[int, int] = (1, 1)
     engine_module: str = ENGINE_MODULE
     start_method: Literal["spawn", "fork", "forkserver"] = "spawn"
+    manifest: Path | None = None
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -76,6 +80,36 @@ class BatchSettings:
         index, count = self.shard
         if not 1 <= index <= count:
             raise UsageError(f"--shard {index}/{count} is no part of the whole: use 1/{max(count, 1)} and up")
+
+    def file(self, stem: str, suffix: str) -> Path:
+        """A file of the state folder, one a shard: results.csv, or results-2-of-8.csv."""
+        index, count = self.shard
+        return self.state / (f"{stem}{suffix}" if count == 1 else f"{stem}-{index}-of-{count}{suffix}")
+
+    @property
+    def journal(self) -> Path:
+        """One a shard, since SQLite's write-ahead log must not be shared by several machines."""
+        return self.file("journal", ".sqlite")
+
+    @property
+    def segments(self) -> Path:
+        """The folder of the stored fills."""
+        return self.state / "segments"
+
+    @property
+    def thumbnails(self) -> Path:
+        """The folder of the report's pictures."""
+        return self.state / "thumbnails"
+
+    def writes(self) -> tuple[Written, ...]:
+        """What a batch writes besides its jobs' outputs, for `paths.check_paths`."""
+        return (
+            Written("the journal", self.journal),
+            Written("the segments", self.segments, folder=True),
+            Written("the thumbnails", self.thumbnails, folder=True),
+            Written("the table", self.file("results", ".csv")),
+            Written("the report", self.file("report", ".html")),
+        )
 
 
 @dataclass(frozen=True)

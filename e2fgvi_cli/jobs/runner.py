@@ -19,7 +19,7 @@ from ..errors import UserError
 from ..types import Summary
 from . import fingerprint
 from .interrupts import first_only
-from .journal import Journal, Row, journal_path, sibling_journals
+from .journal import Journal, Row, sibling_journals
 from .model import (
     BatchResult,
     BatchSettings,
@@ -36,7 +36,7 @@ from .model import (
 )
 from .pool import Executor, LocalPool, require_guard, resolve_devices
 from .segments import segment_grid
-from .selection import is_done, is_intact, jobs_of_shard, may_replace, require_distinct_outputs
+from .selection import check_paths, is_done, is_intact, jobs_of_shard, may_replace
 
 OnEvent = Callable[[Event], None]
 POLL_SECONDS = 0.5
@@ -53,15 +53,14 @@ def run_batch(
     """Run all jobs of this shard that are not done yet, and return what became of each, in order.
 
     `executor` None: processes on this machine. A failed job is in the result, it raises nothing. Raises `UsageError` for jobs
-    that share an output, `InputError` for a journal that cannot be written, `KeyboardInterrupt` after everything was let go.
+    that write over each other's files, `InputError` for a journal that cannot be written, `KeyboardInterrupt` after everything was let go.
     """
     require_guard()
     mine = jobs_of_shard(jobs, settings.shard)
-    require_distinct_outputs(jobs)
-    path = journal_path(settings.state, settings.shard)
+    check_paths(jobs, settings)
     with first_only(), ExitStack() as stack:
-        journal = stack.enter_context(Journal(path))
-        journal.adopt_finished(sibling_journals(path))
+        journal = stack.enter_context(Journal(settings.journal))
+        journal.adopt_finished(sibling_journals(settings.journal))
         stack.callback(journal.release_all)
         workers = executor or LocalPool(settings, resolve_devices(settings))
         stack.callback(workers.close)
@@ -107,8 +106,8 @@ class _Driver:
     def run(self) -> BatchResult:
         """Until nothing is left to do or to wait for."""
         started = time.perf_counter()
+        self._journal.add_all((job.output, job.name) for job in self._jobs)
         for job in self._jobs:
-            self._journal.add(job.output, job.name)
             self._sweep(job)
         self._tell(Event("batch_started", values={"jobs": len(self._jobs), "workers": self._workers.size}))
         while not self._stopping:
@@ -219,7 +218,7 @@ class _Driver:
 
     def _segment_folder(self, job: Job, key: str) -> Path:
         """One a job: two jobs that fill the same clip for two outputs do not remove each other's segments."""
-        return self._settings.state / "segments" / f"{key[:24]}-{hashlib.sha256(job.output.encode()).hexdigest()[:8]}"
+        return self._settings.segments / f"{key[:24]}-{hashlib.sha256(job.output.encode()).hexdigest()[:8]}"
 
     def _sweep(self, job: Job) -> None:
         """Remove what the worker of a killed driver stored in its last moments, after another driver had finished the job."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from ..errors import UsageError, UserError
+from ..errors import InputError, UsageError, UserError
+from ..paths import Read, Written
+from ..paths import check_paths as check
 from . import fingerprint
 from .journal import Journal, Row
-from .model import Job
+from .model import BatchSettings, Job
 
 
 def jobs_of_shard(jobs: Sequence[Job], shard: tuple[int, int]) -> list[Job]:
@@ -16,16 +19,20 @@ def jobs_of_shard(jobs: Sequence[Job], shard: tuple[int, int]) -> list[Job]:
     return list(jobs)[index - 1 :: count]
 
 
-def require_distinct_outputs(jobs: Sequence[Job]) -> None:
-    """Raise `UsageError` if two jobs would write the same file."""
-    seen: dict[str, str] = {}
+def check_paths(jobs: Sequence[Job], settings: BatchSettings) -> None:
+    """Raise `UsageError` where a job would write over what any job of the batch reads or writes, or over the batch's own files.
+
+    Permission to overwrite makes no difference: an output that is another job's input would be gone, or be there in time, by chance.
+    """
+    written = [Written(f"{one.name} of the batch", one.path, one.folder) for one in settings.writes()]
+    read = [] if settings.manifest is None or settings.manifest.is_dir() else [Read("the manifest", settings.manifest)]
     for job in jobs:
-        for output in (str(path.resolve()) for path in fingerprint.outputs_of(job.options)):
-            if output in seen:
-                raise UsageError(
-                    f"jobs {seen[output]!r} and {job.name!r} would both write {output}: give each its own output"
-                )
-            seen[output] = job.name
+        written += (replace(one, name=f"job {job.name!r}: {one.name}") for one in job.options.writes())
+        read += (replace(one, name=f"{one.name} of job {job.name!r}") for one in job.options.reads())
+    try:
+        check(written, read)
+    except InputError as error:
+        raise UsageError(str(error)) from None
 
 
 def is_intact(job: Job, row: Row) -> bool:

@@ -37,8 +37,9 @@ class Worker:
         self._built: tuple[tuple[object, ...], BuiltEngine] | None = None
 
     def arithmetic(self, options: InpaintOptions | None = None) -> str:
-        """How this worker computes (for a job that names its own device: there). See `engines.arithmetic`."""
-        return str(self._engines.arithmetic(self._device_for(options), self._threads))
+        """How this worker computes a job, which may name its own device and threads. See `engines.arithmetic`."""
+        threads = self._threads if options is None or options.threads is None else options.threads
+        return str(self._engines.arithmetic(self._device_for(options), threads))
 
     def run(self, task: Task, emit: Emit) -> Prepared | Filled | Summary:
         """The task's outcome. `emit` is called with ("progress", frames done) and ("segment", `Segment`)."""

@@ -87,7 +87,7 @@ def _accident() -> None:
 
 
 def arithmetic(device: str, threads: int | None) -> str:
-    return f"fake {os.environ.get('E2FGVI_FAKE_ARITHMETIC', device)}"
+    return f"fake {os.environ.get('E2FGVI_FAKE_ARITHMETIC', device)}, {threads} threads"
 
 
 def build(options: InpaintOptions, device: str, bit_depth: int) -> BuiltEngine:

@@ -15,7 +15,7 @@ import pytest
 
 from e2fgvi_cli.errors import InputError, UsageError
 from e2fgvi_cli.jobs import Event, Job, journal, run_batch
-from e2fgvi_cli.jobs.journal import Journal, is_dead, journal_path, parse_shard
+from e2fgvi_cli.jobs.journal import Journal, is_dead, parse_shard
 from tests.factories import clip, read_folder
 
 from .clips import expected, leftovers, make_job, settings
@@ -304,7 +304,7 @@ def test_shards_cover_every_job_once_and_their_number_may_change(tmp_path: Path)
     for index in (1, 2, 3):
         result = run_batch(jobs, settings(tmp_path, shard=(index, 3)))
         done += [r.name for r in result.records if r.outcome == "done"]
-        assert journal_path(tmp_path / "state", (index, 3)).is_file()
+        assert settings(tmp_path, shard=(index, 3)).journal.is_file()
     assert sorted(done) == [f"c{n}" for n in range(7)]
     assert [r.outcome for r in run_batch(jobs, settings(tmp_path, shard=(2, 2))).records] == ["skipped"] * 3
     assert [r.outcome for r in run_batch(jobs, settings(tmp_path)).records] == ["skipped"] * 7
@@ -318,7 +318,7 @@ def test_wrong_shards(tmp_path: Path, text: str) -> None:
 
 def test_two_jobs_may_not_share_an_output(tmp_path: Path) -> None:
     job = make_job(tmp_path, "clip", 3)
-    with pytest.raises(UsageError, match="'clip' and 'other' would both write"):
+    with pytest.raises(UsageError, match="job 'clip': the output and job 'other': the output are both"):
         run_batch([job, replace(job, name="other")], settings(tmp_path))
 
 
@@ -344,3 +344,21 @@ def test_workers_that_compute_otherwise_do_not_mix(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("E2FGVI_FAKE_ARITHMETIC", "other")
     record = run_batch([job], settings(tmp_path)).records[0]
     assert (record.outcome, record.resumed) == ("done", 0)
+
+
+def test_threads_of_a_job_are_those_it_is_computed_with_and_filed_under(tmp_path: Path) -> None:
+    job = make_job(tmp_path, "clip", 18)
+    two = replace(job, options=replace(job.options, threads=2))
+
+    def stop(event: Event) -> None:
+        if event.kind == "segment" and event.values["stop"] == 12:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_batch([two], settings(tmp_path, threads=1), on_event=stop)
+    record = run_batch([job], settings(tmp_path, threads=2)).records[0]
+    assert record.resumed >= 12, "the worker's two threads are the job's two"
+    job.options.output.rename(tmp_path / "kept")
+    with pytest.raises(KeyboardInterrupt):
+        run_batch([two], settings(tmp_path, threads=1), on_event=stop)
+    assert run_batch([job], settings(tmp_path, threads=1)).records[0].resumed == 0
