@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..types import HoleArray
+from .normalise import near_hole
 
 MAX_GAP = 30
 """Frames: a second of film. Over more, a straight path between two shapes says little about where the object was."""
@@ -22,8 +23,10 @@ def between(before: HoleArray, after: HoleArray, place: float) -> HoleArray:
     centres = [_centroid(hole) for hole in (before, after)]
     centre = (1 - place) * centres[0] + place * centres[1]
     moved = [_moved(hole, centre - own) for hole, own in zip((before, after), centres, strict=True)]
-    distance = (1 - place) * _signed_distance(moved[0]) + place * _signed_distance(moved[1])
-    mixed = (distance < 0).astype(np.uint8)
+    here = near_hole(moved[0] | moved[1], 1)  # a mean of two distances is negative nowhere else
+    distance = (1 - place) * _signed_distance(moved[0][here]) + place * _signed_distance(moved[1][here])
+    mixed = np.zeros_like(before)
+    mixed[here] = distance < 0
     # Thin shapes that lie beside each other even so have no common outline.
     return mixed if mixed.any() else moved[round(place)]
 

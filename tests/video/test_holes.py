@@ -177,7 +177,7 @@ def test_default_closes_small_gaps_and_says_so(clip: Path, tmp_path: Path) -> No
     cv2.imwrite(str(tmp_path / "m.png"), slit)
     holes, notices = holes_of(clip, tmp_path / "m.png", MaskOptions())
     assert holes[0][15:38, 10:50].all()
-    assert notices == ["small gaps in the hole are closed (in frame 0 44 pixels); with --mask-dilation 4px they stay"]
+    assert notices == ["small gaps in the hole are closed (in frame 0 47 pixels); with --mask-dilation 4px they stay"]
     holes, notices = holes_of(clip, tmp_path / "m.png", MaskOptions(dilation=Dilation.parse("4px")))
     assert (int(holes[0][30].sum()), notices) == (45, [])
 
