@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 
@@ -42,6 +44,12 @@ _FROM_SOURCE = {
 _LOSSLESS_SOURCES = frozenset({"rawvideo", "huffyuv", "ffvhuff", "utvideo", "png", "qtrle", "v210", "magicyuv"})
 _DEFAULT_CRF = {"h264": 18, "h265": 20, "vp9": 24, "av1": 25}
 _MAX_CRF = {"h264": 51, "h265": 51, "vp9": 63, "av1": 63}
+
+
+_SLOWEST, _FASTEST = (
+    Fraction(1, 1000),
+    1000,
+)  # frames a second that every container here counts without rounding them away
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,10 @@ def _check_values(options: OutputOptions) -> None:
         raise UsageError(f"--container {options.container} is unknown; choose {', '.join(CONTAINERS)}")
     if options.frame_rate is not None and options.frame_rate <= 0:
         raise UsageError(f"a frame rate of {options.frame_rate} is not possible; give one above 0")
+    if options.frame_rate is not None and not _SLOWEST <= options.frame_rate <= _FASTEST:
+        raise UsageError(
+            f"a frame rate of {str(options.frame_rate)[:40]} is not possible; give {float(_SLOWEST)} to {_FASTEST}"
+        )
     if isinstance(options.bitrate, int) and options.bitrate <= 0:
         raise UsageError(f"--bitrate {options.bitrate} is not possible; give bits a second, such as 5000000, or match")
     chosen = [
@@ -169,6 +181,33 @@ def encoder_formats(encoder: str) -> tuple[str, ...]:
         return tuple(video_format.name for video_format in av.codec.Codec(encoder, "w").video_formats or ())
     except av.codec.codec.UnknownCodecError:
         return ()
+
+
+_SLICES = (4, 6, 9, 12, 16, 20, 24, 30, 42, 64, 100, 200, 2, 1)  # of FFV1, by preference
+
+
+@functools.cache
+def ffv1_options(pixel_format: str, height: int, width: int) -> tuple[tuple[str, str], ...]:
+    """Options under which the FFV1 encoder takes frames of this size: it wants so many slices, of so many pixels, or none."""
+    every = (("g", "1"),)
+    checked = (("level", "3"), *every, ("slicecrc", "1"))
+    first = 4 if min(height, width) >= 64 else 1
+    for slices in (first, *_SLICES):
+        options = (*checked, ("slices", str(slices)))
+        if _opens("ffv1", pixel_format, height, width, options):
+            return options
+    return (("level", "1"), *every)
+
+
+def _opens(encoder: str, pixel_format: str, height: int, width: int, options: tuple[tuple[str, str], ...]) -> bool:
+    context: Any = av.CodecContext.create(encoder, "w")
+    context.height, context.width, context.pix_fmt = height, width, pixel_format
+    context.time_base, context.options = Fraction(1, 25), dict(options)
+    try:
+        context.open()
+    except (av.FFmpegError, ValueError):
+        return False
+    return True
 
 
 _SMALLEST = {"libx265": 16, "libsvtav1": 64}
@@ -328,7 +367,7 @@ def _encoder_options(
     elif codec == "prores":
         chosen = {"profile": "4" if "444" in pixel_format else "3", "vendor": "apl0"}
     elif codec == "ffv1":
-        chosen = {"level": "3", "g": "1", "slicecrc": "1", "slices": "4" if min(info.height, info.width) >= 64 else "1"}
+        chosen = dict(ffv1_options(pixel_format, info.height, info.width))
     elif codec == "av1":
         chosen = {"preset": "8"} | ({"crf": str(crf)} if constant_quality else {})
     return tuple(chosen.items())

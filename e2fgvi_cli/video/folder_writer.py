@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,6 +16,8 @@ from .. import masks
 from ..errors import InputError
 from ..types import AlphaArray, Box, Frame, PixelArray, VideoInfo
 from . import images, native, target
+
+_NAME_BYTES = 255  # the longest name that common file systems take
 
 
 class FolderWriter:
@@ -69,9 +72,11 @@ class FolderWriter:
 
     def _name(self, frame: Frame, samples: NDArray[Any]) -> str:
         suffix = ".exr" if samples.dtype == np.float32 else ".png"
-        name = f"{Path(frame.name).stem}{suffix}" if frame.name else f"{frame.index:06d}{suffix}"
-        if name in self._names:  # a.jpg and a.bmp in one folder
-            name = f"{frame.name}{suffix}"
+        stem = Path(frame.name).stem if frame.name else f"{frame.index:06d}"
+        if (name := _fitting(stem, suffix)) in self._names:  # a.jpg and a.bmp in one folder
+            name = _fitting(frame.name, suffix)
+        if name in self._names:
+            name = _fitting(stem, f"_{frame.index:06d}{suffix}")
         self._names.add(name)
         return name
 
@@ -86,3 +91,11 @@ class FolderWriter:
         except BaseException:
             target.discard(self._temporary)
             raise
+
+
+def _fitting(stem: str, suffix: str) -> str:
+    """A file name that file systems take: the stem is cut to what is left of `_NAME_BYTES`."""
+    room = _NAME_BYTES - len(suffix.encode())
+    while len(os.fsencode(stem)) > room:
+        stem = stem[:-1]
+    return stem + suffix

@@ -14,7 +14,7 @@ from ..types import VideoInfo
 from . import probe
 from .codecs import CONTAINERS, Encoding
 from .options import OutputOptions
-from .trial_mux import Lane, Verdict, add_copy, is_filler, try_streams
+from .trial_mux import Lane, Verdict, add_copy, is_filler, origin_of, try_streams
 
 # what a muxer writes about itself, or what another field already carries
 _NOT_METADATA = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder", "rotate", "duration"})
@@ -80,6 +80,7 @@ class StreamCopy:
         self._wants_sound = not _is_retimed(info, options)
         self._main = probe.main_video_stream(self._source, info.path)
         assert encoding.container is not None
+        self.origin = origin_of(self._source, encoding.container)
         verdicts = try_streams(info.path, encoding.container)
         for stream in self._source.streams:
             if stream.index != self._main.index:
@@ -107,7 +108,7 @@ class StreamCopy:
         copy_stream_properties(stream, target)
         if stream.type != "attachment":
             self._targets[stream.index] = target
-            self._lanes[stream.index] = Lane(stream, container, verdict.layout)
+            self._lanes[stream.index] = Lane(stream, container, verdict.layout, self.origin)
         if verdict.layout and stream.codec_context.layout.nb_channels > 2:
             self.notices.append(f"{name} names no places for its channels: written as {verdict.layout}")
 
@@ -130,7 +131,7 @@ class StreamCopy:
             self._output.set_chapters(chapters)
 
     def advance(self, seconds: Fraction) -> None:
-        """Write every packet up to `seconds` (on the source's own clock)."""
+        """Write every packet up to `seconds` after the output's origin."""
         while (packet := self._next()) is not None and packet.dts * packet.time_base <= seconds:
             self._write_next()
 
@@ -210,6 +211,8 @@ def muxer_options(info: VideoInfo, encoding: Encoding, time_base: Fraction) -> d
     chosen = {"movflags": "+write_colr"}
     if time_base.numerator == 1 and time_base.denominator < 2**31:
         chosen["video_track_timescale"] = str(time_base.denominator)
+        if info.frame_rate is not None and info.frame_rate > 1000:
+            chosen["movie_timescale"] = str(time_base.denominator)  # in its milliseconds such a clip may last none
     if not info.is_folder:
         with probe.open_container(info.path) as container:
             if {key.lower() for key in metadata_of(container)} - _PLAIN_MP4_KEYS:

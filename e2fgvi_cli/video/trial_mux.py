@@ -70,12 +70,14 @@ def missing_layout(stream: Any) -> str:
 class Lane:
     """The way of one stream's packets into a container of that kind: times repaired, refused ones kept out.
 
-    Its own muxer, with this stream alone, sees each packet first: what that one refuses never reaches the real file.
+    origin: seconds of the source's clock that are 0 in the output. Its own muxer, with this stream alone, sees each packet
+    first: what that one refuses never reaches the real file.
     Raises `REFUSALS` if the container does not take the stream.
     """
 
-    def __init__(self, stream: Any, container: str, layout: str = "") -> None:
+    def __init__(self, stream: Any, container: str, layout: str = "", origin: Fraction = Fraction(0)) -> None:
         self.refused = self.taken = 0
+        self._origin = origin
         self._waiting: list[Any] = []
         self._lacks_decode_times = stream.type == "video"  # until one is known
         self._muxer = av.open(_Nowhere(), "w", format=container, **local.KEEP_METADATA_BYTES)
@@ -126,11 +128,14 @@ class Lane:
     def _ready(self, packet: Any, following: Any) -> Iterator[Any]:
         scale = Fraction(packet.time_base) / self._time_base
 
+        origin = self._origin / self._time_base
+
         def ticks(value: int | None) -> int | None:
-            return None if value is None else round(value * scale)
+            return None if value is None else round(value * scale - origin)
 
         next_stamp = None if following is None else ticks(_stamp(following))
-        times = self.times.place(ticks(packet.dts), ticks(packet.pts), ticks(packet.duration), next_stamp)
+        length = round((packet.duration or 0) * scale)
+        times = self.times.place(ticks(packet.dts), ticks(packet.pts), length, next_stamp)
         if times is None:
             return
         packet.time_base = self._time_base
@@ -147,6 +152,11 @@ class Lane:
 
 def _stamp(packet: Any) -> int | None:
     return packet.dts if packet.dts is not None else packet.pts
+
+
+def origin_of(source: Any, container: str) -> Fraction:
+    """The seconds of an opened source's clock that are 0 in the output: AVI has no start but 0, others keep the source's."""
+    return Fraction(source.start_time, av.time_base) if container == "avi" and source.start_time else Fraction(0)
 
 
 def is_filler(packet: Any) -> bool:
@@ -189,9 +199,10 @@ def _try(path: Path, container: str, layouts: dict[int, str]) -> dict[int, Verdi
     if not layouts:
         return found
     with probe.open_container(path) as source:
+        origin = origin_of(source, container)
         for index, layout in layouts.items():
             try:
-                lanes[index] = Lane(source.streams[index], container, layout)
+                lanes[index] = Lane(source.streams[index], container, layout, origin)
             except REFUSALS:
                 found[index] = Verdict(refusal)
         whole = _feed(source, lanes)

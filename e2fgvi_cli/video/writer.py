@@ -6,23 +6,22 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import av
 import numpy as np
 from av.video.reformatter import ColorRange, Interpolation
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ..errors import InputError, UsageError
 from ..types import AlphaArray, Box, Frame, PixelArray, VideoInfo
-from . import colour, images, local, native, stream_copy, target, trial_mux
+from . import colour, images, local, native, probe, stream_copy, target, trial_mux
 from .codecs import Encoding, choose
 from .folder_writer import FolderWriter
 from .options import OutputOptions
-from .reader import DEFAULT_FOLDER_RATE
+from .output_times import OutputTimes
 
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _RGB_TAGS = (1, 1, 1, 1)  # limited range, BT.709 matrix, primaries and transfer: for RGB sources written as Y'CbCr
@@ -77,14 +76,8 @@ class VideoWriter:
     def __init__(self, path: Path, info: VideoInfo, options: OutputOptions, encoding: Encoding) -> None:
         self.notices: list[str] = list(encoding.notices)
         self._path, self._info, self._options, self._encoding = path, info, options, encoding
-        self._rate = options.frame_rate or info.frame_rate or DEFAULT_FOLDER_RATE
-        keeps_times = not info.is_folder and options.frame_rate is None and info.time_base is not None
-        self._source_base = cast(Fraction, info.time_base) if keeps_times else 1 / self._rate
-        # AVI counts frames: ticks finer than those become empty frames, and a rate of hundreds a second
-        self._time_base = 1 / self._rate if encoding.container == "avi" else self._source_base
-        self._keeps_times = keeps_times
-        self._last_tick: int | None = None
-        self._moved_frames = 0
+        self._times = _output_times(info, options, encoding)
+        self._lengths: dict[int, int] = {}  # how long a frame is shown, by its tick: not every encoder hands that on
         self._container: Any = None
         self._copy: stream_copy.StreamCopy | None = None
 
@@ -118,9 +111,10 @@ class VideoWriter:
             self._temporary,
             "w",
             format=self._encoding.container,
-            container_options=stream_copy.muxer_options(self._info, self._encoding, self._time_base),
+            container_options=stream_copy.muxer_options(self._info, self._encoding, self._times.time_base),
         )
         self._stream = self._add_video_stream()
+        self._open_encoder()
         if copies:
             self._copy = stream_copy.StreamCopy(self._info, self._container, self._encoding, self._options)
             self._copy.notices[:0] = self.notices
@@ -128,12 +122,22 @@ class VideoWriter:
             self._copy.copy_descriptions(self._stream)
         self._container.start_encoding()
 
+    def _open_encoder(self) -> None:
+        try:
+            self._stream.codec_context.open()
+        except trial_mux.REFUSALS as error:
+            info = self._info
+            raise UsageError(
+                f"{self._encoding.codec} cannot encode frames of {info.width}x{info.height} with these options "
+                f"({getattr(error, 'strerror', None) or error}); choose another --codec"
+            ) from error
+
     def _add_video_stream(self) -> Any:
         info, encoding = self._info, self._encoding
-        stream = self._container.add_stream(encoding.encoder, rate=self._rate, options=dict(encoding.options))
+        stream = self._container.add_stream(encoding.encoder, rate=self._times.rate, options=dict(encoding.options))
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = info.width, info.height, encoding.pixel_format
-        context.time_base = self._time_base
+        context.time_base = self._times.time_base
         context.thread_type = "AUTO"
         if encoding.bit_rate is not None:
             context.bit_rate = encoding.bit_rate
@@ -160,23 +164,22 @@ class VideoWriter:
     def write(self, frame: Frame, filled: PixelArray | None, alpha: AlphaArray | None, box: Box | None = None) -> None:
         """See `FrameWriter.write`. Frames must come in order."""
         picture = self._for_encoder(blended_picture(frame, filled, alpha, box))
-        time = (picture.pts or 0) * self._source_base if self._keeps_times else frame.index * self._source_base
-        picture.pts = self._tick(time)
-        picture.time_base = self._time_base
+        seconds = self._times.seconds(frame.index, picture.pts)
+        picture.pts, picture.duration = self._times.ticks(seconds), self._times.duration(picture.duration)
+        picture.time_base = self._times.time_base
         picture.pict_type = 0  # the source's frame types are not the encoder's business
         with disk_errors(self._path):
             if self._copy is not None:
-                self._copy.advance(time)
-            self._container.mux(self._stream.encode(picture))
+                self._copy.advance(seconds)
+            self._lengths[picture.pts] = picture.duration
+            self._mux(self._stream.encode(picture))
 
-    def _tick(self, time: Fraction) -> int:
-        """The output's tick for a time in seconds: exact but in AVI, where it is the next free frame."""
-        tick = round(time / self._time_base)
-        if self._last_tick is not None and tick <= self._last_tick:
-            tick = self._last_tick + 1
-        self._moved_frames += abs(tick * self._time_base - time) > self._time_base / 4
-        self._last_tick = tick
-        return tick
+    def _mux(self, packets: list[Any]) -> None:
+        for packet in packets:
+            length = self._lengths.pop(packet.pts, 0)
+            if length:
+                packet.duration = length
+            self._container.mux(packet)
 
     def _for_encoder(self, picture: av.VideoFrame) -> av.VideoFrame:
         """The picture in the encoder's pixel format, tagged as the stream is; unchanged samples if the formats agree."""
@@ -219,13 +222,10 @@ class VideoWriter:
             return
         try:
             with disk_errors(self._path):
-                self._container.mux(self._stream.encode(None))
+                self._mux(self._stream.encode(None))
                 if self._copy is not None:
                     self._copy.finish()
-                if self._moved_frames:
-                    self.notices.append(
-                        f"{self._moved_frames} frames were moved in time: avi has one frame rate, here {self._rate} a second"
-                    )
+                self.notices += self._times.notices()
                 self._container.close()
                 target.publish(self._temporary, self._path)
         except BaseException:
@@ -246,6 +246,14 @@ class VideoWriter:
                     open_thing.close()
             except (OSError, ValueError, RuntimeError):
                 continue  # the file is thrown away
+
+
+def _output_times(info: VideoInfo, options: OutputOptions, encoding: Encoding) -> OutputTimes:
+    assert encoding.container is not None
+    if info.is_folder:
+        return OutputTimes(info, options, encoding.container)
+    with probe.open_container(info.path) as source:
+        return OutputTimes(info, options, encoding.container, trial_mux.origin_of(source, encoding.container))
 
 
 def blended_picture(
