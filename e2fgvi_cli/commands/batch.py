@@ -51,7 +51,7 @@ def batch(
         "auto", metavar="auto|off|N", help="Parts of N frames of one clip to several workers.", rich_help_panel=HOW
     ),
     segment_frames: int = typer.Option(
-        50, help="Frames that a stored segment has: the most work a crash costs.", rich_help_panel=HOW
+        10, help="Frames that a stored segment has: the most work a crash costs.", rich_help_panel=HOW
     ),
     fail_fast: bool = typer.Option(
         False, "--fail-fast/--continue-on-error", help="Stop at the first failed job.", rich_help_panel=HOW
@@ -252,8 +252,7 @@ def _run(
             view.show(event)
 
         result = run_batch(made, settings, on_event=tell, executor=executor)
-    index, count = settings.shard
-    reports = write_reports(result, settings.state, "" if count == 1 else f"-{index}-of-{count}")
+    reports = write_reports(result, settings)
     if not quiet:
         from .batch_view import print_result
 

@@ -12,14 +12,17 @@ if TYPE_CHECKING:
     from ..jobs.check import BatchCheck
     from ..jobs.model import BatchResult, Event
 
+LINE_SECONDS = 30.0
+"""Between two lines that say how far a job is."""
 _WORDS = {"prepare": "looking", "fill": "filling", "join": "writing"}
 
 
 class Lines:
-    """One line on standard error for whatever changes a job's state."""
+    """One line on standard error for whatever changes a job's state, and now and then for how far one is."""
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
+        self._last: dict[str, float] = {}
 
     def __enter__(self) -> Lines:
         return self
@@ -30,6 +33,11 @@ class Lines:
     def show(self, event: Event) -> None:
         """Print the event, if it is one that people want to read."""
         text = sentence(event)
+        if event.kind == "job_started":
+            self._last[event.job] = event.time
+        elif event.kind == "progress" and event.time - self._last.get(event.job, event.time) >= LINE_SECONDS:
+            self._last[event.job] = event.time
+            text = f"{event.job}: {_WORDS[event.values['phase']]}, {event.values['share']:.0%}"
         if text and (not self._quiet or event.kind == "job_failed"):
             typer.echo(text, err=True)
 
@@ -66,18 +74,28 @@ class Panel:
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            TaskProgressColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
+            TaskProgressColumn(),
             TextColumn("{task.fields[what]}"),
             TimeElapsedColumn(),
+            TimeRemainingColumn(),
             console=Console(stderr=True),
         )
         self._whole: Any = None
+        self._jobs = self._finished = 0
         self._bars: dict[str, Any] = {}
+        self._shares: dict[str, float] = {}
 
     def __enter__(self) -> Panel:
         self._progress.start()
@@ -90,15 +108,22 @@ class Panel:
         """Bring the bars up to date."""
         v = event.values
         if event.kind == "batch_started":
-            self._whole = self._progress.add_task("all jobs", total=v["jobs"], what="")
+            self._jobs = v["jobs"]
+            self._whole = self._progress.add_task("all jobs", total=self._jobs, what=f"0/{self._jobs}")
         elif event.kind == "job_started":
-            self._bars[event.job] = self._progress.add_task(_short(event.job), total=None, what="")
+            self._bars[event.job] = self._progress.add_task(_short(event.job), total=1.0, what="")
         elif event.kind == "progress" and event.job in self._bars:
-            self._progress.update(self._bars[event.job], completed=v["done"], total=v["total"], what=_WORDS[v["phase"]])
+            self._shares[event.job] = v["share"]
+            frames = f"{v['done']}/{'?' if v['total'] is None else v['total']}"
+            self._progress.update(self._bars[event.job], completed=v["share"], what=f"{_WORDS[v['phase']]} {frames}")
         elif event.kind in ("job_done", "job_skipped", "job_failed"):
+            self._finished += 1
+            self._shares.pop(event.job, None)
             if event.job in self._bars:
                 self._progress.remove_task(self._bars.pop(event.job))
-            self._progress.advance(self._whole)
+        if self._whole is not None:
+            done = self._finished + sum(self._shares.values())
+            self._progress.update(self._whole, completed=done, what=f"{self._finished}/{self._jobs}")
         if event.kind in ("job_failed", "job_retry", "job_elsewhere", "job_done"):
             self._progress.console.print(sentence(event), markup=False, highlight=False, soft_wrap=True)
 

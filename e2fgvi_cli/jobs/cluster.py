@@ -199,7 +199,8 @@ def _absolute(task: Task) -> Task:
         )
     weights = str(Path(options.weights).resolve()) if Path(options.weights).is_file() else options.weights
     job = replace(task.job, options=replace(options, **paths, comparison=comparison, weights=weights))  # type: ignore[arg-type]
-    return replace(task, job=job, folder=task.folder.resolve())
+    thumbnail = None if task.thumbnail is None else task.thumbnail.resolve()
+    return replace(task, job=job, folder=task.folder.resolve(), thumbnail=thumbnail)
 
 
 def _sees(path: str) -> bool:

@@ -273,6 +273,8 @@ class Journal:
         for name in ("record", "pids"):
             if name in values:
                 values[name] = json.dumps(values[name])
+        if "message" in values:  # it may name a file whose name is no text
+            values["message"] = values["message"].encode(errors="backslashreplace").decode()
         assignments = ", ".join(f"{name} = ?" for name in values)
         with self._errors():
             self._db.execute(

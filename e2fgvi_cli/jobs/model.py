@@ -35,8 +35,11 @@ class Job:
 
     @property
     def output(self) -> str:
-        """The resolved output path: what a job is known by in the journal, since two jobs may not write the same file."""
-        return os.path.realpath(self.options.output)
+        """The resolved output path: what a job is known by in the journal, since two jobs may not write the same file.
+
+        Bytes of a name that are no text are spelled out.
+        """
+        return os.path.realpath(self.options.output).encode(errors="backslashreplace").decode()
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class BatchSettings:
     devices: tuple[str, ...] = ("auto",)
     threads: int | None = None
     split: Literal["auto", "off"] | int = "auto"
-    segment_frames: int = 50
+    segment_frames: int = 10
     max_retries: int = 2
     fail_fast: bool = False
     lease: float = 60.0
@@ -177,6 +180,7 @@ class Task:
     """Work for one worker. kind "prepare" looks at the inputs, "fill" computes `segments`, "join" writes the output.
 
     folder: the job's segments. arithmetic: if set, only a worker computing that way may fill. filled: what "join" reports.
+    thumbnail: where it puts a picture.
     """
 
     id: int
@@ -190,6 +194,7 @@ class Task:
     seconds: float = 0.0
     leftovers: tuple[int, ...] = ()
     snapshot: str = ""
+    thumbnail: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -203,7 +208,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Message:
-    """From a worker to the driver. kind: ready, progress (frames done of the task), segment, done or failed."""
+    """From a worker to the driver. kind: ready, progress (a `progress.Pace`), segment, done or failed."""
 
     kind: Literal["ready", "progress", "segment", "done", "failed"]
     task: int = -1
@@ -217,7 +222,10 @@ State = Literal["pending", "running", "joining", "done", "failed"]
 
 @dataclass(frozen=True)
 class JobRecord:
-    """What is known of a job at the end. outcome: done, skipped (was done before), failed or cancelled."""
+    """What is known of a job at the end. outcome: done, skipped (was done before), failed or cancelled.
+
+    seconds: of work. finished: seconds since the epoch when the output was published, 0 if that is not known.
+    """
 
     name: str
     output: str
@@ -232,6 +240,7 @@ class JobRecord:
     exit_code: int = 0
     notices: tuple[str, ...] = ()
     scores: dict[str, float] = field(default_factory=dict)
+    finished: float = 0.0
 
 
 def record_of(job: Job, figures: dict[str, Any], outcome: Literal["done", "skipped"], attempts: int) -> JobRecord:
@@ -248,6 +257,7 @@ def record_of(job: Job, figures: dict[str, Any], outcome: Literal["done", "skipp
         device=figures.get("device", ""),
         notices=tuple(figures.get("notices", ())),
         scores=figures.get("scores", {}),
+        finished=figures.get("finished", 0.0),
     )
 
 

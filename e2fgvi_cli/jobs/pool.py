@@ -247,21 +247,23 @@ def _serve(pipe: Connection, engine_module: str, device: str, threads: int) -> N
     from .work import Worker, describe_failure
 
     worker = Worker(engine_module, device, threads)
+    lock = threading.Lock()  # progress comes from the thread that reads, too
     name = multiprocessing.current_process().name
     while True:
         task: Task = pipe.recv()
 
         def emit(kind: Any, value: Any, task: Task = task) -> None:
-            pipe.send(Message(kind, task.id, value, name))
+            with lock:
+                pipe.send(Message(kind, task.id, value, name))
 
         try:
             result = worker.run(task, emit)
         except (BrokenPipeError, KeyboardInterrupt):
             raise
         except Exception as error:
-            pipe.send(Message("failed", task.id, describe_failure(error), name))
+            emit("failed", describe_failure(error))
         else:
-            pipe.send(Message("done", task.id, result, name))
+            emit("done", result)
 
 
 def resolve_devices(settings: BatchSettings) -> tuple[str, ...]:

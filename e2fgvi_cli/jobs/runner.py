@@ -35,8 +35,10 @@ from .model import (
     record_of,
 )
 from .pool import Executor, LocalPool, require_guard, resolve_devices
+from .progress import JobProgress, Pace
 from .segments import segment_grid
 from .selection import check_paths, is_done, is_intact, jobs_of_shard, may_replace
+from .thumbnails import thumbnail_of
 
 OnEvent = Callable[[Event], None]
 POLL_SECONDS = 0.5
@@ -80,9 +82,8 @@ class _Active:
     ready: deque[Task] = field(default_factory=deque)
     running: set[int] = field(default_factory=set)
     filled: list[Filled] = field(default_factory=list)
-    progress: dict[int, int] = field(default_factory=dict)
+    progress: JobProgress = field(default_factory=JobProgress)
     tries: int = 0
-    phase: str = "prepare"
     pids: list[int] = field(default_factory=list)
 
 
@@ -147,6 +148,7 @@ class _Driver:
             self._workers.submit(task, worker)
             active.running.add(task.id)
             self._owner_of[task.id] = (active, task)
+            self._tell_progress(active, task, Pace(0, None), worker)
 
     def _will_join(self, active: _Active, pid: int) -> None:
         """In the journal before the worker hears of it: whatever it publishes or leaves unfinished is known to be ours."""
@@ -230,7 +232,7 @@ class _Driver:
         """Tasks that fill the clip: one, or several if workers would stand idle."""
         assert active.prepared is not None
         plan, windows = active.prepared.plan, active.job.options.windows
-        active.phase = "fill"
+        active.progress.enter("fill")
         active.segments = segment_grid(plan, self._settings.segment_frames, windows.neighbor_stride)
         holed = [s for s in active.segments if plan.has_hole(s.start, s.stop)]
         parts = min(self._part_count(plan.filled), len(holed))
@@ -250,7 +252,7 @@ class _Driver:
 
     def _add_join(self, active: _Active) -> None:
         assert active.prepared is not None
-        active.phase = "join"
+        active.progress.enter("join")
         self._add_task(
             active,
             kind="join",
@@ -261,6 +263,7 @@ class _Driver:
             seconds=active.prepared.seconds + sum(f.seconds for f in active.filled),
             leftovers=tuple(active.pids),
             snapshot=active.prepared.snapshot,
+            thumbnail=thumbnail_of(self._settings.thumbnails, active.job.output),
         )
 
     # Messages
@@ -283,15 +286,14 @@ class _Driver:
                 self._done(active, task, message.value)
 
     def _progress(self, active: _Active, task: Task, message: Message) -> None:
-        active.progress[task.id] = message.value
         if task.kind == "join" and message.pid and message.pid not in active.pids:
             self._will_join(active, message.pid)
+        self._tell_progress(active, task, message.value, message.worker)
+
+    def _tell_progress(self, active: _Active, task: Task, pace: Pace, worker: str) -> None:
         plan = active.prepared.plan if active.prepared else None
-        total = None if plan is None else plan.frames
-        if plan is not None and task.kind == "fill":
-            total = sum(s.stop - s.start for s in active.segments if plan.has_hole(s.start, s.stop))
-        values = {"phase": task.kind, "done": sum(active.progress.values()), "total": total, "worker": message.worker}
-        self._tell(Event("progress", active.job.name, values))
+        values = active.progress.update(task.id, pace, plan, _frames_to_fill(active) if plan else 0)
+        self._tell(Event("progress", active.job.name, {**values, "worker": worker}))
 
     def _done(self, active: _Active, task: Task, value: Any) -> None:
         if isinstance(value, Prepared):
@@ -299,7 +301,6 @@ class _Driver:
         elif isinstance(value, Filled):
             active.filled.append(value)
             if not active.ready and not active.running:
-                active.progress.clear()
                 self._add_join(active)
         elif isinstance(value, Summary):
             self._finished(active, value)
@@ -318,7 +319,6 @@ class _Driver:
         state = "joining" if row.state == "joining" else "running"
         self._journal.update(job.output, state=state, key=prepared.key, snapshot=prepared.snapshot)
         active.prepared = prepared
-        active.progress.clear()
         self._add_parts(active)
         plan = prepared.plan
         values = {"frames": plan.frames, "filled": plan.filled, "shots": len(plan.shots), "parts": len(active.ready)}
@@ -331,6 +331,7 @@ class _Driver:
             "frames": summary.frames,
             "filled": summary.filled,
             "seconds": round(summary.seconds, 3),
+            "finished": round(time.time(), 3),
             "device": summary.device,
             "height": summary.size[0],
             "width": summary.size[1],
@@ -351,7 +352,7 @@ class _Driver:
     # Failures
 
     def _failed(self, active: _Active, task: Task, failure: Failure) -> None:
-        active.progress.pop(task.id, None)
+        active.progress.drop(task.id)
         if not failure.final and active.tries < self._settings.max_retries:
             active.tries += 1
             values = {"message": failure.message, "retry": active.tries, "of": self._settings.max_retries}

@@ -10,7 +10,7 @@ import io
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -80,20 +80,31 @@ class ClipSource:
 
 
 def fill_part(
-    options: InpaintOptions, plan: ClipPlan, segments: tuple[Segment, ...], engine: WindowEngine
+    options: InpaintOptions,
+    plan: ClipPlan,
+    segments: tuple[Segment, ...],
+    engine: WindowEngine,
+    on_read: Callable[[float], None] = lambda share: None,
 ) -> Iterator[FinishedFrame]:
-    """The finished frames of consecutive `segments` of one shot, each frame exactly as in a run over the whole clip."""
+    """The finished frames of consecutive `segments` of one shot, each frame exactly as in a run over the whole clip.
+
+    on_read: called after each frame that was read, with the share read so far of all that these segments need.
+    """
     shot = segments[0].shot
-    count = next(last for first, last in plan.shots if first == shot) + 1 - shot
     with ClipSource(options, plan) as source:
-        yield from fill_range(
-            lambda first, end: source.read(shot + first, shot + end),
-            count,
-            segments[0].start - shot,
-            segments[-1].stop - shot,
-            engine,
-            options.windows,
-        )
+
+        def read(first: int, end: int) -> Iterator[HoledFrame]:
+            for number, item in enumerate(source.read(shot + first, shot + end), 1):
+                on_read(number / (end - first))
+                yield item
+
+        start, stop = segments[0].start - shot, segments[-1].stop - shot
+        yield from fill_range(read, shot_frames(plan, shot), start, stop, engine, options.windows)
+
+
+def shot_frames(plan: ClipPlan, shot: int) -> int:
+    """Number of frames of the shot that begins at frame `shot`."""
+    return next(last for first, last in plan.shots if first == shot) + 1 - shot
 
 
 class SegmentWriter:

@@ -14,6 +14,7 @@ from typing import Any
 
 from .. import video
 from ..errors import EXIT_DEVICE, EXIT_FAILED, EXIT_INPUT, DeviceError, InputError, UserError
+from ..fill.pieces import window_range
 from ..frames.stages import FinishedFrame, HoledFrame
 from ..options import InpaintOptions
 from ..outputs import ClipOutput
@@ -22,10 +23,20 @@ from ..video.shots import judge, split_shots
 from . import fingerprint
 from .engines import BuiltEngine
 from .model import ClipPlan, Failure, Filled, Prepared, Segment, Task
-from .segments import ClipSource, DamagedSegmentError, SegmentWriter, StoredFills, fill_part, is_stored, segment_path
+from .progress import PartProgress, Reporter, WatchedEngine
+from .segments import (
+    ClipSource,
+    DamagedSegmentError,
+    SegmentWriter,
+    StoredFills,
+    fill_part,
+    is_stored,
+    segment_path,
+    shot_frames,
+)
+from .thumbnails import save_thumbnail, typical_frame
 
 Emit = Callable[[str, Any], None]
-PROGRESS_SECONDS = 0.5
 
 
 class Worker:
@@ -42,7 +53,7 @@ class Worker:
         return str(self._engines.arithmetic(self._device_for(options), threads))
 
     def run(self, task: Task, emit: Emit) -> Prepared | Filled | Summary:
-        """The task's outcome. `emit` is called with ("progress", frames done) and ("segment", `Segment`)."""
+        """The task's outcome. `emit` is called with ("progress", `Pace`) and ("segment", `Segment`)."""
         if task.kind == "prepare":
             return prepare(task.job.options, emit)
         if task.kind == "fill":
@@ -62,13 +73,17 @@ class Worker:
         folder = segment_folder(task.folder, arithmetic)
         built = self._engine(options, plan.bit_depth)
         computed = 0
-        report = _Pace(emit)
         missing = [s for s in task.segments if not is_stored(folder, s, plan)]
         done = sum(s.stop - s.start for s in task.segments if s not in missing)
+        report = Reporter(emit)
         for segments in consecutive(missing):
-            for written in _write_segments(folder, segments, fill_part(options, plan, segments, built.engine), emit):
+            part = _part_progress(report, done + computed, segments, plan, options)
+            engine: Any = WatchedEngine(built.engine, part.window)
+            for written in _write_segments(
+                folder, segments, fill_part(options, plan, segments, engine, part.read), emit
+            ):
                 computed += written
-                report(done + computed)
+                part.wrote()
         report(done + computed, now=True)
         seconds = time.perf_counter() - started
         return Filled(
@@ -108,16 +123,13 @@ def consecutive(segments: list[Segment]) -> Iterator[tuple[Segment, ...]]:
         yield tuple(run)
 
 
-class _Pace:
-    """Reports progress not more often than `PROGRESS_SECONDS`."""
-
-    def __init__(self, emit: Emit) -> None:
-        self._emit, self._last = emit, 0.0
-
-    def __call__(self, done: int, now: bool = False) -> None:
-        if now or time.monotonic() - self._last >= PROGRESS_SECONDS:
-            self._last = time.monotonic()
-            self._emit("progress", done)
+def _part_progress(
+    report: Reporter, before: int, segments: tuple[Segment, ...], plan: ClipPlan, options: InpaintOptions
+) -> PartProgress:
+    shot = segments[0].shot
+    start, stop = segments[0].start - shot, segments[-1].stop - shot
+    first, _ = window_range(start, stop, shot_frames(plan, shot), options.windows)
+    return PartProgress(report, before, stop - start, start - first)
 
 
 def segment_folder(folder: Path, arithmetic: str) -> Path:
@@ -130,11 +142,11 @@ def prepare(options: InpaintOptions, emit: Emit) -> Prepared:
     started = time.perf_counter()
     snapshot = fingerprint.snapshot(options)
     key = fingerprint.job_key(options)
-    report = _Pace(emit)
     shots: list[tuple[int, int]] = []
     holed: list[tuple[int, int]] = []
     count = 0
     with ClipSource(options) as source:
+        report = Reporter(emit, source.reader.info.frame_count)
         ClipOutput(options, source.reader.info)  # checks that the targets can be written, hours before they are
         stream: Iterator[Iterator[HoledFrame]] = iter([source.read()])
         if options.detect_cuts:
@@ -210,13 +222,17 @@ def join(task: Task, emit: Emit) -> Summary:
     options, plan = task.job.options, task.plan
     remove_leftovers(options, task.leftovers)
     folder = segment_folder(task.folder, task.arithmetic or "")
-    report = _Pace(emit)
+    report = Reporter(emit, plan.frames)
     with ExitStack() as stack:
         source = stack.enter_context(ClipSource(options))
         fills = stack.enter_context(StoredFills(folder, task.segments))
         output = stack.enter_context(ClipOutput(options, source.reader.info))
+        shown = typical_frame(plan) if task.thumbnail is not None else None
         for item in source.read():
-            output.write(fills.finish(item))
+            finished = fills.finish(item)
+            output.write(finished)
+            if item.frame.index == shown and task.thumbnail is not None:
+                save_thumbnail(task.thumbnail, finished, source.reader.info.rotation)
             report(output.frames)
         # Checked before the output gets its name: half of one input and half of another must not be published.
         if output.frames != plan.frames or fingerprint.snapshot(options) != task.snapshot:

@@ -8,13 +8,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from e2fgvi_cli.errors import UsageError
+from e2fgvi_cli.errors import InputError, UsageError
 from e2fgvi_cli.jobs.manifest import Entry
+from e2fgvi_cli.jobs.model import BatchResult, BatchSettings, JobRecord
+from e2fgvi_cli.jobs.report import write_reports
+from e2fgvi_cli.jobs.thumbnails import thumbnail_of
 from tests.conftest import ROOT, Run
 from tests.factories import clip, holes, write_folder
 
@@ -72,6 +76,7 @@ def test_every_option_of_inpaint_may_be_in_a_manifest() -> None:
         "mask_invert": "yes",
         "cuts": False,
         "mask_box": ["1,2,3,4", "5,6,7,8@2-9"],
+        "mask_polygon": "1,1 9,1 5,9",
         "mask_union": 2,
         "neighbor_stride": 3,
         "savefps": "30000/1001",
@@ -87,6 +92,9 @@ def test_every_option_of_inpaint_may_be_in_a_manifest() -> None:
     assert options.output == Path("results/v_inpainted.mp4")
     with pytest.raises(UsageError, match=r"line 1 \(v\): option 'json' is unknown"):
         _make_jobs([Entry("v", {"video": "v", "json": True}, "line 1")], Path("results"))
+    cell = Entry("v", {"video": "v", "mask_box": "1,2,3,4@-5; 5,6,7,8@6-"}, "line 1")
+    (in_one_cell,) = _make_jobs([cell], Path("results"))
+    assert [box.x for box in in_one_cell.options.masking.boxes] == [1, 5]
     for key, value, words in [
         ("crf", [1, 2], "option 'crf' takes one value, and 2 are given"),
         ("crf", True, "option 'crf' is no switch"),
@@ -211,15 +219,42 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing_half(clips: Path, tmp_path: Pat
 
 
 def test_reports_escape_what_users_name_things(tmp_path: Path) -> None:
-    from e2fgvi_cli.jobs.model import BatchResult, JobRecord
-    from e2fgvi_cli.jobs.report import write_reports
-
     good = JobRecord("<b>&.mp4", str(tmp_path / "a b.mp4"), "done", frames=4, filled=2, seconds=2.0)
-    bad = replace(good, name="x", outcome="failed", message="=1+1 <script>")
-    table, page = write_reports(BatchResult((good, bad), 3.0, 2), tmp_path / "state", "-1-of-2")
+    bad = replace(good, name="x", outcome="failed", message="=1+1 <script>", output=os.fsdecode(b"/out/\xe9.mp4"))
+    chosen = BatchSettings(tmp_path / "state", shard=(1, 2))
+    table, page = write_reports(BatchResult((good, bad), 3.0, 2), chosen)
     assert (table.name, page.name) == ("results-1-of-2.csv", "report-1-of-2.html")
     text = page.read_text(encoding="utf-8")
     assert "&lt;b&gt;&amp;.mp4" in text
     assert "<script>" not in text
     assert "a%20b.mp4" in text
     assert "0.500" in text
+    (tmp_path / "state" / "results-1-of-2.csv").unlink()
+    (tmp_path / "state" / "results-1-of-2.csv").mkdir()
+    with pytest.raises(InputError, match=r"the report .*results-1-of-2\.csv cannot be written: Is a directory"):
+        write_reports(BatchResult((good,), 3.0, 2), chosen)
+
+
+def test_the_report_shows_failures_first_and_keeps_times_and_pictures(tmp_path: Path) -> None:
+    """Readable on a window of 1100 pixels: what happened has its own table, in which long words break."""
+    output = str(tmp_path / "out" / "a.mp4")
+    done = JobRecord(
+        "a", output, "skipped", frames=40, filled=30, seconds=123.4, resumed=10, finished=1.7e9, device="cpu"
+    )
+    words = "a very long reason " * 30
+    failed = JobRecord("b", "/o/b.mp4", "failed", attempts=3, message=words, exit_code=3)
+    chosen = BatchSettings(tmp_path / "state")
+    picture = thumbnail_of(chosen.thumbnails, output)
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(b"jpeg")
+    table, page = write_reports(BatchResult((done, failed), 0.2, 1), chosen)
+    text = page.read_text(encoding="utf-8")
+    assert text.index("1 without output") < text.index(words.strip()) < text.index("1 with output")
+    assert "max-width: 1060px" in text
+    assert "overflow-wrap: anywhere" in text
+    assert f'<img src="thumbnails/{picture.name}"' in text
+    finished = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(1.7e9))
+    assert all(shown in text for shown in ("123.4 s", "3.085", finished, "40 frames, 123.4 s of work in all"))
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["seconds"], row["finished"]) for row in rows] == [("123.4", finished), ("", "")]

@@ -16,6 +16,7 @@ import pytest
 from e2fgvi_cli.errors import InputError, UsageError
 from e2fgvi_cli.jobs import Event, Job, journal, run_batch
 from e2fgvi_cli.jobs.journal import Journal, is_dead, parse_shard
+from e2fgvi_cli.jobs.thumbnails import thumbnail_of
 from tests.factories import clip, read_folder
 
 from .clips import expected, leftovers, make_job, settings
@@ -49,6 +50,12 @@ def test_jobs_run_once_and_give_what_inpaint_gives(tmp_path: Path) -> None:
     again = run_batch(jobs, settings(tmp_path))
     assert [r.outcome for r in again.records] == ["skipped", "skipped"]
     assert [r.frames for r in again.records] == [20, 7]
+    assert [(r.seconds, r.finished) for r in again.records] == [(r.seconds, r.finished) for r in result.records]
+    assert all(0 <= time.time() - r.finished < 600 for r in again.records)
+    for job in jobs:
+        picture = cv2.imread(str(thumbnail_of(tmp_path / "state" / "thumbnails", job.output)))
+        assert picture.shape == (150, 400, 3)
+        assert not np.array_equal(picture[:, :200], picture[:, 200:]), "before and after"
 
 
 @pytest.mark.parametrize(("workers", "split"), [(2, "auto"), (2, 5), (1, 6), (2, "off")])
