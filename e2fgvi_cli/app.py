@@ -6,8 +6,10 @@ Imports neither torch nor PyAV: `--help` and usage errors must not wait seconds 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
+import sys
 import traceback
 from typing import Any
 
@@ -130,4 +132,7 @@ def main() -> None:
     """Entry point of the console script."""
     # A polite kill cleans up as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names in any letters, on a terminal that has only some
     app(prog_name="e2fgvi")

@@ -33,7 +33,7 @@ def batch(
         None, help="Folder of the journal and the segments (default: MANIFEST.e2fgvi).", rich_help_panel=WHAT
     ),
     dry_run: bool = typer.Option(
-        False, "--dry-run", help="Check every job and print the plan; write nothing.", rich_help_panel=WHAT
+        False, "--dry-run/--no-dry-run", help="Check every job and print the plan; write nothing.", rich_help_panel=WHAT
     ),
     workers: int = typer.Option(
         None, "--jobs", "-j", metavar="N", help="Workers at a time (default: one a device).", rich_help_panel=HOW
@@ -65,9 +65,9 @@ def batch(
         "1/1", metavar="I/N", help="Only every N-th job, from the I-th: for array jobs.", rich_help_panel=WHERE
     ),
     as_json: bool = typer.Option(
-        False, "--json", help="One JSON object an event on standard output.", rich_help_panel=OUT
+        False, "--json/--no-json", help="One JSON object an event on standard output.", rich_help_panel=OUT
     ),
-    quiet: bool = typer.Option(False, "--quiet", "-q", help="Failures only.", rich_help_panel=OUT),
+    quiet: bool = typer.Option(False, "--quiet/--no-quiet", "-q", help="Failures only.", rich_help_panel=OUT),
 ) -> None:
     """Run many clips, and go on where it stopped when run again.
 

@@ -47,16 +47,19 @@ def benchmark(
         None, metavar="A,B", help="Several: also all of them together, end to end.", rich_help_panel=HOW
     ),
     full_frame: bool = typer.Option(
-        False, "--full-frame", help="Compute whole frames instead of crops around the holes.", rich_help_panel=HOW
+        False,
+        "--full-frame/--no-full-frame",
+        help="Compute whole frames instead of crops around the holes.",
+        rich_help_panel=HOW,
     ),
     image_propagation: bool = typer.Option(
         False,
-        "--image-propagation",
+        "--image-propagation/--no-image-propagation",
         help="Also take from other frames what they show of a hole, as inpaint does: the network has little left to do then.",
         rich_help_panel=HOW,
     ),
     max_memory: str = typer.Option("auto", metavar="auto|SIZE", help="As in inpaint.", rich_help_panel=HOW),
-    compile: bool = typer.Option(False, "--compile", help="As in inpaint.", rich_help_panel=HOW),
+    compile: bool = typer.Option(False, "--compile/--no-compile", help="As in inpaint.", rich_help_panel=HOW),
     threads: int = typer.Option(None, help="CPU threads (default: all cores).", rich_help_panel=HOW),
     weights: str = typer.Option("open", "--weights", "-c", help="A known name or a file.", rich_help_panel=HOW),
     against: str = typer.Option(
@@ -81,7 +84,9 @@ def benchmark(
     stages: bool = typer.Option(True, "--stages/--no-stages", help="Also time each stage.", rich_help_panel=MEASURE),
     json_file: Path = typer.Option(None, "--json", metavar="FILE", help="All figures as JSON.", rich_help_panel=OUT),
     html_file: Path = typer.Option(None, "--html", metavar="FILE", help="A page with diagrams.", rich_help_panel=OUT),
-    quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress and no table.", rich_help_panel=OUT),
+    quiet: bool = typer.Option(
+        False, "--quiet/--no-quiet", "-q", help="No progress and no table.", rich_help_panel=OUT
+    ),
 ) -> None:
     """Measure speed and memory on this machine, with synthetic clips or your own.
 

@@ -52,7 +52,9 @@ def inpaint(
     mask_feather: float = typer.Option(
         None, help="Fade the fill out over so many pixels around the hole.", rich_help_panel=WHAT
     ),
-    mask_invert: bool = typer.Option(False, "--mask-invert", help="Black is the hole.", rich_help_panel=WHAT),
+    mask_invert: bool = typer.Option(
+        False, "--mask-invert/--no-mask-invert", help="Black is the hole.", rich_help_panel=WHAT
+    ),
     mask_union: int = typer.Option(
         None, help="A hole also covers those of N frames before and after.", rich_help_panel=WHAT
     ),
@@ -94,16 +96,19 @@ def inpaint(
     max_memory: str = typer.Option(
         "auto", metavar="auto|SIZE", help="Use at most so much memory, such as 8GiB.", rich_help_panel=FILL
     ),
-    plan: bool = typer.Option(False, "--plan", help="Print the memory plan and stop.", rich_help_panel=FILL),
+    plan: bool = typer.Option(False, "--plan/--no-plan", help="Print the memory plan and stop.", rich_help_panel=FILL),
     full_frame: bool = typer.Option(
-        False, "--full-frame", help="Compute whole frames instead of crops around the holes.", rich_help_panel=FILL
+        False,
+        "--full-frame/--no-full-frame",
+        help="Compute whole frames instead of crops around the holes.",
+        rich_help_panel=FILL,
     ),
     crop_margin: int = typer.Option(
         None, metavar="PIXELS", help="Context around the holes, for the crops.", rich_help_panel=FILL
     ),
     compile: bool = typer.Option(
         False,
-        "--compile",
+        "--compile/--no-compile",
         help="Compile the network first: a minute or more; no gain was measured.",
         rich_help_panel=FILL,
     ),
@@ -150,7 +155,7 @@ def inpaint(
     bitrate: str = typer.Option(
         None, metavar="match|BITS", help="As the source, or bits a second.", rich_help_panel=OUT
     ),
-    lossless: bool = typer.Option(False, "--lossless", help="Encode without loss.", rich_help_panel=OUT),
+    lossless: bool = typer.Option(False, "--lossless/--no-lossless", help="Encode without loss.", rich_help_panel=OUT),
     container: str = typer.Option(
         None, help="mp4, mov, mkv, webm or avi (default: by the suffix).", rich_help_panel=OUT
     ),
@@ -165,13 +170,15 @@ def inpaint(
     ),
     gif: Path = typer.Option(None, metavar="GIF", help="A small before/after loop.", rich_help_panel=OUT),
     verify: bool = typer.Option(
-        False, "--verify", help="Re-read the output and compare it outside the hole.", rich_help_panel=OUT
+        False, "--verify/--no-verify", help="Re-read the output and compare it outside the hole.", rich_help_panel=OUT
     ),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace an existing output.", rich_help_panel=OUT),
+    overwrite: bool = typer.Option(
+        False, "--overwrite/--no-overwrite", help="Replace an existing output.", rich_help_panel=OUT
+    ),
     as_json: bool = typer.Option(
-        False, "--json", help="One JSON object on standard output at the end.", rich_help_panel=OUT
+        False, "--json/--no-json", help="One JSON object on standard output at the end.", rich_help_panel=OUT
     ),
-    quiet: bool = typer.Option(False, "--quiet", "-q", help="Errors only.", rich_help_panel=OUT),
+    quiet: bool = typer.Option(False, "--quiet/--no-quiet", "-q", help="Errors only.", rich_help_panel=OUT),
     model: str = typer.Option("e2fgvi_hq", "--model", help="e2fgvi_hq.", rich_help_panel=PUBLISHED),
     savefps: str = typer.Option(
         None,
@@ -180,7 +187,7 @@ def inpaint(
         help="Output rate instead of the source's (also 30000/1001).",
         rich_help_panel=PUBLISHED,
     ),
-    set_size: bool = typer.Option(False, "--set_size", hidden=True),
+    set_size: bool = typer.Option(False, "--set_size/--no-set_size", hidden=True),
     width: int = typer.Option(None, "--width", hidden=True),
     height: int = typer.Option(None, "--height", hidden=True),
 ) -> None:

@@ -23,7 +23,7 @@ def preview(
     frames: int = typer.Option(12, "--frames", min=1, max=200, help="Frames on the sheet."),
     mask_threshold: int = typer.Option(127, "--mask-threshold", help="Levels above it (0..254) are hole."),
     mask_dilation: str = typer.Option("auto", "--mask-dilation", help="Growth: auto, 4px or 1% of the height."),
-    mask_invert: bool = typer.Option(False, "--mask-invert", help="Dark is hole."),
+    mask_invert: bool = typer.Option(False, "--mask-invert/--no-mask-invert", help="Dark is hole."),
     mask_union: int = typer.Option(0, "--mask-union", help="Join the masks of N frames before and after."),
     grow_gaps: bool = typer.Option(
         False, "--grow-gaps/--no-grow-gaps", help="Frames without a mask get one between those before and after."
@@ -31,8 +31,8 @@ def preview(
     mask_ids: str | None = typer.Option(None, "--mask-ids", help="Object numbers, such as 1,3."),
     mask_box: list[str] = typer.Option([], "--mask-box", help="x,y,w,h[@start-end], repeatable."),
     mask_polygon: list[str] = typer.Option([], "--mask-polygon", help="'x,y x,y x,y[@start-end]', repeatable."),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the sheet if it exists."),
-    as_json: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
+    overwrite: bool = typer.Option(False, "--overwrite/--no-overwrite", help="Replace the sheet if it exists."),
+    as_json: bool = typer.Option(False, "--json/--no-json", help="One JSON object on standard output."),
 ) -> None:
     """A contact sheet with the hole painted over, the hole's share of each frame, and what looks wrong."""
     from ..mask_tools.jobs import preview as run
@@ -95,8 +95,8 @@ def track(
     keyframe: list[str] = typer.Option([], "--keyframe", help="N=mask.png: the mask of frame N is this, repeatable."),
     weights: str = typer.Option("open", "--weights", help="Whose SPyNet estimates the flow: a name or a file."),
     device: str = typer.Option("auto", "--device", help="auto, cpu, cuda[:n] or mps."),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the folder if it exists."),
-    as_json: bool = typer.Option(False, "--json", help="One JSON object on standard output."),
+    overwrite: bool = typer.Option(False, "--overwrite/--no-overwrite", help="Replace the folder if it exists."),
+    as_json: bool = typer.Option(False, "--json/--no-json", help="One JSON object on standard output."),
 ) -> None:
     """Follow one object from a box or a mask. Look at the result (`e2fgvi mask preview`), correct a frame, run it again
     with --keyframe: it loses objects that are fast, thin or hidden for a while."""

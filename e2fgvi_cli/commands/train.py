@@ -49,20 +49,22 @@ SET = typer.Option(
     [], "--set", metavar="KEY=VALUE", help="Override one value, e.g. --set minutes=5 --set data.root=/tmp/x"
 )
 DEVICE = typer.Option("auto", "--device", help="auto, cpu, cuda, cuda:N or mps.")
-QUIET = typer.Option(False, "--quiet", "-q", help="No progress.")
+QUIET = typer.Option(False, "--quiet/--no-quiet", "-q", help="No progress.")
 
 
 @train_app.command("run")
 def run(
     config: Path = CONFIG,
     overrides: list[str] = SET,
-    resume: bool = typer.Option(False, "--resume", help="Go on with the run that the configuration's folder holds."),
+    resume: bool = typer.Option(
+        False, "--resume/--no-resume", help="Go on with the run that the configuration's folder holds."
+    ),
     call_minutes: float = typer.Option(
         0.0, "--call-minutes", help="Stop and save after so many minutes of wall clock, to be resumed. 0: no limit."
     ),
     max_steps: int = typer.Option(0, "--max-steps", help="Stop after so many steps of the run. 0: no limit."),
     profile: bool = typer.Option(
-        False, "--profile", help="Profile three steps, write profile.txt and a trace, and stop."
+        False, "--profile/--no-profile", help="Profile three steps, write profile.txt and a trace, and stop."
     ),
     device: str = DEVICE,
     quiet: bool = QUIET,
@@ -100,7 +102,9 @@ def run(
 def files(
     config: Path = CONFIG,
     overrides: list[str] = SET,
-    licences: bool = typer.Option(False, "--licences", help="Count the files under each licence instead."),
+    licences: bool = typer.Option(
+        False, "--licences/--no-licences", help="Count the files under each licence instead."
+    ),
 ) -> None:
     """The files a run would use, one a line: for packing them, or to see under which licences they are."""
     from ..training.config import read_config
@@ -170,7 +174,9 @@ def export(
     run: Path = typer.Argument(..., help="Folder of a run."),
     output: Path = typer.Option(..., "--output", "-o", help="Weights file to write, .safetensors."),
     licence: str = typer.Option("not stated", "--licence", help="Licence you give the weights; goes into the file."),
-    float32: bool = typer.Option(False, "--float32", help="Store in 32 bits (164 MB) instead of 8 (42 MB)."),
+    float32: bool = typer.Option(
+        False, "--float32/--no-float32", help="Store in 32 bits (164 MB) instead of 8 (42 MB)."
+    ),
 ) -> None:
     """The moving average of a run's last state as weights for `e2fgvi inpaint --weights`."""
     from ..training.manifest import RUN_FILES

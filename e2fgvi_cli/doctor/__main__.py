@@ -8,6 +8,11 @@ if sys.version_info < (3, 10):  # noqa: UP036 (this very file is what tells the 
     )
     sys.exit(1)
 
-from .cli import main
+if not __package__:  # run by its path: `python -S -I e2fgvi_cli/doctor/__main__.py`
+    import os
+
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from e2fgvi_cli.doctor.cli import main
 
 sys.exit(main())

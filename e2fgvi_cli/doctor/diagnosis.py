@@ -11,10 +11,10 @@ from .host import Host
 from .loader.built_for import BuiltFor
 from .loader.explain import Explanation
 from .loader.model import Fault, Flaw
+from .messages import OS_OF_PLATFORM
 from .model import Remedy, Text, say
 
 OS_OF_FORMAT = {"pe": "win", "elf": "linux", "macho": "macos"}
-OS_OF_PLATFORM = {"win32": "win", "linux": "linux", "darwin": "macos"}
 MOST_NAMES = 5
 
 

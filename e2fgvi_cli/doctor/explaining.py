@@ -14,9 +14,12 @@ from .loader.built_for import built_for, python_tag
 from .loader.explain import Explanation, explain
 from .loader.graph import PLATFORM_OF
 from .loader.model import Setting
+from .loader.variable import find_intruder
 from .model import Text, say
+from .packages import normalise
+from .remedies import get_again, unset_variable
 
-LIBRARY_ENDINGS = (".dll", ".dylib", ".so")
+KNOWN = ("mmcv", "torchvision", "torch", "cv2", "av", "numpy")
 
 
 def setting_for(binary: Binary, host: Host, search: list[Path]) -> Setting:
@@ -72,10 +75,17 @@ def explain_file(path: Path, search: list[Path], host: Host) -> tuple[list[Text]
     try:
         binary = host.library.get(path, host.machine)
     except Malformed as error:
-        return [say("fault.unreadable", file=str(path), why=str(error))], [], False
-    found: Explanation = explain(path, setting_for(binary, host, search), host.library)
-    diagnosis = diagnose(found, _examined(host, binary, search), _distribution_of(path))
+        fix = get_again(package_of(path, host), path, host)
+        return [say("fault.unreadable", file=str(path), why=str(error))], [(fix.why, fix.command)], False
+    setting = setting_for(binary, host, search)
+    found: Explanation = explain(path, setting, host.library)
+    examined = _examined(host, binary, search)
+    diagnosis = diagnose(found, examined, package_of(path, examined))
     lines = [diagnosis.summary] if diagnosis else [say("explain.ok", file=path.name, count=len(found.closure))]
+    intruder = find_intruder(found, setting, host.library)
+    if diagnosis and intruder:
+        lines.append(say("explain.intruder", name=intruder.variable, library=str(intruder.library)))
+        diagnosis = replace(diagnosis, remedies=unset_variable(intruder))
     lines += details_of(found)
     lines.append(built_line(built_for(binary)))
     tag, mine = python_tag(path), ".".join(str(part) for part in host.python[:2])
@@ -87,7 +97,19 @@ def explain_file(path: Path, search: list[Path], host: Host) -> tuple[list[Text]
     return lines, remedies, diagnosis is None
 
 
-def _distribution_of(path: Path) -> str:
-    """The package a file belongs to, by its folder's name; "" if it says nothing."""
-    parts = set(path.parts)
-    return next((name for name in ("mmcv", "torchvision", "torch", "cv2", "av", "numpy") if name in parts), "")
+def package_of(path: Path, host: Host) -> str:
+    """The package a file belongs to: of those this program uses by its folder, else the distribution whose RECORD lists it; "" unknown."""
+    parts = path.absolute().parts if not path.is_absolute() and path.exists() else path.parts
+    known = next((name for name in KNOWN if name in parts), "")
+    if known:
+        return known
+    for folder in host.site_dirs:
+        try:
+            relative = path.resolve().relative_to(folder.resolve()).as_posix()
+        except (ValueError, OSError):
+            continue
+        for distribution in host.distributions:
+            same = distribution.root == folder and normalise(relative.split("/")[0]) == distribution.name
+            if same or (distribution.root == folder and any(row[0] == relative for row in distribution.record())):
+                return distribution.name
+    return ""

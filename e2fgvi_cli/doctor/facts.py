@@ -85,5 +85,6 @@ def owner_of(library: str) -> str:
     """Who ships a library: `cuda`, `torch`, `gui`, ... of facts.json; "" if unknown."""
     lower = library.rsplit("/", 1)[-1].lower()
     return next(
-        (owner for pattern, owner in load_facts()["owners"] if re.search(f"(?:^|[^a-z])(?:{pattern})", lower)), ""
+        (owner for pattern, owner in load_facts()["owners"] if re.search(f"(?:^|[^a-z])(?:lib)?(?:{pattern})", lower)),
+        "",
     )

@@ -23,6 +23,8 @@ from .probe import ProbeResult, run_probe
 MACHINES = {"amd64": "x86_64", "x86_64": "x86_64", "arm64": "arm64", "aarch64": "arm64", "i386": "x86", "i686": "x86"}
 QUERY_SECONDS = 15
 GIB = 1 << 30
+GONE = "/deleted"
+"""Stands for a working folder that has no name any more."""
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -101,7 +103,7 @@ class Host:
             executable=Path(sys.executable),
             prefix=Path(sys.prefix),
             environ=dict(os.environ),
-            cwd=Path.cwd(),
+            cwd=_working_folder(),
             os_machine=_hardware(),
             os_name=f"{platform.system()} {platform.release()}",
             free_threaded=bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
@@ -191,6 +193,14 @@ class Host:
 
 def _has_extension(folder: Path) -> bool:
     return folder.is_dir() and any(entry.name.endswith((".so", ".pyd")) for entry in folder.iterdir())
+
+
+def _working_folder() -> Path:
+    """The working folder; one that was deleted under the shell has only the name that the shell remembers."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path(os.environ.get("PWD") or GONE)
 
 
 def _hardware() -> str:

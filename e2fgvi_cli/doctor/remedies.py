@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from .facts import covers, load_facts, owner_of, required_driver, tag_capabilities, torch_release, version_tuple
 from .host import Gpu, Host
 from .loader.model import Fault, Flaw
+from .loader.variable import Intruder
 from .model import Remedy, say
 
 DISTRIBUTION = {"cv2": "opencv-python", "mmcv": "mmcv"}
+OWN = ("torch", "torchvision", "numpy", "cv2", "av")
 GUI_LIBRARIES = "libgl1 libglib2.0-0 libsm6 libxext6"
 
 
@@ -124,6 +128,12 @@ def headless_opencv(host: Host) -> list[Remedy]:
     ]
 
 
+def unset_variable(intruder: Intruder) -> list[Remedy]:
+    """Nothing to install: the variable goes, or the folder goes out of it."""
+    why = say("remedy.unset_variable", name=intruder.variable, folder=str(intruder.library.parent))
+    return [Remedy(why, f"unset {intruder.variable}")]
+
+
 def for_extension(package: str, cause: str, fault: Fault, host: Host) -> list[Remedy]:  # noqa: PLR0911 (one exit for each class)
     """Remedies for a broken extension file of `package`, cheapest that can work first."""
     if package == "mmcv":
@@ -133,11 +143,9 @@ def for_extension(package: str, cause: str, fault: Fault, host: Host) -> list[Re
     if cause == "ext.version.linux":
         return _newer_runtime(fault, package, host)
     if fault.flaw in (Flaw.TRUNCATED, Flaw.UNREADABLE):
-        return [Remedy(say("remedy.reinstall_damaged"), reinstall(host, package, tag=torch_tag(host)))]
+        return [_again("remedy.reinstall_damaged", "remedy.get_again", package, fault, host)]
     if fault.flaw is Flaw.WRONG_MACHINE:
-        return [
-            Remedy(say("remedy.reinstall_machine", machine=host.machine), reinstall(host, package, tag=torch_tag(host)))
-        ]
+        return [_again("remedy.reinstall_machine", "remedy.get_for_machine", package, fault, host)]
     found: list[Remedy] = []
     if fault.flaw is Flaw.MISSING_LIBRARY:
         found += _library_owner(fault.name, host)
@@ -145,9 +153,36 @@ def for_extension(package: str, cause: str, fault: Fault, host: Host) -> list[Re
         found.append(Remedy(say("remedy.shadowing", file=str(fault.provider))))
     if package == "torchvision":
         return [*found, Remedy(say("remedy.pair_torchvision"), pair_line(host))]
-    if package:
-        found.append(Remedy(say("remedy.reinstall", package=package), reinstall(host, package, tag=torch_tag(host))))
+    if fault.flaw is Flaw.MISSING_SYMBOL and package not in OWN and owner_of(fault.provider_name) == "torch":
+        return [*found, _for_this_torch(package, fault, host)]
+    if not found or package:
+        found.append(_again("remedy.reinstall", "remedy.rebuild", package, fault, host))
     return found
+
+
+def _again(known: str, stranger: str, package: str, fault: Fault, host: Host) -> Remedy:
+    """The package's files anew; without a package there is no command, only what to look for."""
+    if package:
+        why = say(known, package=package, machine=host.machine)
+        return Remedy(why, reinstall(host, package, tag=torch_tag(host)))
+    provider = fault.provider_name or say("word.its_libraries")
+    return Remedy(say(stranger, file=fault.consumer.name, machine=host.machine, provider=provider))
+
+
+def get_again(package: str, path: Path, host: Host) -> Remedy:
+    """What to do with a file that is no library."""
+    fault = Fault(Flaw.UNREADABLE, path, str(path))
+    return _again("remedy.reinstall_damaged", "remedy.get_again", package, fault, host)
+
+
+def _for_this_torch(package: str, fault: Fault, host: Host) -> Remedy:
+    """A stranger's extension that was built for another torch: another release of it, or a build here."""
+    torch = host.torch.version if host.torch else "?"
+    if not package:
+        return Remedy(say("remedy.built_for_other_torch", file=fault.consumer.name, torch=torch))
+    name = DISTRIBUTION.get(package, package)
+    command = f"{python_command(host)} install --upgrade --force-reinstall --no-deps --no-cache-dir {name}"
+    return Remedy(say("remedy.other_release", package=name, torch=torch), command)
 
 
 def _outside(fault: Fault, host: Host) -> bool:

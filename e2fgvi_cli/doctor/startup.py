@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .checks.extensions import PACKAGES, classify, explain_package, extension_files, preload_for
+from .checks.extensions import PACKAGES, classify, explain_package, extension_files, preload_for, setting_of
 from .diagnosis import diagnose
 from .host import GpuReport, Host
 from .loader.explain import explain
+from .loader.variable import find_intruder
 from .model import Text, say
 from .texts import choose_language, render
 
@@ -20,6 +21,7 @@ FILE_IN_TEXT = re.compile(
     r"(?:Error loading \"([^\"]+)\"|^([^\s:'\"]+\.(?:so|pyd|dylib|dll)[\w.]*): |dlopen\(([^,]+),)", re.MULTILINE
 )
 RUNTIME_CAUSES = frozenset({"tv.mismatch", "numpy.abi", "cv2.conflict", "ext.nogpu"})
+USED = (*PACKAGES, "safetensors", "tqdm", "typer", "rich", "yaml")
 NO_GPU_CODE = re.compile(r"implementation for device cuda(?::\d+)? not found|no kernel image is available")
 
 
@@ -52,11 +54,7 @@ def _line(error: BaseException) -> Text | str | None:
     cause = classify(facts, sys.platform)
     if isinstance(error, ModuleNotFoundError):
         name = (error.name or "").split(".")[0]
-        return (
-            f"the package {name} is not installed or damaged ({message})"
-            if name in (*PACKAGES, "safetensors", "tqdm")
-            else None
-        )
+        return say("startup.missing", name=name, message=message) if name in USED else None
     if isinstance(error, ImportError) or (isinstance(error, OSError) and FILE_IN_TEXT.search(str(error))):
         return _static_line(error) or f"{type(error).__name__}: {message}"
     if cause in RUNTIME_CAUSES:
@@ -79,6 +77,10 @@ def _static_line(error: BaseException) -> Text | None:
             explanations += explain_package(host, package)
         for explanation in explanations:
             diagnosis = diagnose(explanation, host, package)
+            intruder = find_intruder(explanation, setting_of(host, package), host.library)
+            if intruder is not None:
+                values = {"name": intruder.variable, "library": str(intruder.library), "file": explanation.path.name}
+                return say("startup.variable", **values)
             if diagnosis is not None:
                 return say("startup.broken", package=package or explanation.path.name, what=diagnosis.summary)
     return None

@@ -34,22 +34,29 @@ def _value(value: Any, language: str) -> str:
     if isinstance(value, Text):
         return render(value, language)
     if isinstance(value, list | tuple):
-        return ", ".join(_value(item, language) for item in value)
+        return ("、" if language == "zh" else ", ").join(_value(item, language) for item in value)
     return str(value)
 
 
 def choose_language(asked: str, environ: Mapping[str, str], encoding: str = "utf-8") -> str:
-    """`en` or `zh` for --lang auto|en|zh: the user's locale, but English where the terminal cannot print Chinese."""
+    """`en` or `zh` for --lang auto|en|zh: as asked, else the user's locale; English where the terminal cannot print Chinese."""
+    if asked == "en" or not prints_chinese(encoding):
+        return "en"
     if asked != "auto":
         return asked
-    try:
-        "缺".encode(encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return "en"
     for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
         if environ.get(name):
             return "zh" if environ[name].lower().startswith("zh") else "en"
     return "zh" if _windows_speaks_chinese() else "en"
+
+
+def prints_chinese(encoding: str) -> bool:
+    """Whether a stream of this encoding can show the Chinese sentences."""
+    try:
+        "缺".encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def _windows_speaks_chinese() -> bool:

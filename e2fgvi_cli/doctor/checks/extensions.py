@@ -8,13 +8,15 @@ from typing import Any
 
 from .. import remedies
 from ..check import Check
-from ..diagnosis import OS_OF_PLATFORM, built_line, diagnose
+from ..diagnosis import built_line, diagnose
 from ..facts import version_tuple
 from ..host import Host
 from ..loader.built_for import built_for, python_tag
 from ..loader.explain import Explanation, explain
-from ..loader.model import Flaw
-from ..model import Outcome, Remedy, Severity, Status, Text, say, skipped
+from ..loader.model import Flaw, Setting
+from ..loader.variable import VARIABLES, find_intruder
+from ..messages import OS_OF_PLATFORM, WINDOWS_ERRORS, causes_in
+from ..model import Outcome, Remedy, Severity, Status, Text, passed, say, skipped
 from ..packages import is_extension
 from ..probe import ProbeResult
 
@@ -28,27 +30,8 @@ PATTERNS = {
     "mmcv": ("_ext.*",),
 }
 USES_TORCH = ("torchvision", "mmcv")
-WINDOWS_ERRORS = {
-    126: "ext.lib.win",
-    127: "ext.symbol.win",
-    182: "ext.other.win",
-    193: "ext.image.win",
-    1114: "ext.init.win",
-    1455: "ext.other.win",
-}
-MESSAGES: tuple[tuple[str, str], ...] = (
-    (r"undefined symbol|symbol not found|Symbol not found|procedure could not be found|找不到指定的程序", "ext.symbol"),
-    (r"libGL\.so|libgthread|libglib", "cv2.libgl"),
-    (r"version `[^']+' not found", "ext.version.linux"),
-    (r"cannot open shared object|Library not loaded|module could not be found|找不到指定的模块|image not found", "ext.lib"),
-    (r"file too short|invalid ELF header|not a valid Win32|不是有效的 Win32|incompatible architecture", "ext.file"),
-    (r"operator torchvision::nms does not exist|Couldn't load custom C\+\+ ops", "tv.mismatch"),
-    (r"Numpy is not available|numpy\.dtype size changed|compiled using NumPy 1|_ARRAY_API not found|numpy\.core\.multiarray failed", "numpy.abi"),
-    (r"partially initialized module 'cv2'|has no attribute 'gapi_wip", "cv2.conflict"),
-    (r"ImpImporter|pkg_resources", "py.unsupported"),
-    (r"paging file|页面文件", "ext.other.win"),
-    (r"initialization routine|初始化例程", "ext.init.win"),
-)  # fmt: skip
+LOADING_CLASS = {"sys.commit": "ext.other.win"}
+"""What an import that fails for want of memory is called in the report."""
 NUMPY_WARNING = re.compile(r"compiled using NumPy 1\.x|Failed to initialize NumPy|numpy\.dtype size changed")
 
 
@@ -80,8 +63,30 @@ def explain_package(host: Host, package: str) -> list[Explanation]:
     files = [path for path in extension_files(host, package) if _fits(host, path)]
     if package == "torch" and host.platform == "win32":
         files += preload_for(host, package)
-    setting = host.setting([] if package == "torch" else preload_for(host, package))
-    return [explain(path, setting, host.library) for path in files]
+    return [explain(path, setting_of(host, package), host.library) for path in files]
+
+
+def setting_of(host: Host, package: str) -> Setting:
+    """The process in which extensions of `package` are loaded."""
+    return host.setting([] if package == "torch" else preload_for(host, package))
+
+
+def check_library_path(host: Host) -> Outcome:
+    """A library of LD_LIBRARY_PATH that takes the place of one that works: proved by replaying the loading without the variable."""
+    variable = VARIABLES.get(host.platform, "")
+    if not host.environ.get(variable):
+        return passed("env.library_path.unset")
+    for package in PACKAGES:
+        for found in explain_package(host, package):
+            intruder = find_intruder(found, setting_of(host, package), host.library)
+            if intruder is not None:
+                evidence = {"variable": variable, "library": str(intruder.library), "file": str(found.path)}
+                summary = say(
+                    "env.library_path.bad", name=variable, library=str(intruder.library), file=found.path.name
+                )
+                fix = remedies.unset_variable(intruder)
+                return Outcome(Status.FAIL, summary, evidence, "env.library_path", [], fix)
+    return passed("env.library_path.ok", name=variable)
 
 
 def _fits(host: Host, path: Path) -> bool:
@@ -264,14 +269,10 @@ def classify(error: dict[str, Any], platform: str) -> str:
     """The failure class of an exception: by its number where it has one (it speaks no language), else by its text."""
     number = error.get("winerror")
     if number in WINDOWS_ERRORS:
-        return WINDOWS_ERRORS[number]
-    text = str(error.get("message", ""))
-    for pattern, cause in MESSAGES:
-        if re.search(pattern, text):
-            suffix = OS_OF_PLATFORM.get(platform, "linux")
-            if cause in ("ext.symbol", "ext.lib"):
-                return "ext.macos" if suffix == "macos" else f"{cause}.{suffix}"
-            return cause
+        return LOADING_CLASS.get(WINDOWS_ERRORS[number], WINDOWS_ERRORS[number])
+    found = causes_in(str(error.get("message", "")), OS_OF_PLATFORM.get(platform, "linux"), loading=True)
+    if found:
+        return LOADING_CLASS.get(found[0], found[0])
     return "ext.absent" if error.get("type") == "ModuleNotFoundError" else "ext.import"
 
 
@@ -282,13 +283,13 @@ def _record_of(package: str) -> list[str]:
 
 def _static(package: str) -> Check:
     severity = Severity.OPTIONAL if package == "mmcv" else Severity.REQUIRED
-    reasons = [*_record_of(package), "pkg.versions"]
+    reasons = ["env.library_path", *_record_of(package), "pkg.versions"]
     if package == "torchvision":
         reasons = ["tv.pair", *reasons, "ext.static:torch"]
     elif package == "cv2":
         reasons = ["cv2.one", *reasons]
     elif package == "mmcv":
-        reasons = ["ext.static:torch"]
+        reasons = ["env.library_path", "ext.static:torch"]
     run = lambda host: check_static(host, package)  # noqa: E731
     return Check(f"ext.static:{package}", "extensions", severity, run, explained_by=tuple(reasons))
 
@@ -319,7 +320,11 @@ def _load(package: str) -> Check:
     )
 
 
-CHECKS = [*(_static(package) for package in PACKAGES), *(_load(package) for package in PACKAGES)]
+CHECKS = [
+    Check("env.library_path", "extensions", Severity.REQUIRED, check_library_path),
+    *(_static(package) for package in PACKAGES),
+    *(_load(package) for package in PACKAGES),
+]
 __all__ = [
     "CHECKS",
     "Flaw",

@@ -116,6 +116,15 @@ def _doubles(host: Host) -> list[tuple[str, list[str]]]:
     return [(name, sorted(set(folders))) for (name, _), folders in seen.items() if len(set(folders)) > 1]
 
 
+def check_folder(host: Host) -> Outcome:
+    """A shell can stand in a folder that was deleted: relative paths lead nowhere there."""
+    if host.cwd.is_dir():
+        return passed("sys.folder.ok")
+    fix = [Remedy(say("remedy.folder"), "cd ~")]
+    evidence = {"folder": str(host.cwd)}
+    return Outcome(Status.WARN, say("sys.folder.gone", folder=str(host.cwd)), evidence, "sys.folder", [], fix)
+
+
 def check_path(host: Host) -> Outcome:
     """Windows: paths that old C runtimes and MAX_PATH cannot handle."""
     if host.platform != "win32":
@@ -275,6 +284,7 @@ def check_variables(host: Host) -> Outcome:
 CHECKS = [
     Check("sys.python", "system", Severity.REQUIRED, check_python),
     Check("sys.shadow", "system", Severity.REQUIRED, check_shadow),
+    Check("sys.folder", "system", Severity.ADVICE, check_folder),
     Check("sys.path", "system", Severity.ADVICE, check_path),
     Check("sys.msvc", "system", Severity.REQUIRED, check_msvc),
     Check("sys.ram", "system", Severity.ADVICE, check_ram),

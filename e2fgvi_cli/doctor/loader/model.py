@@ -42,6 +42,11 @@ class Fault:
     detail: str = ""
 
     @property
+    def provider_name(self) -> str:
+        """File name of the provider, "" without one."""
+        return self.provider.name if self.provider else ""
+
+    @property
     def readable(self) -> str:
         """The name as a person would search for it."""
         return readable(self.name) if self.flaw is Flaw.MISSING_SYMBOL else self.name

@@ -17,6 +17,8 @@ TORCH_NAMESPACES = frozenset({"at", "c10", "c10d", "caffe2", "torch", "torchvisi
 PYTHON_PREFIXES = ("Py", "_Py", "_PyPy")
 FORWARDER_STEPS = 8
 SHORTEST_STEM = 8
+MOST_COMPARED = 50
+"""Missing symbols whose like are looked for among all exports: a foreign C++ runtime lacks thousands."""
 
 
 def find_symbol_faults(graph: Graph, setting: Setting, library: Library) -> list[Fault]:
@@ -63,10 +65,12 @@ def _elf_symbols(graph: Graph, setting: Setting) -> list[Fault]:
                 symbol.version or symbol.name.startswith(PYTHON_PREFIXES) or _assumed_c(graph, symbol)
             ):
                 continue
-            near, owner = _near(symbol.name, [binary for binary in scope if binary is not node])
+            compared = len(faults) < MOST_COMPARED
+            near, owner = _near(symbol.name, [b for b in scope if b is not node]) if compared else ((), None)
             if graph.missing and not near:
                 continue  # the missing library may well have had it
-            faults.append(_symbol_fault(node, symbol, near, owner or _likely_owner(symbol.name, node, graph)))
+            owner = owner or (_likely_owner(symbol.name, node, graph) if compared else None)
+            faults.append(_symbol_fault(node, symbol, near, owner))
     return faults
 
 
