@@ -56,7 +56,7 @@ def _elf_symbols(graph: Graph, setting: Setting) -> list[Fault]:
     scope = [*graph.quiet, *graph.nodes]
     defined: set[str] = set().union(*(binary.export_names() for binary in scope))
     unversioned = {fault.name for fault in _elf_versions(graph, setting)}
-    faults = []
+    faults: list[Fault] = []
     for node in graph.nodes:
         for symbol in node.imports:
             if symbol.name in defined or symbol.version in unversioned:
