@@ -142,19 +142,17 @@ class Journal:
     def _errors(self, path: Path | None = None) -> Iterator[None]:
         try:
             yield
-        except (
-            sqlite3.Error,
-            OSError,
-            OverflowError,
-            UnicodeError,
-        ) as error:  # a damaged file's messages may be no text
+        except (sqlite3.Error, OSError, OverflowError, UnicodeError) as error:
+            # A damaged file's messages may be no text either.
+            if type(error) is sqlite3.DatabaseError or isinstance(error, UnicodeError):
+                raise self._damaged(str(error), path) from error
             raise InputError(
                 f"the journal {path or self._shown} cannot be used ({error}): free space or choose another folder with --state"
             ) from error
 
-    def _damaged(self, what: str) -> InputError:
+    def _damaged(self, what: str, path: Path | None = None) -> InputError:
         return InputError(
-            f"the journal {self._shown} is damaged ({what}): move it away, and add overwrite to jobs whose output is there"
+            f"the journal {path or self._shown} is damaged ({what}): move it away, and add overwrite to jobs whose output is there"
         )
 
     def add(self, output: str, name: str) -> None:
