@@ -119,14 +119,18 @@ class ClipOutput:
             def alpha_at(frame: Frame) -> AlphaArray:
                 return masks.feather_alpha(holes.hole_at(frame), options.masking.feather)
 
-            found = video.verify(options.output, self._info, alpha_at)
-        lossless = choose(options.output, self._info, options.encoding).lossless
+            rate = options.encoding.frame_rate
+            retimed = rate is not None and rate != self._info.frame_rate
+            found = video.verify(options.output, self._info, alpha_at, retimed=retimed)
+        encoding = choose(options.output, self._info, options.encoding)
         facts = (
             f"verified: {found.output_frames} frames, {float(found.output_seconds):.2f} s; "
             f"largest difference outside the hole: {found.largest_difference} ({found.units})"
         )
-        problems = found.problems(lossless=lossless)
-        return (facts, *(f"warning: {problem}" for problem in problems))
+        default_quality = options.encoding.crf is None and options.encoding.bitrate is None
+        usual = found.about_the_codec(encoding, default_quality=default_quality)
+        problems = found.problems(lossless=encoding.lossless)
+        return (f"{facts}. {usual}" if usual else facts, *(f"warning: {problem}" for problem in problems))
 
     def summary(
         self,

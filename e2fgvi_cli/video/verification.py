@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,15 +16,23 @@ from numpy.typing import NDArray
 from .. import masks
 from ..types import Frame, VideoInfo
 from . import images, native, probe
-from .reader import open_reader
+from .codecs import Encoding
+from .reader import DEFAULT_FOLDER_RATE, open_reader
 
 AlphaAt = Callable[[Frame], NDArray[Any] | None]
+
+
+# Largest differences of a sample, in parts of 255, that codecs made of camera clips at their default quality
+_USUAL = {"h264": (20, 40), "h265": (25, 60), "vp9": (20, 45), "av1": (30, 65), "prores": (5, 20)}
+_END_TOLERANCE = Fraction(1, 50)
+_SOUND_TOLERANCE = Fraction(1, 10)  # containers round where sound ends to whole packets, or trim it
 
 
 @dataclass(frozen=True)
 class Verification:
     """`largest_difference` outside the hole in `units` ("10-bit samples", "8-bit RGB", ...; 0 = bit-identical), at frame
-    `worst_frame`; durations in seconds; sound as (packets, seconds) for each audio stream."""
+    `worst_frame`; durations in seconds, to the end of the last frame; sound as (packets, of PCM bytes; seconds) for each audio
+    stream. `retimed`: the output has another frame rate on purpose, so that times and sound are not compared."""
 
     largest_difference: int
     worst_frame: int | None
@@ -35,18 +44,15 @@ class Verification:
     largest_time_shift: Fraction
     source_sound: tuple[tuple[int, Fraction], ...]
     output_sound: tuple[tuple[int, Fraction], ...]
+    retimed: bool = False
 
     def problems(self, *, lossless: bool) -> list[str]:
         """What is not as it should be, in sentences; a difference counts only where the output is `lossless`."""
         found = []
         if self.source_frames != self.output_frames:
             found.append(f"the output has {self.output_frames} frames, the source {self.source_frames}")
-        if self.largest_time_shift > Fraction(1, 500):
-            found.append(f"time stamps are off by up to {float(self.largest_time_shift):.3f} s")
-        if [packets for packets, _ in self.source_sound] != [packets for packets, _ in self.output_sound]:
-            found.append(
-                f"sound: {_lengths(self.output_sound)} in the output, {_lengths(self.source_sound)} in the source"
-            )
+        if not self.retimed:
+            found += self._time_problems()
         if lossless and self.largest_difference:
             found.append(
                 f"outside the hole, samples differ by up to {self.largest_difference} ({self.units}), "
@@ -54,17 +60,57 @@ class Verification:
             )
         return found
 
+    def _time_problems(self) -> Iterator[str]:
+        if self.largest_time_shift > Fraction(1, 500):
+            yield f"time stamps are off by up to {float(self.largest_time_shift):.3f} s"
+        elif self.source_frames == self.output_frames and abs(self._longer()) > _END_TOLERANCE:
+            how = "longer" if self._longer() > 0 else "shorter"
+            yield (
+                f"the output lasts {float(self.output_seconds):.2f} s, the source {float(self.source_seconds):.2f} s: "
+                f"its last frame is shown {how}"
+            )
+        if not _same_sound(self.source_sound, self.output_sound):
+            yield f"sound: {_lengths(self.output_sound)} in the output, {_lengths(self.source_sound)} in the source"
+
+    def _longer(self) -> Fraction:
+        return self.output_seconds - self.source_seconds
+
+    def about_the_codec(self, encoding: Encoding, *, default_quality: bool) -> str:
+        """What difference is to be expected of the output's codec, in a sentence; "" if there is none to explain."""
+        if not self.largest_difference or encoding.lossless or encoding.codec not in _USUAL:
+            return ""
+        name, (low, high) = encoding.codec, _USUAL[encoding.codec]
+        usual = f"{low} to {high} of 255 at edges and in noise"
+        if not default_quality:
+            usual = f"at its default quality {usual}"
+        if (found := self._of_255()) is not None and default_quality and found > 2 * high:
+            return f"{name} is lossy, but {found:.0f} of 255 is more than usual ({usual}): look at frame {self.worst_frame}"
+        exact = "--codec ffv1 (mkv)" if name in ("prores", "av1") else "--lossless or --codec ffv1 (mkv)"
+        return f"{name} is lossy: usual are {usual}; {exact} keeps every sample"
+
+    def _of_255(self) -> float | None:
+        depth = re.match(r"(\d+)-bit", self.units)
+        return None if depth is None else self.largest_difference * 255 / (2 ** int(depth[1]) - 1)
+
+
+def _same_sound(old: tuple[tuple[int, Fraction], ...], new: tuple[tuple[int, Fraction], ...]) -> bool:
+    return len(old) == len(new) and all(
+        amount == other and abs(seconds - others) <= _SOUND_TOLERANCE
+        for (amount, seconds), (other, others) in zip(old, new, strict=True)
+    )
+
 
 def _lengths(sound: tuple[tuple[int, Fraction], ...]) -> str:
     return " and ".join(f"{float(seconds):.2f} s" for _, seconds in sound) or "none"
 
 
-def verify(output: Path, source: VideoInfo, alpha_at: AlphaAt) -> Verification:
+def verify(output: Path, source: VideoInfo, alpha_at: AlphaAt, *, retimed: bool = False) -> Verification:
     """Compare `output` (video or folder of frames) with the source it was made from.
 
     `source` is the reader's `info` (with the size that was asked for). `alpha_at(frame)`, called with the source's frames
     in order, gives (H, W) above 0 where the result may differ, or None for nowhere. Samples are compared as decoded, in
-    the source's own pixel format where the output has the same one, else as RGB. Raises `InputError`.
+    the source's own pixel format where the output has the same one, else as RGB. `retimed` as in `Verification`. Raises
+    `InputError`.
     """
     source_size = (source.height, source.width) if source.stored_size else None
     largest, worst, units = 0, None, ""
@@ -75,10 +121,10 @@ def verify(output: Path, source: VideoInfo, alpha_at: AlphaAt) -> Verification:
         timed = not new_reader.info.is_folder and not source.is_folder
         while True:
             old, new = next(old_frames, None), next(new_frames, None)
-            for place, frame in enumerate((old, new)):
+            for place, (frame, info) in enumerate(((old, source), (new, new_reader.info))):
                 if frame is not None:
                     counts[place] += 1
-                    ends[place] = frame.time
+                    ends[place] = frame.time + _length(frame, info)
             if old is None and new is None:
                 break
             if old is None or new is None:
@@ -94,11 +140,20 @@ def verify(output: Path, source: VideoInfo, alpha_at: AlphaAt) -> Verification:
         counts[0],
         counts[1],
         ends[0],
-        ends[1],
+        ends[1] if timed else ends[0],
         shift,
         sound_lengths(source.path),
         sound_lengths(output),
+        retimed,
     )
+
+
+def _length(frame: Frame, info: VideoInfo) -> Fraction:
+    """How long a frame is shown, in seconds: as the file says, else as its rate does."""
+    picture = frame.native
+    if isinstance(picture, av.VideoFrame) and picture.duration and picture.time_base and not info.is_folder:
+        return picture.duration * Fraction(picture.time_base)
+    return 1 / (info.frame_rate or DEFAULT_FOLDER_RATE)
 
 
 def _as_stored(frame: Frame, info: VideoInfo, source: VideoInfo) -> Frame:
@@ -152,19 +207,20 @@ def _largest(old: NDArray[Any], new: NDArray[Any], covered: NDArray[np.bool_]) -
 
 
 def sound_lengths(path: Path) -> tuple[tuple[int, Fraction], ...]:
-    """(packets, seconds from the first to the end of the last) of each audio stream; () for a folder."""
+    """(packets, of PCM bytes; seconds from the first to the end of the last) of each audio stream; () for a folder."""
     if path.is_dir() or images.is_image_path(path):
         return ()
     with probe.open_container(path) as container:
         streams = list(container.streams.audio)
         spans: dict[int, list[Fraction]] = {stream.index: [] for stream in streams}
+        amounts = dict.fromkeys(spans, 0)
+        uncut = {s.index for s in streams if s.codec_context is not None and s.codec_context.name.startswith("pcm_")}
         try:
             for packet in container.demux(streams) if streams else ():
                 if packet.size and packet.pts is not None:
-                    spans[packet.stream_index] += [
-                        packet.pts * packet.time_base,
-                        (packet.pts + (packet.duration or 0)) * packet.time_base,
-                    ]
+                    start = packet.pts * packet.time_base
+                    spans[packet.stream_index] += [start, start + (packet.duration or 0) * packet.time_base]
+                    amounts[packet.stream_index] += packet.size if packet.stream_index in uncut else 1
         except av.FFmpegError:
             pass  # a source that breaks off: what could be read is what could be copied
-    return tuple((len(times) // 2, max(times) - min(times) if times else Fraction(0)) for times in spans.values())
+    return tuple((amounts[index], max(times) - min(times) if times else Fraction(0)) for index, times in spans.items())

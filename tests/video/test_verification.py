@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from e2fgvi_cli.errors import InputError
 from e2fgvi_cli.types import Frame
-from e2fgvi_cli.video import OutputOptions, open_random_access, open_reader, open_writer, verify
+from e2fgvi_cli.video import OutputOptions, Verification, open_random_access, open_reader, open_writer, verify
+from e2fgvi_cli.video.codecs import Encoding
 
 from .media import PORTRAIT_PHONE, Recipe, make_clip, picture
 
@@ -63,7 +65,7 @@ def test_lossless_result_has_no_difference(
         (packets, seconds), (new_packets, new_seconds) = report.source_sound[0], report.output_sound[0]
         assert packets == new_packets == 27
         assert abs(seconds - new_seconds) < Fraction(1, 46)  # mp4 trims the last packet, Matroska does not
-        assert report.output_seconds == report.source_seconds == Fraction(11, 25)
+        assert report.output_seconds == report.source_seconds == Fraction(12, 25)
 
 
 def test_one_column_too_many_is_found(tmp_path: Path) -> None:
@@ -91,6 +93,82 @@ def test_shifted_times_are_found(tmp_path: Path) -> None:
     with open_reader(source) as reader:
         problems = verify(slow, reader.info, lambda frame: None).problems(lossless=False)
     assert problems == ["time stamps are off by up to 0.110 s"]
+
+
+def slides(path: Path, last: int) -> Path:
+    """Two pictures, the second shown for `last` milliseconds."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"bf": "0"})
+        stream.codec_context.height, stream.codec_context.width = 48, 64
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for index in range(2):
+            frame = av.VideoFrame.from_ndarray(picture(index, (48, 64)), "rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = index * 200, Fraction(1, 1000)
+            for packet in stream.encode(frame):
+                packet.duration = (200, last)[index]
+                container.mux(packet)
+        for packet in stream.encode(None):
+            packet.duration = (200, last)[packet.pts // 200]
+            container.mux(packet)
+    return path
+
+
+def test_ends_are_compared(tmp_path: Path) -> None:
+    whole, short = slides(tmp_path / "whole.mp4", 2500), slides(tmp_path / "short.mp4", 40)
+    with open_reader(whole) as reader:
+        cut, same = (verify(path, reader.info, lambda frame: None) for path in (short, whole))
+    assert (cut.source_seconds, cut.output_seconds) == (Fraction(27, 10), Fraction(24, 100))
+    assert cut.problems(lossless=False) == [
+        "the output lasts 0.24 s, the source 2.70 s: its last frame is shown shorter"
+    ]
+    assert same.problems(lossless=True) == []
+
+
+def test_another_rate_on_purpose_is_no_problem(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "source.mp4", Recipe(languages=("eng",)))
+    slow = make_clip(tmp_path / "slow.mp4", Recipe(rate=Fraction(20)))
+    with open_reader(source) as reader:
+        assert verify(slow, reader.info, lambda frame: None, retimed=True).problems(lossless=False) == []
+
+
+def found(difference: int, units: str) -> Verification:
+    zero = Fraction(0)
+    return Verification(difference, 7, units, 1, 1, zero, zero, zero, (), ())
+
+
+@pytest.mark.parametrize(
+    ("difference", "units", "codec", "sentence"),
+    [
+        (30, "8-bit samples", "h264", "h264 is lossy: usual are 20 to 40 of 255 at edges and in noise; --lossless or"),
+        (
+            120,
+            "10-bit samples",
+            "h265",
+            "h265 is lossy: usual are 25 to 60 of 255 at edges and in noise; --lossless or",
+        ),
+        (
+            90,
+            "8-bit samples",
+            "h264",
+            "h264 is lossy, but 90 of 255 is more than usual (20 to 40 of 255 at edges and in",
+        ),
+        (12_000, "16-bit RGB", "prores", "prores is lossy, but 47 of 255 is more than"),
+    ],
+)
+def test_what_is_usual_for_a_codec_is_said(difference: int, units: str, codec: str, sentence: str) -> None:
+    said = found(difference, units).about_the_codec(Encoding(codec, "mp4"), default_quality=True)
+    assert said.startswith(sentence)
+    asked = found(difference, units).about_the_codec(Encoding(codec, "mp4"), default_quality=False)
+    assert asked.startswith(f"{codec} is lossy: usual are at its default quality ")
+    assert ("--lossless" in asked) == (codec != "prores")
+
+
+def test_nothing_is_explained_where_no_sample_may_change() -> None:
+    assert (
+        found(3, "8-bit samples").about_the_codec(Encoding("ffv1", "matroska", lossless=True), default_quality=True)
+        == ""
+    )
+    assert found(0, "8-bit samples").about_the_codec(Encoding("h264", "mp4"), default_quality=True) == ""
 
 
 def test_folder_against_folder(tmp_path: Path) -> None:
