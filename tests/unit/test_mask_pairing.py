@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from e2fgvi_cli.errors import InputError
 from e2fgvi_cli.masks import numbering, pair_with_count, pair_with_frames
@@ -161,3 +163,32 @@ def test_numbering() -> None:
     found = numbering(["x2", "y10", "z4"])
     assert found is not None
     assert (found.numbers, found.values, found.step, found.rises) == ((2, 10, 4), (2, 4, 10), None, False)
+
+
+NAME = st.text(alphabet="ab_0123456789-", min_size=1, max_size=8)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    masks=st.lists(NAME, min_size=1, max_size=12) | st.lists(st.integers(0, 20).map(str), min_size=1, max_size=12),
+    frames=st.integers(1, 12) | st.lists(NAME, min_size=1, max_size=12, unique=True),
+)
+def test_any_names_are_paired_or_refused(masks: list[str], frames: list[str] | int) -> None:
+    """No mask has two frames, every frame is there, and equal names are never put to different frames in part."""
+    try:
+        paired = (
+            pair_with_count(masks, frames, "W") if isinstance(frames, int) else pair_with_frames(masks, frames, "W")
+        )
+    except InputError:
+        return
+    used = [place for places in paired.masks_of.values() for place in places]
+    assert len(set(used)) == len(used)
+    assert set(paired.masks_of) <= set(range(frames if isinstance(frames, int) else len(frames)))
+    if not isinstance(frames, int):
+        own = {
+            masks[place] == frames[index]
+            for index, places in paired.masks_of.items()
+            for place in places
+            if masks[place] in frames
+        }
+        assert len(own) <= 1
