@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 
 from ..types import HoleArray
@@ -28,7 +30,7 @@ def close_gaps(hole: HoleArray, size: int) -> tuple[HoleArray, int]:
     inside = np.ascontiguousarray(hole[here])
     side = 2 * (size // 2) + 1  # odd, for others move the picture
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    closed = cv2.morphologyEx(inside, cv2.MORPH_CLOSE, disc)
+    closed = cast(HoleArray, cv2.morphologyEx(inside, cv2.MORPH_CLOSE, disc))
     slits = _pieces(closed - inside, 3 * size * size // 2, inside.size)
     islands = _pieces(1 - inside, 1, (2 * size) ** 2)
     whole = inside | slits | islands
