@@ -39,6 +39,7 @@ from e2fgvi_cli.fill.stream import fill_shot
 from e2fgvi_cli.fill.windows import plan_window
 from e2fgvi_cli.frames.stages import HoledFrame
 from e2fgvi_cli.planner import MIB, Planner, parse_memory
+from e2fgvi_cli.publication import replace_file
 from e2fgvi_cli.types import Frame, HoleArray, PixelArray
 from e2fgvi_cli.weights.known import resolve
 from measurements.gauges import CudaGauge, Gauge, StagePeaks, TensorCount
@@ -305,7 +306,7 @@ def main() -> None:
             "budget": request.budget,
             "rows": [{**asdict(row), "error": row.error} for row in rows],
         }
-        arguments.output.write_text(json.dumps(record, indent=2), encoding="utf-8")
+        replace_file(arguments.output, json.dumps(record, indent=2))
 
 
 if __name__ == "__main__":

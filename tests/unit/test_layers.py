@@ -86,7 +86,8 @@ def test_the_doctor_is_standard_library_only(path: Path) -> None:
 
 LAYERS = (
     {"__init__", "errors", "types"},
-    {"paths"},
+    {"interrupts", "paths", "renaming", "streams"},
+    {"publication"},
     {"threads", "weights", "planner", "masks"},
     {"doctor", "frames"},
     {"video", "propagation"},
