@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from e2fgvi_cli._model import E2FGVIHQ, E2FGVIConfig, select_backend
 from e2fgvi_cli.engine import (
     Engine,
     EngineSettings,
@@ -43,9 +44,6 @@ from e2fgvi_cli.publication import replace_file
 from e2fgvi_cli.types import Frame, HoleArray, PixelArray
 from e2fgvi_cli.weights.known import resolve
 from measurements.gauges import CudaGauge, Gauge, StagePeaks, TensorCount
-from model.config import E2FGVIConfig
-from model.deform import select_backend
-from model.network import E2FGVIHQ
 
 SIZES = "120x216,240x432,480x864,720x1296,1080x1944"
 WINDOWS = "5+2,11+6"

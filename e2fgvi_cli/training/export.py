@@ -10,9 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.checkpoint import save_checkpoint
-from model.config import E2FGVIConfig
-
+from .._model import E2FGVIConfig, save_checkpoint
 from ..engine import read_weights
 from ..errors import InputError
 from ..publication import Publication
