@@ -6,9 +6,10 @@ Importing this package is cheap: what it offers is imported on first use, torch,
 The doctor (`python -m e2fgvi_cli.doctor`) relies on that.
 """
 
-TYPE_CHECKING = (
-    False  # the name is what type checkers go by; importing it costs milliseconds in which Ctrl-C is not answered yet
-)
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 if TYPE_CHECKING:
     from .api import InpaintOptions, inpaint
 
@@ -16,7 +17,7 @@ __version__ = "0.1.0"
 __all__ = ["InpaintOptions", "__version__", "inpaint"]
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     if name in __all__:
         from . import api
 

@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..publication import Publication
 from ..video.local import open_local
 from .layout import Picture, shrink
 
@@ -36,11 +35,12 @@ class GifLoop:
         if self.wants(time):
             self._pictures.append(shrink(picture, self._largest))
 
-    def save(self, path: Path, publication: Publication, *, overwrite: bool = False) -> bool:
-        """Write the loop, which `publication` gives its name; False if there was no picture. Raises OSError."""
+    def save(self, path: Path) -> bool:
+        """Write the loop (parents are made); False if there was no picture. Raises OSError."""
         if not self._pictures:
             return False
-        partial = publication.temporary(path, overwrite=overwrite)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.stem}.partial.gif")
         palette = _palette(self._pictures)
         table = _nearest_table(palette)
         argb = np.zeros((256, 4), np.uint8)
@@ -54,6 +54,7 @@ class GifLoop:
                 frame.pts, frame.time_base = number, Fraction(1, self._rate)
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
+        partial.replace(path)
         return True
 
 

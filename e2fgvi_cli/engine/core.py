@@ -15,7 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._model import E2FGVIHQ, Checkpoint, CheckpointError, DeformBackend, load_network, read_checkpoint, read_spynet
+from model.checkpoint import Checkpoint, CheckpointError, load_network, read_checkpoint, read_spynet
+from model.deform import DeformBackend
+from model.network import E2FGVIHQ
+
 from ..errors import DeviceError, WeightsError
 from ..fill.blending import Blender, Prediction, WeightedBlender
 from ..planner import FEATURE_STRIDE, Plan, Planner
@@ -282,12 +285,17 @@ class Engine:
         top, left, bottom, right = crop
         shape = (len(frames), bottom - top, right - left)
         pinned = self.device.type == "cuda"
-        depth = torch.uint8 if frames[0][0].dtype == np.uint8 else torch.int32
+        deep = any(array.dtype != np.uint8 for array, _ in frames)
+        depth = torch.int32 if deep else torch.uint8
         rgb = torch.empty(*shape, 3, dtype=depth, pin_memory=pinned)
         hole = torch.empty(shape, dtype=torch.uint8, pin_memory=pinned)
         for there, picture in ((rgb.numpy(), [f[0] for f in frames]), (hole.numpy(), [f[1] for f in frames])):
             for n, array in enumerate(picture):
                 there[n] = array[top:bottom, left:right]
+        if deep:  # an 8-bit picture among deeper ones
+            for n, (array, _) in enumerate(frames):
+                if array.dtype == np.uint8:
+                    rgb[n] *= 257
         return rgb.to(self.device, non_blocking=pinned), hole.to(self.device, non_blocking=pinned)
 
     def _masked(self, rgb: Tensor, hole: Tensor) -> Tensor:
@@ -362,7 +370,7 @@ def prepare(network: E2FGVIHQ, device: torch.device, settings: EngineSettings) -
     if device.type == "cuda":
         network.feat_prop_module.to(memory_format=torch.channels_last)
     if settings.kernels:
-        from .._model import kernels
+        from model import kernels
 
         network.use_kernels(kernels)
     if settings.compile:

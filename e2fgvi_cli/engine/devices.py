@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-from .._model import BackendUnavailableError, DeformBackend, select_backend
+from model.deform import BackendUnavailableError, DeformBackend, select_backend
+
 from ..errors import DeviceError, UsageError
 
 

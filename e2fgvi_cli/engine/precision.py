@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import torch
 
-from .._model import E2FGVIHQ
+from model.network import E2FGVIHQ
+
 from ..errors import DeviceError, UsageError
 from ..options import PRECISIONS
 

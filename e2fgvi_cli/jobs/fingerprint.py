@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..options import InpaintOptions
+from ..video.sequences import image_files, is_pattern
 from ..weights.known import resolve
 
 _CHUNK = 1 << 20
@@ -21,7 +22,7 @@ _NOT_SETTINGS = frozenset({"video", "mask", "reference", "output", "frames_dir",
 
 
 def files_of(path: Path) -> list[Path]:
-    """The file, or every file of a folder (not of its subfolders), by name.
+    """The file, every file of a folder (not of its subfolders) by name, or the images of a pattern.
 
     Raises `InputError` if there is none, or something that may never end: a pipe or a device.
     """
@@ -30,6 +31,8 @@ def files_of(path: Path) -> list[Path]:
             return sorted(entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
         if path.is_file():
             return [path]
+        if is_pattern(path):
+            return image_files(path)
         exists = path.exists()
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import importlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -182,7 +183,7 @@ def _is_seekable(source: ClipSource, options: InpaintOptions, count: int) -> boo
     if source.reader.notices:
         return False
     try:
-        with video.open_random_access(options.video, size=options.size) as access:
+        with video.open_random_access(options.video, size=options.size, exact=False) as access:
             return len(access) == count
     except InputError:
         return False
@@ -252,10 +253,13 @@ def join(task: Task, emit: Emit) -> Summary:
 
 def remove_leftovers(options: InpaintOptions, pids: tuple[int, ...]) -> None:
     """Unfinished outputs of earlier workers that were killed: known by their process numbers."""
-    from ..publication import remove_stale
+    from ..video.target import discard
 
     for target in fingerprint.outputs_of(options):
-        remove_stale(target, frozenset(pids))
+        for pid in pids:
+            for name in (f".{target.stem}.{pid}.partial{target.suffix}", f".{target.name}.{pid}.old"):
+                if (leftover := target.parent / name).exists() and pid != os.getpid():
+                    discard(leftover)
 
 
 def describe_failure(error: BaseException) -> Failure:

@@ -17,7 +17,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .._model import E2FGVIHQ, FocalAttention, SecondOrderAlignment
+from model.attention import FocalAttention
+from model.network import E2FGVIHQ
+from model.propagation import SecondOrderAlignment
 
 MOMENTUM = 0.95
 ITERATIONS = 5

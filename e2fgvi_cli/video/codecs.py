@@ -13,7 +13,7 @@ import av
 
 from ..errors import UsageError
 from ..types import VideoInfo
-from . import images, native
+from . import native, sequences
 from .options import CODECS, OutputOptions
 
 CONTAINERS = {"mp4": "mp4", "m4v": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm", "avi": "avi"}
@@ -122,7 +122,7 @@ def _check_image_sequence(target: Path, options: OutputOptions) -> None:
         raise UsageError(
             f"--codec png writes a folder of images, and {target} is named like a video; drop {target.suffix}"
         )
-    if images.is_image_path(target) and not target.is_dir():
+    if sequences.is_image_path(target) and not target.is_dir():
         raise UsageError(f"the output {target} is named like one image; give a folder for frames, or a video name")
     if options.container is not None:
         raise UsageError(f"--container {options.container} does not apply to a folder of images; give a video name")

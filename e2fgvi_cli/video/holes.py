@@ -12,7 +12,7 @@ from ..errors import InputError, UsageError
 from ..masks import Box, MaskOptions, Polygon
 from ..masks.inspection import TOO_MUCH
 from ..types import Frame, HoleArray, VideoInfo
-from . import images, probe
+from . import probe
 from .mask_files import MaskDecoder
 from .mask_gaps import BridgedMasks
 from .mask_sources import (
@@ -26,6 +26,7 @@ from .mask_sources import (
     reach_of,
     video_masks,
 )
+from .stills import is_stills
 
 
 def open_holes(mask: Path | None, info: VideoInfo, options: MaskOptions, *, inspect: bool = False) -> HoleReader:
@@ -59,7 +60,7 @@ class HoleReader:
             raise InputError(f"there is no mask {mask}; check the path")
         if mask.is_dir():
             return FolderMasks(match_folder(mask, self._info, self._decoder), self._decoder, reach_of(self._options))
-        if images.is_image_path(mask):
+        if is_stills(mask) and probe.count_frames(mask) == 1:
             return StillMask(mask, self._decoder)
         return video_masks(mask, self._info, self._decoder)
 

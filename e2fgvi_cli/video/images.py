@@ -5,8 +5,7 @@ OpenCV reads and writes everything but EXR, which its wheels leave out; PyAV has
 
 from __future__ import annotations
 
-import re
-import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,11 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..paths import IMAGE_SUFFIXES
 from ..types import AlphaArray, Box, PixelArray
 from . import local
+from .image_damage import damage, jpeg_warning
+from .image_headers import ImageHeader, Kind, read_header
 
-_HEADER_BYTES = 1 << 16
+MAX_PIXELS = 1 << 28  # 16384 x 16384: what one picture may have
+MAX_BYTES = 1 << 31  # what an image file may have
+OnDamage = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -32,52 +34,87 @@ class ImageNative:
     samples: NDArray[Any]
 
 
-def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Sorting key under which frame2 comes before frame10."""
-    parts = re.split(r"(\d+)", name.lower())
-    return tuple((0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part)
+def read_image(path: Path, page: int | None = None, on_damage: OnDamage | None = None) -> NDArray[Any]:
+    """(H, W) gray or (H, W, 3|4) RGB(A) as stored; JPEG is turned as its EXIF says.
 
-
-def list_images(folder: Path) -> list[Path]:
-    """Image files directly in `folder`, in natural order; hidden files are left out. May be empty."""
-    found = [
-        entry
-        for entry in folder.iterdir()
-        if entry.suffix.lower() in IMAGE_SUFFIXES and not entry.name.startswith(".") and entry.is_file()
-    ]
-    return sorted(found, key=lambda entry: (natural_key(entry.stem), entry.name))
-
-
-def is_image_path(path: Path) -> bool:
-    """Whether the file's name says it is a still image."""
-    return path.suffix.lower() in IMAGE_SUFFIXES
-
-
-def read_image(path: Path) -> NDArray[Any]:
-    """(H, W) gray or (H, W, 3|4) RGB(A) as stored; JPEG is turned as its EXIF says. Raises `InputError` naming it."""
+    `page` picks one of `ImageHeader.pages`; without it a file of several pictures is refused. `on_damage` is told, in a
+    sentence, of damage behind which the picture was decoded whole. Raises `InputError` naming the file.
+    """
+    header = read_header(path)
+    if page is None and header is not None and len(header.pages) > 1:
+        raise InputError(
+            f"image {path} holds {len(header.pages)} pictures, and one is wanted here; give one picture a file, or it alone as a clip"
+        )
+    data = whole_bytes(path)
+    _check_jpeg(path, data, on_damage)
     if path.suffix.lower() == ".exr":
         return _read_exr(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read image {path}: {error.strerror or error}") from error
-    if _is_cut_short(path, data):
-        raise InputError(f"cannot read image {path}: the file is cut short; export it again")
-    flags = cv2.IMREAD_ANYCOLOR if path.suffix.lower() in {".jpg", ".jpeg"} else cv2.IMREAD_UNCHANGED
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
-    except cv2.error:
-        image = None
+    image = _decode(path, data, page)
     if image is None:
         raise InputError(f"cannot read image {path}: it is no image that OpenCV can decode")
     if image.dtype not in (np.uint8, np.uint16):
         raise InputError(
             f"cannot read image {path}: its samples are {image.dtype}; save it with 8 or 16 bits a channel"
         )
-    return _swap_red_blue(image)
+    return swap_red_blue(image)
 
 
-def _swap_red_blue(image: NDArray[Any]) -> NDArray[Any]:
+def whole_bytes(path: Path) -> bytes:
+    """What an image file holds, after checking limits and whatever tells of damage. Raises `InputError`."""
+    local.require_file(path)
+    _check_limits(path, read_header(path))
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise InputError(
+                f"cannot read image {path}: it has {size} bytes, and {MAX_BYTES} is the limit for an image"
+            )
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read image {path}: {error.strerror or error}") from error
+    reason = damage(data)
+    if reason is not None:
+        raise InputError(f"cannot read image {path}: {reason}")
+    return data
+
+
+def _check_limits(path: Path, header: ImageHeader | None) -> None:
+    if header is not None and header.size is not None and header.size[0] * header.size[1] > MAX_PIXELS:
+        raise InputError(
+            f"cannot read image {path}: it is {header.size[1]}x{header.size[0]}, more than the {MAX_PIXELS} pixels "
+            "an image may have here; scale it down"
+        )
+
+
+def _check_jpeg(path: Path, data: bytes, on_damage: OnDamage | None) -> None:
+    """libjpeg reads on behind damage; what it warned of is passed on, or the picture refused."""
+    warning = jpeg_warning(data) if data[:2] == b"\xff\xd8" else None
+    if warning is None:
+        return
+    reason, whole = warning
+    if not whole:
+        raise InputError(f"cannot read image {path}: the file is damaged ({reason}); export it again")
+    if on_damage is not None:
+        on_damage(f"image {path} is damaged ({reason}): part of its picture may be wrong")
+
+
+def _decode(path: Path, data: bytes, page: int | None) -> NDArray[Any] | None:
+    """As OpenCV decodes it (BGR), None if it cannot."""
+    encoded = np.frombuffer(data, np.uint8)
+    flags = cv2.IMREAD_ANYCOLOR if path.suffix.lower() in {".jpg", ".jpeg"} else cv2.IMREAD_UNCHANGED
+    try:
+        if not data:
+            return None
+        if page is None:
+            return cv2.imdecode(encoded, flags)
+        done, pages = cv2.imdecodemulti(encoded, cv2.IMREAD_UNCHANGED, range=(page, page + 1))
+        return pages[0] if done else None
+    except (cv2.error, MemoryError):
+        return None
+
+
+def swap_red_blue(image: NDArray[Any]) -> NDArray[Any]:
+    """BGR(A) of OpenCV as RGB(A), gray as it is."""
     if image.ndim == 2:
         return image
     if image.shape[2] == 2:  # gray with alpha
@@ -85,13 +122,6 @@ def _swap_red_blue(image: NDArray[Any]) -> NDArray[Any]:
         return cast(NDArray[Any], cv2.merge([gray, gray, gray, alpha]))
     code = cv2.COLOR_BGRA2RGBA if image.shape[2] == 4 else cv2.COLOR_BGR2RGB
     return cast(NDArray[Any], cv2.cvtColor(image, code))
-
-
-def _is_cut_short(path: Path, data: bytes) -> bool:
-    """A JPEG without its end marker decodes to a half-gray picture without an error, so it has to be looked for."""
-    if path.suffix.lower() in {".jpg", ".jpeg"} and data[:2] == b"\xff\xd8":
-        return b"\xff\xd9" not in data[-_HEADER_BYTES:]
-    return path.suffix.lower() == ".png" and data[:4] == b"\x89PNG" and b"IEND" not in data[-_HEADER_BYTES:]
 
 
 def _read_exr(path: Path) -> NDArray[np.float32]:
@@ -106,27 +136,21 @@ def _read_exr(path: Path) -> NDArray[np.float32]:
     return np.asarray(frame.to_ndarray(format=target), np.float32)
 
 
-def quick_size(path: Path) -> tuple[int, int] | None:
-    """(height, width) from the first bytes of a PNG or a JPEG without EXIF; None if that does not tell."""
-    with path.open("rb") as stream:
-        head = stream.read(_HEADER_BYTES)
-    if head[:8] == b"\x89PNG\r\n\x1a\n" and len(head) >= 24:
-        width, height = struct.unpack(">II", head[16:24])
-        return height, width
-    return _jpeg_size(head) if head[:2] == b"\xff\xd8" else None
+def widen(samples: NDArray[Any], kind: Kind) -> NDArray[Any]:
+    """The same picture in a wider kind: gray as RGB, opaque where there was no alpha, 8 bits as 16 (times 257)."""
+    if kind.depth == 16 and samples.dtype == np.uint8:
+        samples = samples.astype(np.uint16) * np.uint16(257)
+    if kind.color and samples.ndim == 2:
+        samples = cast(NDArray[Any], cv2.merge([samples] * 3))
+    if kind.alpha and samples.shape[2] == 3:
+        opaque = 1.0 if samples.dtype == np.float32 else np.iinfo(samples.dtype).max
+        samples = np.dstack([samples, np.full(samples.shape[:2], opaque, samples.dtype)])
+    return samples
 
 
-def _jpeg_size(head: bytes) -> tuple[int, int] | None:
-    position = 2
-    while position + 9 < len(head) and head[position] == 0xFF:
-        marker, length = head[position + 1], int.from_bytes(head[position + 2 : position + 4], "big")
-        if marker == 0xE1:  # EXIF may turn the picture
-            return None
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack(">HH", head[position + 5 : position + 9])
-            return height, width
-        position += 2 + length
-    return None
+def kind_of(samples: NDArray[Any]) -> Kind:
+    """The kind of a decoded image."""
+    return Kind(samples.ndim == 3, samples.ndim == 3 and samples.shape[2] == 4, 8 * samples.dtype.itemsize)
 
 
 def to_rgb(samples: NDArray[Any]) -> PixelArray:

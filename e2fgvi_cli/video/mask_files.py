@@ -65,7 +65,8 @@ class MaskDecoder:
         """(H, W) hole of a mask image at its own size. Raises `InputError` if it cannot be read."""
         palette = self._palette(path)
         if palette is None:
-            return self.decode(images.read_image(path), path.name)
+            picture = images.read_image(path, on_damage=lambda sentence: self.say_once(f"damaged {path}", sentence))
+            return self.decode(picture, path.name)
         if self.options.ids is not None:
             return self._invert(masks.select_ids(palette[0], self.options.ids))
         return self._invert(self._reading.hole_of_palette(*palette, self.options))
@@ -107,6 +108,7 @@ def _object_numbers(picture: NDArray[Any], name: str) -> NDArray[Any]:
 
 def read_palette(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
     """((H, W) indices, (256, 4) RGBA colours) of a palette PNG; None for any other file. Raises `InputError`."""
+    local.require_file(path)
     try:
         with path.open("rb") as stream:
             head = stream.read(26)
@@ -114,6 +116,7 @@ def read_palette(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | No
         raise InputError(f"cannot read image {path}: {error.strerror or error}") from error
     if head[:8] != b"\x89PNG\r\n\x1a\n" or len(head) < 26 or head[25] != _PNG_PALETTE:
         return None
+    images.whole_bytes(path)
     try:
         with local.open_local(path) as container:
             frame = next(container.decode(video=0))

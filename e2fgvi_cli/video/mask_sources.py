@@ -14,10 +14,10 @@ from ..errors import InputError
 from ..masks import MaskOptions
 from ..masks.bridging import MAX_GAP
 from ..types import Frame, HoleArray, VideoInfo
-from . import images, probe
+from . import probe, sequences
 from .mask_files import MaskDecoder
 from .mask_survey import mask_picture, survey_files, survey_video
-from .reader import VideoReader
+from .reader import FolderReader, VideoReader
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class VideoMasks:
 
     def __init__(self, info: VideoInfo, decoder: MaskDecoder, *, by_number: bool, keep: int, period: Fraction) -> None:
         survey_video(info, decoder)
-        self._reader = VideoReader(info)
+        self._reader = FolderReader(info) if info.is_folder else VideoReader(info)  # a folder: the pages of one file
         self._frames = iter(self._reader)
         self._decoder, self._by_number, self._keep = decoder, by_number, keep
         self._period = Fraction(1) if by_number else period
@@ -151,7 +151,7 @@ class VideoMasks:
 
 def match_folder(mask: Path, info: VideoInfo, decoder: MaskDecoder) -> dict[int, tuple[Path, ...]]:
     """Frame number -> its mask files (several: an object each), by the rules of `masks.pairing`. Raises `InputError`."""
-    files = images.list_images(mask)
+    files = sequences.list_images(mask)
     if not files:
         folders = sorted(entry.name for entry in mask.iterdir() if entry.is_dir() and not entry.name.startswith("."))
         inside = f", only folders ({', '.join(folders[:4])}): give one of them" if folders else ""
@@ -161,40 +161,31 @@ def match_folder(mask: Path, info: VideoInfo, decoder: MaskDecoder) -> dict[int,
         )
     stems = [file.stem for file in files]
     what = f"{len(files)} masks in {mask} for {{}} frames of {info.path}"
-    if info.is_folder:
-        frames = [file.stem for file in probe.image_list(info.path)]
+    frames = [file.stem for file in probe.image_list(info.path)] if info.is_folder else []
+    if frames and len(frames) == info.frame_count:
         pairing = masks.pair_with_frames(stems, frames, what.format(len(frames)))
-    else:
-        count = _frames_for(stems, info)
+    else:  # a video, or the pages of one file, which have no names
+        count = _frames_for(len(stems), info)
         pairing = masks.pair_with_count(stems, count, what.format(count))
     decoder.notices.extend(pairing.notices)
     return {index: tuple(files[place] for place in places) for index, places in pairing.masks_of.items()}
 
 
-def _frames_for(stems: list[str], info: VideoInfo) -> int:
-    """How many frames a video has, by decoding it unless the masks' numbers leave no doubt which frame each is for.
+def _frames_for(given: int, info: VideoInfo) -> int:
+    """How many frames a clip has for `given` masks, by decoding it: no claim decides.
 
     A file that is cut short has fewer frames than it claims; masks for all that it claims fit it.
     """
-    claimed = info.frame_count
-    numbers = masks.numbering(stems)
-    plain = numbers is not None and numbers.step == 1 and numbers.rises and numbers.values[0] <= 1
-    if claimed == len(stems) and plain:
-        return claimed
-    counted = probe.count_frames(info.path)
-    return len(stems) if claimed == len(stems) > counted else counted
+    counted, tail = probe.count_frames_and_tail(info)
+    return given if tail and given == counted + tail else counted
 
 
 def video_masks(mask: Path, info: VideoInfo, decoder: MaskDecoder) -> VideoMasks:
     """A mask video for a source: by number when both have as many frames (or the source has no times), else by time."""
     mask_info = probe.probe(mask)
     mask_count = probe.count_frames(mask)
-    frames = info.frame_count
+    frames = _frames_for(mask_count, info)
     rates = (info.frame_rate, mask_info.frame_rate)
-    if not info.is_folder and (frames != mask_count or rates[0] != rates[1]):
-        # What a container claims does not decide; but masks for all that it claims fit a clip that is cut short.
-        counted = probe.count_frames(info.path)
-        frames = mask_count if frames == mask_count > counted else counted
     by_number = frames == mask_count
     if info.is_folder and not by_number:
         raise InputError(

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from ..masks.looks import Look
 from ..types import Frame, VideoInfo
-from . import native
+from . import images, native
 from .mask_files import MaskDecoder
-from .reader import VideoReader
+from .reader import FolderReader, VideoReader
 
 ENOUGH = 64
 """So many masks are looked at, spread over the folder (of a video: the first ones); more only if all of those are blank."""
@@ -34,7 +34,7 @@ def survey_files(files: Sequence[Path], decoder: MaskDecoder) -> None:
 def survey_video(info: VideoInfo, decoder: MaskDecoder) -> None:
     """Let the decoder decide how the frames of a mask video are read. Raises `UserError`."""
     lossless = info.codec in _LOSSLESS_CODECS and not info.pixel_format.startswith(("yuv", "nv"))
-    with VideoReader(info) as reader:
+    with FolderReader(info) if info.is_folder else VideoReader(info) as reader:  # a folder: the pages of one file
         looks = _enough(
             (
                 decoder.look(mask_picture(frame), f"{info.path.name} (frame {frame.index})", lossless=lossless)
@@ -61,6 +61,8 @@ def _enough(looks: Iterable[Look], decoder: MaskDecoder) -> list[Look]:
 
 def mask_picture(frame: Frame) -> NDArray[Any]:
     """A mask video's frame as gray (H, W), RGB, or RGBA if it has an alpha plane."""
+    if isinstance(frame.native, images.ImageNative):
+        return frame.native.samples
     layout = native.require_layout(frame.native.format.name)
     if layout.kind == "gray":
         import cv2

@@ -12,7 +12,9 @@ import av
 
 from ..errors import InputError
 from ..types import VideoInfo
-from . import images, local, native
+from . import decoding, local, native, sequences
+from .clock import FrameClock
+from .stills import Stills, is_stills
 
 # demuxers that accept text or lists of other things and would call a README a video
 _NOT_VIDEO_FORMATS = frozenset({"tty", "lrc", "srt", "ass", "webvtt", "concat", "hls", "dash", "ffmetadata", "jacosub"})
@@ -57,10 +59,8 @@ def is_cover_picture(stream: Any) -> bool:
 
 
 def probe(path: Path) -> VideoInfo:
-    """Read the header and the first picture of a folder, an image or a video file. Raises `InputError`."""
-    if not path.exists():
-        raise InputError(f"there is no file or folder {path}; check the path")
-    if path.is_dir() or images.is_image_path(path):
+    """The header and first picture of a video file, or of images (then with the headers of all). Raises `InputError`."""
+    if is_stills(path):
         return _probe_images(path)
     with open_container(path) as container:
         stream = main_video_stream(container, path)
@@ -68,57 +68,32 @@ def probe(path: Path) -> VideoInfo:
 
 
 def image_list(path: Path) -> list[Path]:
-    """The images of a folder in order, or the one image. Raises `InputError` for an empty folder or mixed sizes."""
-    if not path.is_dir():
-        return [path]
-    found = images.list_images(path)
-    if not found:
-        raise InputError(f"folder {path} holds no images (png, jpg, tiff, webp, bmp, exr); give the folder of frames")
-    first_size: tuple[int, int] | None = None
-    first_path = found[0]
-    for file in found:
-        size = images.quick_size(file)
-        if size is not None and first_size is None:
-            first_size, first_path = size, file
-        elif size is not None and size != first_size:
-            assert first_size is not None
-            raise mixed_sizes(first_path, first_size, file, size)
-    return found
-
-
-def mixed_sizes(first: Path, first_size: tuple[int, int], other: Path, other_size: tuple[int, int]) -> InputError:
-    """The error for two frames of a folder whose sizes (height, width) differ."""
-    return InputError(
-        f"the frames differ in size: {first} is {first_size[1]}x{first_size[0]}, "
-        f"{other} is {other_size[1]}x{other_size[0]}; export them at one size"
-    )
+    """The files of a source of images, in order: a page of a file is none of its own. Raises `InputError`."""
+    return sequences.image_files(path)
 
 
 def _probe_images(path: Path) -> VideoInfo:
-    files = image_list(path)
-    samples = images.read_image(files[0])
-    deep = samples.dtype.itemsize > 1
+    source = Stills(path)
+    first = source.read(0, lambda sentence: None)
+    kind = source.kind(first)
     return VideoInfo(
         path=path,
         is_folder=True,
-        height=samples.shape[0],
-        width=samples.shape[1],
-        frame_count=len(files),
-        frame_rate=None,
-        bit_depth=16 if deep else 8,
-        codec=files[0].suffix.lower().lstrip("."),
-        pixel_format="gray" if samples.ndim == 2 else ("rgba" if samples.shape[2] == 4 else "rgb"),
-        has_alpha=samples.ndim == 3 and samples.shape[2] == 4,
+        height=first.shape[0],
+        width=first.shape[1],
+        frame_count=len(source),
+        frame_rate=source.rate,
+        bit_depth=16 if kind.depth > 8 else 8,
+        codec=source.pictures[0].path.suffix.lower().lstrip("."),
+        pixel_format=kind.pixel_format,
+        has_alpha=kind.alpha,
     )
 
 
 def _first_frame(container: Any, stream: Any, path: Path) -> av.VideoFrame:
-    for packet in container.demux(stream):
-        try:
-            for frame in packet.decode():
-                return frame
-        except av.FFmpegError:
-            continue
+    for picture in decoding.pictures(container, stream):
+        if picture is not None:
+            return picture
     raise InputError(f"no frame of {path} can be decoded; the file is damaged or its codec is not supported")
 
 
@@ -223,15 +198,27 @@ def _bit_rate(path: Path, container: Any, stream: Any, duration: Fraction | None
 
 
 def count_frames(path: Path) -> int:
-    """Frames of a folder or of a video's packets, counted without decoding (packets an edit list hides are left out)."""
-    if path.is_dir() or images.is_image_path(path):
-        return len(image_list(path))
+    """Pictures that a reader of `path` yields. A video is decoded for it: packets may be hidden, damaged or cut off."""
+    if is_stills(path):
+        return len(Stills(path))
     with open_container(path) as container:
         stream = main_video_stream(container, path)
-        count = 0
-        try:
-            for packet in container.demux(stream):
-                count += packet.size > 0 and not packet.is_discard
-        except av.FFmpegError:
-            return count
-        return count
+        return sum(picture is not None for picture in decoding.pictures(container, stream))
+
+
+def count_frames_and_tail(info: VideoInfo) -> tuple[int, int]:
+    """(frames, more that the container claims) of a clip of which nothing but the end is missing; else (frames, 0)."""
+    if info.is_folder:
+        return count_frames(info.path), 0
+    with open_container(info.path) as container:
+        stream = main_video_stream(container, info.path)
+        clock, lost, lost_between = FrameClock(info, stream.start_time), 0, False
+        for picture in decoding.pictures(container, stream):
+            if picture is None:
+                lost += 1
+            else:
+                lost_between |= lost > 0
+                clock.tick(picture)
+    claimed = info.frame_count or 0
+    only_tail = clock.ends_early() and not (clock.late_start() or clock.gaps() or lost_between)
+    return clock.count, max(claimed - clock.count, 0) if only_tail else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -14,22 +15,24 @@ import av
 
 from ..errors import InputError
 from ..types import Frame, VideoInfo
-from . import probe
-from .reader import FolderReader, decode_stream, make_frame, source_info
+from . import decoding, probe
+from .clock import FrameClock
+from .reader import FolderReader, make_frame, source_info
 
 
 class RandomAccess:
     """Context manager; `frame(i)` and `frames(indices)` decode on demand and keep the last `keep` frames.
 
-    Frame numbers are those of a reader of the same path (for a damaged file: of its packets that decode).
+    Frame numbers are those of a reader of the same path: a video is decoded once to know them. `exact` False counts packets
+    instead, which is quick, and right where there are as many as the reader found frames.
     """
 
-    def __init__(self, info: VideoInfo, keep: int = 8) -> None:
+    def __init__(self, info: VideoInfo, keep: int = 8, *, exact: bool = True) -> None:
         self.info = info
         self._keep = keep
         self._recent: OrderedDict[int, Frame] = OrderedDict()
         self._folder = FolderReader(info) if info.is_folder else None
-        self._video = None if info.is_folder else _SeekableVideo(info)
+        self._video = None if info.is_folder else _SeekableVideo(info, exact)
 
     def __enter__(self) -> RandomAccess:
         return self
@@ -41,7 +44,7 @@ class RandomAccess:
             self._video.close()
 
     def __len__(self) -> int:
-        return len(self._folder.files) if self._folder is not None else len(self._require_video().times)
+        return len(self._folder.stills) if self._folder is not None else len(self._require_video().times)
 
     def frame(self, index: int) -> Frame:
         """Frame `index`. Raises `InputError` if there is none of that number or it cannot be decoded."""
@@ -66,25 +69,47 @@ class RandomAccess:
         return self._video
 
 
-def open_random_access(path: Path, *, size: tuple[int, int] | None = None, keep: int = 8) -> RandomAccess:
-    """Random access to what `open_reader(path, size=size)` reads in order. Raises `InputError`."""
-    return RandomAccess(source_info(Path(path), size), keep)
+def open_random_access(
+    path: Path, *, size: tuple[int, int] | None = None, keep: int = 8, exact: bool = True
+) -> RandomAccess:
+    """Random access to what `open_reader(path, size=size)` reads in order; `exact` as in `RandomAccess`. Raises `InputError`."""
+    return RandomAccess(source_info(Path(path), size), keep, exact=exact)
 
 
 class _SeekableVideo:
-    """A decoder that goes on where it is if that is nearer than the key frame before the wanted frame."""
+    """A decoder that goes on where it is if that is nearer than the key frame before the wanted frame.
 
-    def __init__(self, info: VideoInfo) -> None:
+    A file whose times do not say where a frame is (none, not ascending, or found too late by seeking) is decoded from its start.
+    """
+
+    def __init__(self, info: VideoInfo, exact: bool) -> None:
         self._info = info
-        self._container = probe.open_container(info.path)
-        self._stream = probe.main_video_stream(self._container, info.path)
-        self._stream.thread_type = "AUTO"
-        self.times, self._keys = _scan(info.path)
+        self.times, self._keys = _decoded_times(info.path) if exact else _packet_times(info.path)
+        self._exact = exact
+        self._by_time = all(earlier < later for earlier, later in itertools.pairwise(self.times))
+        self._open()
+
+    def _open(self) -> None:
+        self._container = probe.open_container(self._info.path)
+        self._stream = probe.main_video_stream(self._container, self._info.path)
         self._pictures: Iterator[av.VideoFrame | None] | None = None
+        self._clock = FrameClock(self._info)
         self._next = 0
 
     def read(self, index: int) -> Frame:
         """Frame `index`, counted in presentation order."""
+        found = self._read_by_time(index) if self._by_time else None
+        if found is None and self._exact:
+            if self._by_time:
+                self._by_time = False
+                self.close()
+                self._open()
+            found = self._read_by_count(index)
+        if found is None:
+            raise InputError(f"frame {index} of {self._info.path} cannot be decoded; the file is damaged there")
+        return found
+
+    def _read_by_time(self, index: int) -> Frame | None:
         wanted = self.times[index]
         key = bisect.bisect_right(self._keys, wanted) - 1
         key_index = bisect.bisect_left(self.times, self._keys[key]) if key >= 0 else 0
@@ -100,11 +125,26 @@ class _SeekableVideo:
             time_base = self._info.time_base or Fraction(1)
             return make_frame(picture, index, (picture.pts - self.times[0]) * time_base, self._info)
         self._pictures = None
-        raise InputError(f"frame {index} of {self._info.path} cannot be decoded; the file is damaged there")
+        return None
+
+    def _read_by_count(self, index: int) -> Frame | None:
+        if self._next > index:
+            self.close()
+            self._open()
+        if self._pictures is None:
+            self._pictures = decoding.pictures(self._container, self._stream)
+        for picture in self._pictures:
+            if picture is None:
+                continue
+            found, time = self._clock.tick(picture)
+            self._next = found + 1
+            if found == index:
+                return make_frame(picture, index, time, self._info)
+        return None
 
     def _seek(self, ticks: int) -> None:
         self._container.seek(ticks, stream=self._stream, backward=True)
-        self._pictures = decode_stream(self._container, self._stream)
+        self._pictures = decoding.pictures(self._container, self._stream)
         self._next = 0
 
     def close(self) -> None:
@@ -112,7 +152,20 @@ class _SeekableVideo:
         self._container.close()
 
 
-def _scan(path: Path) -> tuple[list[int], list[int]]:
+def _decoded_times(path: Path) -> tuple[list[int], list[int]]:
+    """Times of all pictures that decode, in order (one after the other where there are none), and of the key frames."""
+    times: list[int] = []
+    with probe.open_container(path) as container:
+        stream = probe.main_video_stream(container, path)
+        for picture in decoding.pictures(container, stream):
+            if picture is not None:
+                times.append(times[-1] if picture.pts is None and times else picture.pts or 0)
+    if not times:
+        raise InputError(f"no frame of {path} can be decoded; the file is damaged or its codec is not supported")
+    return times, _packet_times(path)[1]
+
+
+def _packet_times(path: Path) -> tuple[list[int], list[int]]:
     """Presentation times of all packets, and of the key frames among them, both ascending, without decoding."""
     times: list[int] = []
     keys: list[int] = []
@@ -126,6 +179,4 @@ def _scan(path: Path) -> tuple[list[int], list[int]]:
                         keys.append(packet.pts)
         except av.FFmpegError:
             pass  # a file that breaks off: the frames before are there
-    if not times:
-        raise InputError(f"{path} has no time stamps to find single frames by; convert it to mp4 or mkv first")
     return sorted(times), sorted(keys)

@@ -15,12 +15,15 @@ import cv2
 from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
+from ..errors import InputError
 from ..threads.ahead import ReadAhead
 from ..types import Frame, VideoInfo
-from . import images, native, probe
+from . import decoding, images, native, probe
+from .clock import DEFAULT_FOLDER_RATE, FrameClock
+from .image_headers import Kind
+from .stills import Picture, Stills, mixed_sizes
 
 DECODE_AHEAD_FRAMES = 4
-_TICKS_WITHOUT_TIME_BASE = Fraction(1, 90_000)
 
 
 class FrameReader(Protocol):
@@ -92,30 +95,48 @@ class _AheadReader(ABC):
 
 
 class FolderReader(_AheadReader):
-    """Image files in natural order; frame i is at i / `DEFAULT_FOLDER_RATE` seconds, for a folder has no times."""
+    """Images in natural order, all of the kind of `info`; frame i is at i frames of their rate (else `DEFAULT_FOLDER_RATE`)."""
 
     def __init__(self, info: VideoInfo) -> None:
         super().__init__(info)
-        self.files = probe.image_list(info.path)
+        self.stills = Stills(info.path)
+        self._kind = Kind(info.pixel_format != "gray", info.has_alpha, info.bit_depth)
+        if len(set(self.stills.durations)) > 1:
+            self.notices.append(
+                f"the pictures of {info.path.name} last differently: their mean of {float(info.frame_rate or 0):.4g} a second is used"
+            )
 
     def _frames(self) -> Iterator[Frame]:
-        for index in range(len(self.files)):
+        for index in range(len(self.stills)):
             yield self.read(index)
 
+    def _say(self, sentence: str) -> None:
+        if sentence not in self.notices:
+            self.notices.append(sentence)
+
     def read(self, index: int) -> Frame:
-        """Frame `index`, decoded now. Raises `InputError` if the image is unreadable or of another size."""
-        file = self.files[index]
-        samples = images.read_image(file)
+        """Frame `index`. Raises `InputError` if the image is unreadable, of another size or of no kind `info` holds."""
+        picture = self.stills.pictures[index]
+        samples = self.stills.read(index, self._say)
         expected = self.info.stored_size or (self.info.height, self.info.width)
         if samples.shape[:2] != expected:
-            raise probe.mixed_sizes(self.files[0], expected, file, (samples.shape[0], samples.shape[1]))
+            raise mixed_sizes(self.stills.pictures[0], expected, picture, samples.shape[:2])
+        samples = self._of_one_kind(samples, picture)
         if self.info.stored_size is not None:
             samples = _resize_samples(samples, (self.info.height, self.info.width))
-        return Frame(index, images.to_rgb(samples), index / DEFAULT_FOLDER_RATE, file.name, images.ImageNative(samples))
+        name = "" if picture.page is not None else picture.path.name
+        time = index / (self.info.frame_rate or DEFAULT_FOLDER_RATE)
+        return Frame(index, images.to_rgb(samples), time, name, images.ImageNative(samples))
 
-
-# The rate of a source that has none: that of the published program's --savefps.
-DEFAULT_FOLDER_RATE = Fraction(24)
+    def _of_one_kind(self, samples: NDArray[Any], picture: Picture) -> NDArray[Any]:
+        kind = images.kind_of(samples)
+        wanted = replace(self._kind, depth=32) if kind.depth == 32 else self._kind
+        if wanted | kind != wanted:  # where a header did not tell the truth
+            raise InputError(
+                f"the frames differ in kind: {picture} is {kind.pixel_format} of {kind.depth} bits, those before are not; "
+                "export them in one format"
+            )
+        return images.widen(samples, wanted)
 
 
 def _resize_samples(samples: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
@@ -128,90 +149,63 @@ class VideoReader(_AheadReader):
     """Frames of a video file through PyAV; `Frame.native` is the decoded picture in a viewable pixel format."""
 
     def _frames(self) -> Iterator[Frame]:
-        clock = FrameClock(self.info)
-        damaged = 0
+        lost = broken = 0
         with probe.open_container(self.info.path) as container:
             stream = probe.main_video_stream(container, self.info.path)
-            stream.thread_type = "AUTO"
-            pictures = decode_stream(container, stream)
-            for picture in pictures:
+            clock = FrameClock(self.info, stream.start_time)
+            if decoding.lost_alpha(stream):
+                self.notices.append(
+                    f"the transparency of {self.info.path.name} is left out: this PyAV has no libvpx to decode it"
+                )
+            for picture in decoding.pictures(container, stream):
                 if picture is None:
-                    damaged += 1
+                    lost += 1
                     continue
+                broken += picture.is_corrupt
+                self._say_change(picture)
                 index, time = clock.tick(picture)
                 yield make_frame(picture, index, time, self.info)
-        self._report_damage(clock, damaged)
+        self._report_damage(clock, lost, broken)
 
-    def _report_damage(self, clock: FrameClock, damaged: int) -> None:
-        if damaged:
-            self.notices.append(
-                f"{damaged} damaged {'packet was' if damaged == 1 else 'packets were'} skipped in {self.info.path.name}"
+    def _say_change(self, picture: av.VideoFrame) -> None:
+        stored = self.info.stored_size or (self.info.height, self.info.width)
+        size = (picture.height, picture.width)
+        notice = ""
+        if size != stored:
+            notice = (
+                f"{self.info.path.name} changes its size from {stored[1]}x{stored[0]} to {size[1]}x{size[0]}: "
+                "frames are scaled to the first one's"
             )
+        elif picture.format.name != self.info.pixel_format:
+            notice = (
+                f"{self.info.path.name} changes its pixels from {self.info.pixel_format} to {picture.format.name}: "
+                "frames are converted to the first one's"
+            )
+        if notice and notice not in self.notices:
+            self.notices.append(notice)
+
+    def _report_damage(self, clock: FrameClock, lost: int, broken: int) -> None:
+        name = self.info.path.name
+        if lost:
+            self.notices.append(f"{lost} damaged {'packet was' if lost == 1 else 'packets were'} skipped in {name}")
+        if broken:
+            self.notices.append(f"{broken} {'picture' if broken == 1 else 'pictures'} of {name} decoded only in part")
         if clock.repaired:
+            self.notices.append(f"{clock.repaired} time stamps of {name} did not increase and were repaired")
+        if clock.late_start():
             self.notices.append(
-                f"{clock.repaired} time stamps of {self.info.path.name} did not increase and were repaired"
+                f"the first {float(clock.late_start()):.2f} s of {name} cannot be decoded: it was cut inside a group of pictures"
             )
+        for gap in clock.gaps():
+            self.notices.append(f"{name} has no picture for {gap}: it is damaged there, or was paused")
         claimed = self.info.frame_count
         if clock.ends_early() and claimed is not None and clock.count < claimed:
             self.notices.append(f"the file ends early: {clock.count} of {claimed} frames decoded")
 
 
-def decode_stream(container: Any, stream: Any) -> Iterator[av.VideoFrame | None]:
-    """Decoded pictures in presentation order; None stands for a packet that could not be decoded."""
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except av.FFmpegError:  # the container itself breaks off; the clock sees that the end is missing
-            return
-        try:
-            pictures = packet.decode()
-        except av.FFmpegError:
-            yield None
-            continue
-        yield from pictures
-
-
-class FrameClock:
-    """Frame numbers and times of decoded pictures: whole ticks of the source's time base, strictly increasing."""
-
-    def __init__(self, info: VideoInfo) -> None:
-        self._time_base = info.time_base or _TICKS_WITHOUT_TIME_BASE
-        self._rate = info.frame_rate or DEFAULT_FOLDER_RATE
-        self._claimed_duration = info.duration
-        self._first = 0
-        self._last = 0
-        self.count = 0
-        self.repaired = 0
-
-    def tick(self, picture: av.VideoFrame) -> tuple[int, Fraction]:
-        """(index, seconds since the first frame) of the next picture, whose `pts` is set if it was unusable."""
-        pts = picture.pts
-        if self.count == 0:
-            self._first = pts if pts is not None else 0
-            picture.pts = self._first
-        elif pts is None or pts <= self._last:
-            step = max(1, round(1 / (self._rate * self._time_base)))
-            picture.pts = self._last + step
-            self.repaired += pts is not None
-        self._last = picture.pts if picture.pts is not None else 0
-        picture.time_base = self._time_base
-        self.count += 1
-        return self.count - 1, (self._last - self._first) * self._time_base
-
-    def ends_early(self) -> bool:
-        """Whether the last frame lies more than one and a half frames before the end the container claims."""
-        if self._claimed_duration is None:
-            return True  # then only the claimed count can tell
-        end = (self._last - self._first) * self._time_base + 1 / self._rate
-        return self._claimed_duration - end > Fraction(3, 2) / self._rate
-
-
 def make_frame(picture: av.VideoFrame, index: int, time: Fraction, info: VideoInfo) -> Frame:
-    """A `Frame` whose `native` is `picture` in a viewable format, at the size of `info`."""
-    name = native.viewable_format(picture.format)
+    """A `Frame` whose `native` is `picture` in the viewable format of the clip's first picture, at the size of `info`."""
+    name = native.viewable_format(av.VideoFormat(info.pixel_format))
     resized = (picture.height, picture.width) != (info.height, info.width)
     if name != picture.format.name or resized:
         smaller = info.height * info.width < picture.height * picture.width

@@ -18,6 +18,7 @@ from ..types import Frame, VideoInfo
 from . import images, native, probe
 from .codecs import Encoding
 from .reader import DEFAULT_FOLDER_RATE, open_reader
+from .stills import is_stills
 
 AlphaAt = Callable[[Frame], NDArray[Any] | None]
 
@@ -208,7 +209,7 @@ def _largest(old: NDArray[Any], new: NDArray[Any], covered: NDArray[np.bool_]) -
 
 def sound_lengths(path: Path) -> tuple[tuple[int, Fraction], ...]:
     """(packets, of PCM bytes; seconds from the first to the end of the last) of each audio stream; () for a folder."""
-    if path.is_dir() or images.is_image_path(path):
+    if is_stills(path):
         return ()
     with probe.open_container(path) as container:
         streams = list(container.streams.audio)

@@ -14,9 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from e2fgvi_cli._model.config import E2FGVIConfig
-from e2fgvi_cli._model.deform import select_backend
-from e2fgvi_cli._model.network import E2FGVIHQ
 
 from e2fgvi_cli.engine import Engine, EngineSettings, Precision, choose_precision
 from e2fgvi_cli.engine.batches import encode_batches
@@ -32,6 +29,9 @@ from e2fgvi_cli.fill.windows import plan_window
 from e2fgvi_cli.frames.stages import FinishedFrame, HoledFrame
 from e2fgvi_cli.planner import Planner
 from e2fgvi_cli.types import Frame, Window
+from model.config import E2FGVIConfig
+from model.deform import select_backend
+from model.network import E2FGVIHQ
 
 from ..conftest import ROOT
 
@@ -95,6 +95,19 @@ def test_windows_from_stores_are_the_forward_pass() -> None:
             # Predictions are float32, their source was not.
             assert np.abs(prediction.rgb - inside).max() < 1e-6
         engine.forget(center, lambda i: i % 3 == 0)
+
+
+def test_frames_of_8_and_16_bits_in_one_window_are_one_picture() -> None:
+    """Whatever the first one has: 8-bit levels are not taken for 16-bit ones, nor these cut to 8."""
+    items, box = clip(4), (0, 0, 60, 108)
+    deep = [replace(item, frame=replace(item.frame, rgb=item.frame.rgb.astype(np.uint16) * 257)) for item in items]
+    found = []
+    for mixed in (deep, [items[0], *deep[1:]], [*deep[:3], items[3]]):
+        engine = Engine(network(), CPU)
+        engine.fill(Window(0, (0, 1, 2, 3), ()), pixels(mixed), box, [(0, items[0].box or box)])
+        found.append(torch.cat([engine._stores[box].features[i] for i in range(4)]))
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
 
 
 def test_what_is_encoded_together_changes_no_bit() -> None:

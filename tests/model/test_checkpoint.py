@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from e2fgvi_cli._model.checkpoint import (
+
+from model.checkpoint import (
     CheckpointError,
     dequantise,
     load_network,
@@ -18,9 +19,9 @@ from e2fgvi_cli._model.checkpoint import (
     read_spynet,
     save_checkpoint,
 )
-from e2fgvi_cli._model.config import E2FGVIConfig
-from e2fgvi_cli._model.flow import SPyNet
-from e2fgvi_cli._model.network import E2FGVIHQ, constant_buffers
+from model.config import E2FGVIConfig
+from model.flow import SPyNet
+from model.network import E2FGVIHQ, constant_buffers
 
 CONFIG = E2FGVIConfig(embed_dim=32, num_blocks=1, mlp_dim=98)
 

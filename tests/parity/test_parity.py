@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from e2fgvi_cli._model.config import E2FGVIConfig
-from e2fgvi_cli._model.deform import select_backend
-from e2fgvi_cli._model.network import E2FGVIHQ, constant_buffers
+
+from model.config import E2FGVIConfig
+from model.deform import select_backend
+from model.network import E2FGVIHQ, constant_buffers
 
 from ..conftest import SHARED, shared
 

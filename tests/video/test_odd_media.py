@@ -5,19 +5,47 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
+import av
+import cv2
 import numpy as np
 import pytest
 
 from e2fgvi_cli.errors import InputError
+from e2fgvi_cli.masks import Dilation, MaskOptions
 from e2fgvi_cli.types import Frame, VideoInfo
-from e2fgvi_cli.video import OutputOptions, open_reader, open_writer
+from e2fgvi_cli.video import (
+    OutputOptions,
+    images,
+    native,
+    open_holes,
+    open_random_access,
+    open_reader,
+    open_writer,
+    probe,
+)
+from e2fgvi_cli.video.image_headers import read_header
 from e2fgvi_cli.video.mask_files import read_palette
 
 from . import odd_media
-from .media import picture
-from .odd_media import SIZE, Maker, palette_mask, raw_avi
+from .media import Recipe, make_clip, picture
+from .odd_media import (
+    SIZE,
+    Maker,
+    alpha_clip,
+    bgr,
+    changing_stream,
+    cut,
+    damaged,
+    frames_of,
+    image,
+    palette_mask,
+    png,
+    raw_avi,
+    with_alpha,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,15 +64,49 @@ class Refused:
     sentence: str
 
 
-def shows_pictures(tolerance: int) -> Callable[[VideoInfo, Sequence[Frame]], None]:
-    """Frame i is `media.picture(i)`, up to what the codec loses."""
+def shows_pictures(
+    tolerance: int = 0, *, first: int = 0, **tags: object
+) -> Callable[[VideoInfo, Sequence[Frame]], None]:
+    """Frame i is `media.picture(i)` from `first` on, up to what the codec loses, and `info` says `tags`."""
 
     def check(info: VideoInfo, frames: Sequence[Frame]) -> None:
-        for frame in frames:
-            difference = np.abs(frame.rgb.astype(int) - picture(frame.index, SIZE))
+        assert {name: getattr(info, name) for name in tags} == tags
+        for frame in frames[first:]:
+            rgb = frame.rgb if frame.rgb.dtype == np.uint8 else frame.rgb / 257
+            difference = np.abs(rgb.astype(float) - picture(frame.index, SIZE))
             assert difference.mean() <= tolerance, f"frame {frame.index}"
 
     return check
+
+
+def is_one_kind(info: VideoInfo, frames: Sequence[Frame]) -> None:
+    """The first picture is gray, 8 bits and opaque; the folder's kind holds them all, and every frame has it."""
+    assert (info.pixel_format, info.bit_depth, info.has_alpha) == ("rgba", 16, True)
+    assert {(frame.native.samples.shape, str(frame.native.samples.dtype)) for frame in frames} == {
+        ((*SIZE, 4), "uint16")
+    }
+    first = frames[0].native.samples
+    assert (first[..., 0] == first[..., 2]).all()
+    assert (first[..., 3] == 65535).all()
+    assert (frames[2].native.samples[:, :20, 3] == 0).all()
+    shows_pictures(first=1)(info, frames)
+
+
+def has_alpha_plane(info: VideoInfo, frames: Sequence[Frame]) -> None:
+    assert (info.has_alpha, info.pixel_format) == (True, "yuva420p")
+    alpha = native.alpha_of(frames[1].native)
+    assert alpha is not None
+    assert (alpha[:, :16] < 10).all()
+    assert (alpha[:, 26:] > 245).all()
+    shows_pictures(4)(info, frames)
+
+
+GRAY = bgr(0)[:, :, 0]
+
+
+def deep(index: int) -> np.ndarray:
+    """`bgr` in 16 bits."""
+    return bgr(index).astype(np.uint16) * 257
 
 
 NAMES = (
@@ -63,8 +125,134 @@ ODD: dict[str, tuple[Maker, Read | Refused]] = {
         lambda folder: Path("/dev/zero"),
         Refused("{path} is a device, not a file; save what it holds as a file first"),
     ),
+    "a folder that begins gray": (
+        frames_of(GRAY, bgr(1)),
+        Read(2, holds=shows_pictures(first=1, pixel_format="rgb")),
+    ),
+    "a folder that begins with 8 bits": (
+        frames_of(bgr(0), deep(1)),
+        Read(2, holds=shows_pictures(bit_depth=16)),
+    ),
+    "a folder that begins opaque": (
+        frames_of(bgr(0), with_alpha(bgr(1))),
+        Read(2, holds=shows_pictures(has_alpha=True)),
+    ),
+    "a folder of every kind": (
+        frames_of(GRAY, bgr(1), with_alpha(bgr(2)), deep(3)),
+        Read(4, holds=is_one_kind),
+    ),
+    "a folder of gray only": (
+        frames_of(GRAY, GRAY),
+        Read(2, holds=shows_pictures(255, pixel_format="gray")),
+    ),
+    "floats among whole numbers": (
+        odd_media.exr_among_png,
+        Refused(
+            "the frames differ in kind: one of {path}/frame_00000.png and {path}/z.exr has float samples, the other has none; "
+            "export them in one format"
+        ),
+    ),
+    "animated WebP": (odd_media.moving_webp, Read(4, holds=shows_pictures(frame_rate=Fraction(25)))),
+    "animated WebP, uneven": (
+        lambda folder: odd_media.moving_webp(folder, (40, 100)),
+        Read(
+            2,
+            ("the pictures of {name} last differently: their mean of 14.29 a second is used",),
+            shows_pictures(frame_rate=Fraction(100, 7)),
+        ),
+    ),
+    "animated PNG": (odd_media.moving_png, Read(4, holds=shows_pictures(frame_rate=Fraction(10)))),
+    "TIFF of many pages": (odd_media.tiff_stack, Read(4, holds=shows_pictures(frame_count=4))),
+    "many pages in a folder of frames": (
+        odd_media.stack_in_a_folder,
+        Refused(
+            "image {path}/stack.tif holds 4 pictures, and one is wanted here; give one picture a file, or it alone as a clip"
+        ),
+    ),
+    "VP9 with alpha": (alpha_clip("libvpx-vp9"), Read(4, holds=has_alpha_plane)),
+    "VP8 with alpha": (alpha_clip("libvpx"), Read(4, holds=has_alpha_plane)),
+    "a damaged JPEG that decodes whole": (
+        damaged(bgr(0), ".jpg"),
+        Read(
+            1,
+            (
+                "image {path} is damaged (Corrupt JPEG data: 77 extraneous bytes before marker 0xd9): "
+                "part of its picture may be wrong",
+            ),
+        ),
+    ),
+    "a cut JPEG": (cut(image(".jpg")), Refused("cannot read image {path}: the file is cut short; export it again")),
+    "a cut PNG": (cut(image(".png")), Refused("cannot read image {path}: the file is cut short; export it again")),
+    "a cut WebP": (cut(image(".webp")), Refused("cannot read image {path}: the file is cut short; export it again")),
+    "a cut TIFF": (cut(image(".tiff")), Refused("cannot read image {path}: the file is cut short; export it again")),
+    "a cut EXR": (cut(odd_media.exr), Refused("cannot read image {path}: the file is cut short; export it again")),
+    "a damaged PNG": (
+        damaged(bgr(0), ".png"),
+        Refused("cannot read image {path}: the file is damaged (its checksum does not fit); export it again"),
+    ),
+    "a damaged TIFF": (
+        damaged(bgr(0), ".tiff", (cv2.IMWRITE_TIFF_COMPRESSION, 8)),
+        Refused("cannot read image {path}: the file is damaged (incorrect data check); export it again"),
+    ),
+    "a picture of ten thousand million pixels": (
+        lambda folder: png(folder / "huge.png", (100_000, 100_000), b""),
+        Refused(
+            "cannot read image {path}: it is 100000x100000, more than the 268435456 pixels an image may have here; scale it down"
+        ),
+    ),
+    "a pattern with a number": (
+        odd_media.pattern("frame_%05d.png"),
+        Read(3, holds=shows_pictures(frame_count=3)),
+    ),
+    "a pattern of a shell": (odd_media.pattern("frame_*.png"), Read(3, holds=shows_pictures(frame_count=3))),
+    "a pattern that nothing fits": (
+        odd_media.pattern("shot_%04d.png"),
+        Refused("no image matches {path}; give the folder {path.parent}"),
+    ),
+    "frames missing in the middle": (
+        odd_media.hole_in_the_middle,
+        Read(28, ("{name} has no picture for 0.52 s from 0.44 s on (12 frames): it is damaged there, or was paused",)),
+    ),
+    "a transport stream cut inside a group of pictures": (
+        odd_media.cut_stream,
+        Read(20, ("the first 0.24 s of {name} cannot be decoded: it was cut inside a group of pictures",)),
+    ),
+    "a tag that lies about the number of frames": (odd_media.lying_count, Read(12, holds=shows_pictures(6))),
+    "packets that are no pictures": (odd_media.hidden_frames, Read(37)),
+    "a size that changes": (
+        changing_stream((96, 80)),
+        Read(6, ("{name} changes its size from 64x48 to 80x96: frames are scaled to the first one's",)),
+    ),
+    "pixels that change": (
+        changing_stream(SIZE, "yuv420p10le"),
+        Read(
+            6,
+            ("{name} changes its pixels from yuv420p to yuv420p10le: frames are converted to the first one's",),
+            lambda info, frames: shows_pictures(255, bit_depth=8)(info, [f for f in frames if f.rgb.dtype == np.uint8]),
+        ),
+    ),
     **{f"named {name!r}": (odd_media.named(name), Read(4, holds=shows_pictures(6))) for name in NAMES},
 }
+
+
+KINDS_OF_IMAGES: dict[str, tuple[str, np.ndarray | bytes]] = {
+    **{
+        f"{name} {suffix}": (suffix, samples)
+        for suffix in (".png", ".tiff", ".bmp", ".webp", ".jpg")
+        for name, samples in {
+            "gray": GRAY, "colour": bgr(0), "alpha": with_alpha(bgr(0)), "gray 16": GRAY.astype(np.uint16) * 257,
+            "colour 16": deep(0), "alpha 16": with_alpha(deep(0)),
+        }.items()
+        if "16" not in name or suffix in (".png", ".tiff")
+        if name != "alpha" or suffix != ".jpg"
+    },
+    "palette .png": (".png", odd_media.png_bytes((4, 4), b"\0\1\0\1\0" * 4, colour_type=3)),
+    "palette with a transparent colour .png": (
+        ".png", odd_media.png_bytes((4, 4), b"\0\1\0\1\0" * 4, colour_type=3, transparent=b"\0\xff"),
+    ),
+    "1 bit .png": (".png", odd_media.png_bytes((4, 4), b"\0\xa0" * 4, bits=1, colour_type=0)),
+    "gray with alpha .png": (".png", odd_media.png_bytes((4, 4), (b"\0" + b"\1\2" * 4) * 4, colour_type=4)),
+}  # fmt: skip
 
 
 def read_all(path: Path) -> tuple[VideoInfo, list[Frame], list[str]]:
@@ -87,6 +275,12 @@ def test_odd_media(odd: str, tmp_path: Path) -> None:
     assert [frame.index for frame in frames] == list(range(expected.frames))
     assert notices == [notice.format(path=path, name=path.name) for notice in expected.notices]
     expected.holds(info, frames)
+    assert len({(frame.rgb.dtype, frame.size) for frame in frames}) == 1
+    assert probe.count_frames(path) == len(frames)
+    with open_random_access(path) as access:
+        assert len(access) == len(frames)
+        for index in {len(frames) - 1, 0, len(frames) // 2}:
+            assert (access.frame(index).rgb == frames[index].rgb).all(), index
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -130,3 +324,72 @@ def test_palette_mask_of_an_odd_name_is_not_its_neighbour(
     palette = read_palette(palette_mask(Path(name), own))
     assert palette is not None
     assert (palette[0] == own).all()
+
+
+def mask_columns(mask: Path, frames: int = 4) -> list[list[int]]:
+    """Columns with a hole in each frame of a plain clip that `mask` is given with."""
+    clip = make_clip(mask.parent / "clip.mp4", Recipe(frames=frames))
+    with open_reader(clip) as reader, open_holes(mask, reader.info, MaskOptions(dilation=Dilation(0))) as holes:
+        return [np.flatnonzero(holes.hole_at(frame).any(axis=0)).tolist() for frame in reader]
+
+
+def moving_mask(index: int) -> np.ndarray:
+    """White from column 10 * index on, 5 wide."""
+    mask = np.zeros(SIZE, np.uint8)
+    mask[10:20, 10 * index : 10 * index + 5] = 255
+    return mask
+
+
+MOVING = [list(range(10 * index, 10 * index + 5)) for index in range(4)]
+
+
+def test_masks_in_the_pages_of_a_tiff_are_one_a_frame(tmp_path: Path) -> None:
+    assert cv2.imwritemulti(str(tmp_path / "m.tif"), [moving_mask(index) for index in range(4)])
+    assert mask_columns(tmp_path / "m.tif") == MOVING
+
+
+def test_masks_of_an_animated_png_are_one_a_frame(tmp_path: Path) -> None:
+    odd_media.moving_png(tmp_path, [np.dstack([moving_mask(index)] * 3) for index in range(4)])
+    assert mask_columns(tmp_path / "moving.png") == MOVING
+
+
+@pytest.mark.parametrize("codec", ["libvpx-vp9", "libvpx"])
+def test_alpha_of_a_webm_is_the_mask(codec: str, tmp_path: Path) -> None:
+    """The left third is transparent, and by the rule for alpha channels that smaller part is the hole; colours say nothing."""
+    columns = mask_columns(alpha_clip(codec)(tmp_path))
+    assert all(found[0] == 0 and 18 < found[-1] < 24 for found in columns)
+
+
+def test_masks_for_packets_that_are_no_pictures_are_counted_by_pictures(tmp_path: Path) -> None:
+    source = odd_media.hidden_frames(tmp_path)
+    with av.open(str(source)) as container:
+        packets = sum(packet.size > 0 for packet in container.demux(video=0))
+    assert packets == 40
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    for number in range(37):
+        cv2.imwrite(str(folder / f"{number + 1:05d}.png"), moving_mask(number % 4))
+    with open_reader(source) as reader, open_holes(folder, reader.info, MaskOptions(dilation=Dilation(0))) as holes:
+        found = [np.flatnonzero(holes.hole_at(frame).any(axis=0)).tolist() for frame in reader]
+    assert found == (MOVING * 10)[:37]
+
+
+def test_a_pipe_as_mask_is_refused_at_once(tmp_path: Path) -> None:
+    path = odd_media.pipe(tmp_path).rename(tmp_path / "m.png")
+    with pytest.raises(InputError, match="is a pipe, not a file"):
+        mask_columns(path)
+
+
+@pytest.mark.parametrize("name", sorted(KINDS_OF_IMAGES))
+def test_headers_say_what_decoding_gives(name: str, tmp_path: Path) -> None:
+    """The folder's kind is taken from headers: for each kind of file they have to agree with the decoder."""
+    suffix, samples = KINDS_OF_IMAGES[name]
+    path = tmp_path / f"one{suffix}"
+    if isinstance(samples, bytes):
+        path.write_bytes(samples)
+    else:
+        assert cv2.imwrite(str(path), samples)
+    header, decoded = read_header(path), images.read_image(path)
+    assert header is not None
+    assert header.kind == images.kind_of(decoded)
+    assert header.size == decoded.shape[:2]

@@ -14,8 +14,8 @@ from ..model import Outcome, Remedy, Severity, Status, passed, say, skipped
 from ..packages import Distribution, parse_requirement, read_torch_build, record_digest, satisfies
 
 REQUIRED = {
-    "torch": ">=2.4", "torchvision": ">=0.19", "numpy": ">=1.24", "opencv-python": ">=4.8", "av": ">=18",
-    "safetensors": ">=0.4", "typer": ">=0.16", "rich": ">=13", "tqdm": ">=4.66", "pyyaml": ">=6",
+    "torch": ">=2.4", "torchvision": ">=0.19", "numpy": ">=1.24", "opencv-python": ">=4.8", "simplejpeg": ">=1.6",
+    "av": ">=18", "safetensors": ">=0.4", "typer": ">=0.16", "rich": ">=13", "tqdm": ">=4.66", "pyyaml": ">=6",
 }  # fmt: skip
 """pyproject's dependencies: a test compares them. Written out, because a broken installation may have no metadata."""
 RECORDED = ("torch", "torchvision", "numpy", "cv2", "av")
