@@ -6,10 +6,9 @@ Importing this package is cheap: what it offers is imported on first use, torch,
 The doctor (`python -m e2fgvi_cli.doctor`) relies on that.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = (
+    False  # the name is what type checkers go by; importing it costs milliseconds in which Ctrl-C is not answered yet
+)
 if TYPE_CHECKING:
     from .api import InpaintOptions, inpaint
 
@@ -17,7 +16,7 @@ __version__ = "0.1.0"
 __all__ = ["InpaintOptions", "__version__", "inpaint"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in __all__:
         from . import api
 

@@ -1,6 +1,48 @@
-"""`python -m e2fgvi_cli` is the `e2fgvi` command."""
+"""The `e2fgvi` command, also `python -m e2fgvi_cli`: what has to be right before anything else is imported.
 
-from .app import main
+An interruption while the program loads ends it with a sentence, and so does a package that is missing.
+"""
+
+import sys
+
+try:
+    from . import interrupts, streams
+    from .errors import EXIT_FAILED
+
+    interrupts.leave_at_once(message=b"error: interrupted before anything was done\n")
+except KeyboardInterrupt:
+    sys.exit(130)  # errors.py may not be there yet
+
+
+def main() -> None:
+    """Entry point. Ends the process."""
+    streams.guard()
+    try:
+        from .app import main as run
+    except ImportError as error:
+        sys.exit(_without_packages(error))
+    run()
+
+
+def _without_packages(error: ImportError) -> int:
+    """The environment check needs no package; for anything else a line says what is missing."""
+    if sys.argv[1:2] == ["check-env"]:
+        from .doctor.cli import main as check
+
+        return check(sys.argv[2:])
+    from .doctor import startup_diagnosis
+
+    name = (error.name or "").partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and name not in ("", "e2fgvi_cli"):
+        text = (
+            f"the package {name} is not installed: install it with `{sys.executable} -m pip install {name}`, "
+            f"or see what else is missing with `{sys.executable} -m e2fgvi_cli.doctor`"
+        )
+    else:
+        text = startup_diagnosis(error) or f"{type(error).__name__}: {error}"
+    sys.stderr.write(f"error: {text}\n")
+    return EXIT_FAILED
+
 
 if __name__ == "__main__":
     main()

@@ -6,9 +6,7 @@ Imports neither torch nor PyAV: `--help` and usage errors must not wait seconds 
 from __future__ import annotations
 
 import errno
-import io
 import os
-import signal
 import sys
 import traceback
 from typing import Any
@@ -16,7 +14,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from . import __version__
+from . import __version__, interrupts, publication, streams
 from .commands.batch import batch
 from .commands.benchmark import benchmark
 from .commands.check_env import check_env
@@ -24,9 +22,12 @@ from .commands.inpaint import inpaint
 from .commands.mask import mask_app
 from .commands.train import train_app
 from .commands.weights import weights_app
-from .errors import EXIT_DEVICE, EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, UserError
+from .errors import EXIT_DEVICE, EXIT_FAILED, EXIT_INPUT, UserError
 
 DEBUG_VARIABLE = "E2FGVI_DEBUG"
+"""1: tracebacks on standard error. A file name: they are appended to it."""
+_OUT_OF_MEMORY = ("can't allocate memory", "Insufficient memory", "Cannot allocate memory", "bad_alloc")
+_INTERRUPTED = {"batch": "run the same command again to go on"}
 
 
 def _complain(message: str) -> None:
@@ -38,17 +39,18 @@ def _describe(error: BaseException) -> tuple[int, str]:
     """The exit code of an error and the sentence to print."""
     if isinstance(error, UserError):
         return error.exit_code, str(error)
+    reason = " ".join(str(error).split())
     if (
         type(error).__name__ == "OutOfMemoryError"
         or isinstance(error, MemoryError)
-        or "can't allocate memory" in str(error)
+        or any(words in reason for words in _OUT_OF_MEMORY)
     ):
-        first_line = (str(error).splitlines() or [""])[0]
+        first_line = (str(error).strip().splitlines() or ["no more could be had"])[0]
         return (
             EXIT_DEVICE,
             f"out of memory: {first_line} (use fewer --max-references, a smaller --neighbor-stride or --size, or --device cpu)",
         )
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
             EXIT_INPUT,
             f"no space left on the device for {error.filename or 'the output'}: free some or choose another folder",
@@ -58,39 +60,72 @@ def _describe(error: BaseException) -> tuple[int, str]:
     diagnosis = startup_diagnosis(error)
     if diagnosis is not None:
         return EXIT_FAILED, diagnosis
-    reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    reason = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
     return EXIT_FAILED, f"unexpected failure, please report it: {reason} (set {DEBUG_VARIABLE}=1 for the traceback)"
+
+
+def _describe_interrupt(command: str | None) -> str:
+    """What an interruption leaves."""
+    whole = ", ".join(str(path) for path in publication.published)
+    if whole:
+        return f"interrupted after {whole} was written: that is whole"
+    return f"interrupted: {_INTERRUPTED.get(command or '', 'nothing was left under the name of the output')}"
+
+
+def _log(error: BaseException) -> None:
+    """The traceback, for those who ask: on standard error, or appended to the file that the variable names."""
+    wanted = os.environ.get(DEBUG_VARIABLE, "")
+    if wanted.lower() in ("", "0", "no", "false"):
+        return
+    text = "".join(traceback.format_exception(error))
+    if wanted.lower() in ("1", "true", "yes"):
+        typer.echo(text, err=True, nl=False)
+        return
+    try:
+        with open(wanted, "a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"e2fgvi {__version__}, Python {sys.version.split()[0]}, {sys.platform}: {sys.argv}\n{text}\n")
+    except OSError as problem:
+        _complain(f"the log {wanted} cannot be written: {problem.strerror}")
+
+
+_answered: list[BaseException] = []
+"""What this process has printed a sentence for."""
+
+
+def _answer(error: BaseException, command: str | None) -> int:
+    """Print the sentence for whatever a command raised, remove what it left unfinished, and return the exit code."""
+    _answered.append(error)
+    publication.discard_unfinished()
+    _log(error)
+    number = error.number if isinstance(error, interrupts.Interrupted) else interrupts.received()
+    if isinstance(error, KeyboardInterrupt) or number is not None:
+        # Whatever follows a signal is its consequence: libraries turn interruptions into errors of their own.
+        notes = getattr(error, "__notes__", None)
+        _complain(f"interrupted: {notes[-1]}" if notes else _describe_interrupt(command))
+        return interrupts.exit_code(number)
+    code, message = _describe(error)
+    _complain(message)
+    return code
+
+
+def _is_of_the_framework(error: BaseException) -> bool:
+    """Exit, Abort and usage errors, which the framework turns into exit codes itself."""
+    return any(kind.__module__.split(".")[0] in ("typer", "click") for kind in type(error).__mro__)
 
 
 class _Group(TyperGroup):
     """Runs a subcommand and turns what it raises into a sentence and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
+        publication.published.clear()
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            _complain("interrupted: nothing was left under the output's name")
-            raise typer.Exit(EXIT_INTERRUPTED) from None
-        except BrokenPipeError:
+        except (SystemExit, GeneratorExit):
             raise
-        except (
-            UserError,
-            MemoryError,
-            OSError,
-            RuntimeError,
-            ImportError,
-            ValueError,
-            TypeError,
-            LookupError,
-            ArithmeticError,
-        ) as error:
-            if isinstance(error, RuntimeError) and type(error).__module__.startswith(("typer", "click")):
-                raise  # Exit and Abort are RuntimeErrors of the framework
-            if os.environ.get(DEBUG_VARIABLE):
-                traceback.print_exception(error)
-            code, message = _describe(error)
-            _complain(message)
-            raise typer.Exit(code) from None
+        except BaseException as error:  # also what libraries derive from it, such as the panics of Rust
+            if _is_of_the_framework(error):
+                raise
+            raise typer.Exit(_answer(error, ctx.invoked_subcommand)) from None
 
 
 app = typer.Typer(
@@ -129,10 +164,20 @@ app.add_typer(train_app, name="train")
 
 
 def main() -> None:
-    """Entry point of the console script."""
-    # A polite kill cleans up as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names in any letters, on a terminal that has only some
-    app(prog_name="e2fgvi")
+    """Entry point of the console script, once `__main__` has seen to signals and streams. Ends the process."""
+    _answered.clear()
+    streams.guard()
+    interrupts.install()
+    try:
+        app(prog_name="e2fgvi")
+        code: Any = 0
+    except SystemExit as end:
+        code = end.code
+        if interrupts.received() is not None and not _answered:  # by the framework, while it parsed
+            code = _answer(KeyboardInterrupt(), None)
+    except BaseException as error:  # from before or after the subcommand
+        code = _answer(error, None)
+    code = code if isinstance(code, int) else int(code is not None)
+    # Nothing is left to clean up: a signal during the interpreter's own end must not make it complain.
+    interrupts.leave_at_once(code)
+    sys.exit(streams.finish(code))

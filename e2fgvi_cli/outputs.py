@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +11,9 @@ from types import TracebackType
 from . import masks, video
 from .errors import InputError
 from .frames.stages import FinishedFrame
+from .interrupts import deferred
 from .options import InpaintOptions
+from .publication import Publication
 from .threads.behind import WriteBehind
 from .types import AlphaArray, Frame, Summary, VideoInfo
 from .video.codecs import choose
@@ -43,36 +46,43 @@ class ClipOutput:
             check_comparison(options.comparison, info)
 
     def __enter__(self) -> ClipOutput:
-        from .comparison import ComparisonWriter
-
-        options = self._options
-        with ExitStack() as opening:
-            self._reference = (
-                opening.enter_context(_Reference(options.reference, options.size)) if options.reference else None
-            )
-            self._comparison = (
-                opening.enter_context(ComparisonWriter(options.comparison, self._info))
-                if self._comparing and options.comparison
-                else None
-            )
-            self._writers = [
-                opening.enter_context(video.open_writer(target, self._info, encoding))
-                for target, encoding in self._targets
-            ]
-            self._behind = WriteBehind(self._write_now, FRAMES_BEHIND)
+        # Opening and publishing are short, and an interruption in the middle of them would leave a part.
+        with deferred(), ExitStack() as opening:
+            self._open(opening)
             self._stack = opening.pop_all()
         return self
+
+    def _open(self, stack: ExitStack) -> None:
+        options = self._options
+        # Entered first and so left last: the results get their names together, when all of them are complete.
+        self._publication = stack.enter_context(Publication())
+        self._reference = (
+            stack.enter_context(_Reference(options.reference, options.size)) if options.reference else None
+        )
+        self._writers = [
+            stack.enter_context(video.open_writer(target, self._info, encoding, self._publication))
+            for target, encoding in self._targets
+        ]
+        self._comparison = None
+        if self._comparing and options.comparison:
+            from .comparison import ComparisonWriter
+
+            self._comparison = stack.enter_context(ComparisonWriter(options.comparison, self._info, self._publication))
+        self._behind = WriteBehind(self._write_now, FRAMES_BEHIND)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            with self._stack:
-                self._behind.finish()
-            return
         try:
-            self._behind.abandon()
-        finally:
+            if kind is None:
+                self._behind.finish()
+        except BaseException:
+            with deferred():
+                self._stack.__exit__(*sys.exc_info())
+            raise
+        with deferred():
+            if kind is not None:
+                self._behind.abandon()
             self._stack.__exit__(kind, error, trace)
 
     def write(self, finished: FinishedFrame) -> None:

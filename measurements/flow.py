@@ -16,12 +16,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
+from e2fgvi_cli._model import E2FGVIHQ, ENCODER_STRIDE, load_network, select_backend
 from e2fgvi_cli.engine import read_weights
 from e2fgvi_cli.quality.clips import SEEDED_HOLES, find_clips
 from e2fgvi_cli.weights.known import resolve
-from model.checkpoint import load_network
-from model.deform import select_backend
-from model.network import E2FGVIHQ, ENCODER_STRIDE
 
 
 @dataclass(frozen=True)

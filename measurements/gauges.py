@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from model.network import E2FGVIHQ
+from e2fgvi_cli._model import E2FGVIHQ
 
 
 class Gauge(Protocol):

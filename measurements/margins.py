@@ -34,6 +34,7 @@ from e2fgvi_cli.fill.options import WindowOptions
 from e2fgvi_cli.fill.stream import fill_shot
 from e2fgvi_cli.fill.windows import plan_window
 from e2fgvi_cli.frames.boxes import bounding_box, hole_boxes
+from e2fgvi_cli.publication import replace_file
 from e2fgvi_cli.quality.clips import EVAL_STRIDE, SEEDED_HOLES, MeasuredClip, find_clips, holed_frames
 from e2fgvi_cli.quality.metrics import score_clip
 from e2fgvi_cli.types import Box
@@ -282,7 +283,7 @@ def main(
             "means": [_plain(row) for row in rows],
             "clips": [_plain(result) for result in results],
         }
-        output.write_text(json.dumps(record, indent=2), encoding="utf-8")
+        replace_file(output, json.dumps(record, indent=2))
 
 
 def _warm_up(engine: Engine, clip: MeasuredClip, kind: str) -> None:

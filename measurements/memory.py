@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from e2fgvi_cli._model import E2FGVIHQ, E2FGVIConfig, select_backend
 from e2fgvi_cli.engine import (
     Engine,
     EngineSettings,
@@ -39,12 +40,10 @@ from e2fgvi_cli.fill.stream import fill_shot
 from e2fgvi_cli.fill.windows import plan_window
 from e2fgvi_cli.frames.stages import HoledFrame
 from e2fgvi_cli.planner import MIB, Planner, parse_memory
+from e2fgvi_cli.publication import replace_file
 from e2fgvi_cli.types import Frame, HoleArray, PixelArray
 from e2fgvi_cli.weights.known import resolve
 from measurements.gauges import CudaGauge, Gauge, StagePeaks, TensorCount
-from model.config import E2FGVIConfig
-from model.deform import select_backend
-from model.network import E2FGVIHQ
 
 SIZES = "120x216,240x432,480x864,720x1296,1080x1944"
 WINDOWS = "5+2,11+6"
@@ -305,7 +304,7 @@ def main() -> None:
             "budget": request.budget,
             "rows": [{**asdict(row), "error": row.error} for row in rows],
         }
-        arguments.output.write_text(json.dumps(record, indent=2), encoding="utf-8")
+        replace_file(arguments.output, json.dumps(record, indent=2))
 
 
 if __name__ == "__main__":

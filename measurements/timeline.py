@@ -23,6 +23,7 @@ from e2fgvi_cli.engine.core import Engine
 from e2fgvi_cli.engine.graphs import GraphCache
 from e2fgvi_cli.fill.sharing import _SharedShot
 from e2fgvi_cli.outputs import ClipOutput
+from e2fgvi_cli.publication import replace_file
 
 EACH = 0.25
 """Seconds between two looks, and for which a GPU's share is given."""
@@ -172,7 +173,7 @@ def main() -> None:
     if profile is not None:
         profile.stop()
         lines += gpu_lines(profile, timeline.began)
-    given.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    replace_file(given.out, "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from e2fgvi_cli.interrupts import SIGNALS
+
 settings.register_profile(
     "untimed", deadline=None
 )  # a busy machine is no failure, nor is the first import inside a test
@@ -67,8 +69,15 @@ def e2fgvi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
                 patch.setenv(name, value)
             patch.setattr("sys.argv", ["e2fgvi", *map(str, arguments)])
             capfd.readouterr()
-            with pytest.raises(SystemExit) as ended:
-                app.main()
+            # The entry point expects to end the process, and leaves it with handlers for that.
+            handlers = {number: signal.getsignal(number) for number in SIGNALS}
+            patch.setattr(sys, "unraisablehook", sys.unraisablehook)
+            try:
+                with pytest.raises(SystemExit) as ended:
+                    app.main()
+            finally:
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
         captured = capfd.readouterr()
         code = ended.value.code
         return Done(code if isinstance(code, int) else 0 if code is None else 1, captured.out, captured.err)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..publication import replace_file
 
 WIDE = 180
 STYLE = """
@@ -107,10 +108,8 @@ def check_target(path: Path) -> None:
 
 def write_report(path: Path, text: str) -> None:
     """Text to a file that is there completely or not at all. Raises `InputError` where it cannot be written."""
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        replace_file(path, text)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}; give another name") from error
 

@@ -24,10 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.config import ENCODER_STRIDE, E2FGVIConfig
-from model.deform import DeformBackend
-from model.network import E2FGVIHQ
-
+from .._model import E2FGVIHQ, ENCODER_STRIDE, DeformBackend, E2FGVIConfig
 from ..engine.core import nearest_references
 from ..engine.precision import Precision, convert
 from ..fill.blending import Blender, Prediction

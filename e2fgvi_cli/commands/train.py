@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from ..errors import UsageError
 from ..paths import Read, Written, check_paths
+from ..publication import replace_file
 from ..weights.known import file_of
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def benchmark(
 
     results = measure_all(settings, material, world, seconds=seconds, only=tuple(only), on_result=show)
     if output is not None:
-        output.write_text(json.dumps([vars(m) for m in results], indent=2), encoding="utf-8")
+        replace_file(output, json.dumps([vars(m) for m in results], indent=2))
 
 
 @train_app.command("plot")
@@ -258,7 +259,7 @@ def evaluate(
     )
     typer.echo(table(result))
     if output is not None:
-        output.write_text(json.dumps({"weights": weights, **result.as_dict()}, indent=2), encoding="utf-8")
+        replace_file(output, json.dumps({"weights": weights, **result.as_dict()}, indent=2))
 
 
 def _prepare(

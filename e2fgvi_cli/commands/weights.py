@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -116,22 +115,22 @@ def import_weights(
     else:
         read_weights(path)
     target = user_folder() / (name or (known.filename if known else path.name))
-    if target.is_file() and sha256(target) != digest and not overwrite:
+    same = target.is_file() and sha256(target) == digest
+    if target.is_file() and not same and not overwrite:
         raise WeightsError(f"{target} is another file already: give --name, or --overwrite to replace it")
-    _copy(path, target)
+    _copy(path, target, overwrite=same or overwrite)
     typer.echo(f"{target}" + (f" (known as {known.name!r}, {known.licence})" if known else ""))
 
 
-def _copy(path: Path, target: Path) -> None:
+def _copy(path: Path, target: Path, *, overwrite: bool) -> None:
     """Copy beside `target`, then rename: an interruption leaves nothing there."""
-    partial = target.with_name(f"{target.name}.{os.getpid()}.part")
+    from ..paths import identity
+    from ..publication import Publication
+
     try:
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, partial)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
+        if identity(target) != identity(path):  # it may lie there already
+            with Publication() as publication:
+                shutil.copyfile(path, publication.temporary(target, overwrite=overwrite))
     except OSError as error:
         raise WeightsError(
             f"cannot write {target}: {error.strerror or error}; set E2FGVI_WEIGHTS_DIR to another folder"

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..publication import Publication
 from ..video.local import open_local
 from .layout import Picture, shrink
 
@@ -35,12 +36,11 @@ class GifLoop:
         if self.wants(time):
             self._pictures.append(shrink(picture, self._largest))
 
-    def save(self, path: Path) -> bool:
-        """Write the loop (parents are made); False if there was no picture. Raises OSError."""
+    def save(self, path: Path, publication: Publication, *, overwrite: bool = False) -> bool:
+        """Write the loop, which `publication` gives its name; False if there was no picture. Raises OSError."""
         if not self._pictures:
             return False
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.stem}.partial.gif")
+        partial = publication.temporary(path, overwrite=overwrite)
         palette = _palette(self._pictures)
         table = _nearest_table(palette)
         argb = np.zeros((256, 4), np.uint8)
@@ -54,7 +54,6 @@ class GifLoop:
                 frame.pts, frame.time_base = number, Fraction(1, self._rate)
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
-        partial.replace(path)
         return True
 
 

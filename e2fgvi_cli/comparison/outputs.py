@@ -12,6 +12,7 @@ import numpy as np
 from .. import masks
 from ..errors import UsageError
 from ..paths import Read, check_all
+from ..publication import Publication
 from ..types import Frame, HoleArray, PixelArray, VideoInfo
 from ..video import FrameWriter, OutputOptions, check_output, open_writer
 from ..video.writer import picture_of_samples
@@ -67,10 +68,15 @@ def _film_info(info: VideoInfo, mode: str) -> VideoInfo:
 
 
 class ComparisonWriter:
-    """Context manager: `write(frame, hole, result)` for every frame in order. On an error nothing is published."""
+    """Context manager: `write(frame, hole, result)` for every frame in order. On an error nothing is published.
 
-    def __init__(self, options: ComparisonOptions, info: VideoInfo) -> None:
+    publication: publishes the files, when that is left; None: leaving the writer does.
+    """
+
+    def __init__(self, options: ComparisonOptions, info: VideoInfo, publication: Publication | None = None) -> None:
         self._options, self._info = options, info
+        self._own_publication = publication is None
+        self._publication = publication or Publication()
         self._stack = ExitStack()
         self._film: FrameWriter | None = None
         self._sheet = ContactSheet(count=options.sheet_count, frames=options.sheet_frames)
@@ -80,9 +86,8 @@ class ComparisonWriter:
     def __enter__(self) -> ComparisonWriter:
         check_comparison(self._options, self._info)
         if self._options.video is not None:
-            film = open_writer(
-                self._options.video, _film_info(self._info, self._options.mode), _film_options(self._options)
-            )
+            info, encoding = _film_info(self._info, self._options.mode), _film_options(self._options)
+            film = open_writer(self._options.video, info, encoding, self._publication)
             self._film = self._stack.enter_context(film)
         return self
 
@@ -111,9 +116,20 @@ class ComparisonWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.__exit__(kind, error, trace)
-        if kind is not None:
-            return
+        try:
+            self._stack.__exit__(kind, error, trace)
+            if kind is None:
+                self._save_pictures()
+        except BaseException:
+            self._publication.discard()
+            raise
+        if self._own_publication and kind is None:
+            self._publication.publish()
+        elif self._own_publication:
+            self._publication.discard()
+
+    def _save_pictures(self) -> None:
+        allowed = self._options.overwrite
         for target, output in ((self._options.sheet, self._sheet), (self._options.gif, self._gif)):
-            if target is not None and not output.save(target):
+            if target is not None and not output.save(target, self._publication, overwrite=allowed):
                 self.notices.append(f"{target} was not written: none of its frames exist")

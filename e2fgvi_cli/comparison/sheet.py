@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..publication import Publication
 from ..video import images
 from .layout import Picture, label, shrink
 
@@ -53,13 +54,10 @@ class ContactSheet:
         rows = [np.hstack(cells[start : start + self._across]) for start in range(0, len(cells), self._across)]
         return np.vstack(rows)
 
-    def save(self, path: Path) -> bool:
-        """Write the sheet as PNG (parents are made); False if there was no frame. Raises OSError."""
+    def save(self, path: Path, publication: Publication, *, overwrite: bool = False) -> bool:
+        """Write the sheet as PNG, which `publication` gives its name; False if there was no frame. Raises OSError."""
         sheet = self.picture()
         if sheet is None:
             return False
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.stem}.partial.png")
-        images.write_image(partial, sheet)
-        partial.replace(path)
+        images.write_image(publication.temporary(path, overwrite=overwrite), sheet)
         return True

@@ -7,10 +7,7 @@ from pathlib import Path
 
 import torch
 
-from model.config import E2FGVIConfig
-from model.deform import select_backend
-from model.propagation import SecondOrderAlignment
-
+from .._model import E2FGVIConfig, SecondOrderAlignment, select_backend
 from ..options import InpaintOptions
 from ..planner import Planner, parse_memory
 from ..propagation.gpu.lookup import choose_lookup, lookup_bytes
@@ -148,7 +145,7 @@ def plan_memory(
 def kernels_fail(device: torch.device, precision: Precision) -> str | None:
     """Why the fused kernels do not work here, in a few words; None if they do. Compiles them, which takes some seconds once."""
     try:
-        from model import kernels
+        from .._model import kernels
     except ImportError as error:
         return f"Triton does not load ({error})"
     try:

@@ -15,10 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.checkpoint import Checkpoint, CheckpointError, load_network, read_checkpoint, read_spynet
-from model.deform import DeformBackend
-from model.network import E2FGVIHQ
-
+from .._model import E2FGVIHQ, Checkpoint, CheckpointError, DeformBackend, load_network, read_checkpoint, read_spynet
 from ..errors import DeviceError, WeightsError
 from ..fill.blending import Blender, Prediction, WeightedBlender
 from ..planner import FEATURE_STRIDE, Plan, Planner
@@ -370,7 +367,7 @@ def prepare(network: E2FGVIHQ, device: torch.device, settings: EngineSettings) -
     if device.type == "cuda":
         network.feat_prop_module.to(memory_format=torch.channels_last)
     if settings.kernels:
-        from model import kernels
+        from .._model import kernels
 
         network.use_kernels(kernels)
     if settings.compile:

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import torch
 
-from model.deform import BackendUnavailableError, DeformBackend, select_backend
-
+from .._model import BackendUnavailableError, DeformBackend, select_backend
 from ..errors import DeviceError, UsageError
 
 

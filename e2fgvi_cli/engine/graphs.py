@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
-from model.tables import tables_used
+from .._model import tables_used
 
 Tensors = Tensor | tuple[Tensor, ...]
 R = TypeVar("R", Tensor, tuple[Tensor, Tensor])

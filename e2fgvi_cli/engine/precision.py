@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from model.network import E2FGVIHQ
-
+from .._model import E2FGVIHQ
 from ..errors import DeviceError, UsageError
 from ..options import PRECISIONS
 

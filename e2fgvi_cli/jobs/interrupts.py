@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from .. import interrupts
+
 PATIENCE_SECONDS = 15.0
 """After so long a second signal counts: letting go should have been over."""
 
@@ -76,6 +78,7 @@ def _raise_again(ignored: Any) -> None:
         sys.__unraisablehook__(ignored)
         return
     number, _state.first = _state.first[0], None
+    interrupts.forget()
     threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
 
 

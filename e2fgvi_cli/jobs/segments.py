@@ -6,10 +6,11 @@ alone, over a stream that begins and ends where those do, is bit for bit what th
 
 from __future__ import annotations
 
+import errno
 import io
+import math
 import os
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -26,6 +27,9 @@ from ..options import InpaintOptions
 from ..threads.later import Later
 from ..types import Frame, PixelArray
 from .model import ClipPlan, Segment
+
+_NPY_HEADER_BYTES = 4096
+"""More than NumPy writes before an array's values."""
 
 
 def segment_grid(plan: ClipPlan, frames: int, hop: int) -> tuple[Segment, ...]:
@@ -216,9 +220,12 @@ class StoredFills:
             if self._zip is None or index not in self._entries:
                 raise KeyError(index)
             name = self._entries[index]
-            pixels: PixelArray = np.load(io.BytesIO(self._zip.read(name)), allow_pickle=False)
             top, left, bottom, right = item.box
-            if name != f"{index}_{top}_{left}.npy" or pixels.shape[:2] != (bottom - top, right - left):
+            shape, kind = (bottom - top, right - left, 3), item.frame.rgb.dtype
+            if self._zip.getinfo(name).file_size > math.prod(shape) * kind.itemsize + _NPY_HEADER_BYTES:
+                raise KeyError(index)
+            pixels: PixelArray = np.load(io.BytesIO(self._zip.read(name)), allow_pickle=False)
+            if name != f"{index}_{top}_{left}.npy" or pixels.shape != shape or pixels.dtype != kind:
                 raise KeyError(index)
         return pixels
 
@@ -239,7 +246,10 @@ class _RemoveDamaged:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError)):
+        # Flipped bits ask for other compressions, encryption or places outside the file, each of which raises something else.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            return  # the disk's trouble, not the file's
+        if isinstance(error, Exception):
             self._path.unlink(missing_ok=True)
             raise DamagedSegmentError(
                 f"the stored segment {self._path} is damaged: it was removed, run the batch again"

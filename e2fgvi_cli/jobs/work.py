@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import importlib
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -253,13 +252,10 @@ def join(task: Task, emit: Emit) -> Summary:
 
 def remove_leftovers(options: InpaintOptions, pids: tuple[int, ...]) -> None:
     """Unfinished outputs of earlier workers that were killed: known by their process numbers."""
-    from ..video.target import discard
+    from ..publication import remove_stale
 
     for target in fingerprint.outputs_of(options):
-        for pid in pids:
-            for name in (f".{target.stem}.{pid}.partial{target.suffix}", f".{target.name}.{pid}.old"):
-                if (leftover := target.parent / name).exists() and pid != os.getpid():
-                    discard(leftover)
+        remove_stale(target, frozenset(pids))
 
 
 def describe_failure(error: BaseException) -> Failure:

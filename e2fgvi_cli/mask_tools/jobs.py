@@ -16,10 +16,10 @@ from ..errors import InputError
 from ..masks import MaskOptions
 from ..masks.inspection import FrameCoverage, coverage, coverage_warnings
 from ..paths import Read, Written, check_all
+from ..publication import Publication
 from ..types import HoleArray, PixelArray, VideoInfo
 from ..video import images, probe
 from ..video.mask_files import MaskDecoder
-from ..video.target import discard, publish, temporary_beside
 from .tracking import Anchor, FlowBetween, TrackOptions, mask_from_box, require_in_frame, require_mask, track
 
 LARGEST_SIDE = 640  # at which an object is followed; masks are written at the clip's own size
@@ -60,8 +60,13 @@ def preview(
                 drawn.offer(frame.index, [ruled], f"frame {frame.index}: {frames[-1].share:.1%} hole")
         # What is said of a few masks before a run is said of all frames below.
         notices = [*reader.notices, *(one for one in holes.notices if not one.startswith("warning: "))]
-    written = sheet if sheet is not None and drawn.save(sheet) else None
+    written = sheet if sheet is not None and _save(drawn, sheet, overwrite) else None
     return Preview(frames, notices, coverage_warnings(frames), written)
+
+
+def _save(drawn: ContactSheet, sheet: Path, overwrite: bool) -> bool:
+    with Publication() as publication:
+        return drawn.save(sheet, publication, overwrite=overwrite)
 
 
 def check_png(path: Path) -> None:
@@ -108,18 +113,14 @@ def track_to_folder(
         anchors = [_box_anchor(frames, frame, box, info, size) for frame, box in boxes]
         anchors += [_file_anchor(frame, file, info, size, notices) for frame, file in keyframes]
         names = _names(info, len(access))
-        temporary = temporary_beside(target)
-        temporary.mkdir()
         shares = []
-        try:
+        with Publication() as publication:
+            folder = publication.temporary(target, overwrite=overwrite)
+            folder.mkdir()
             for done, (index, mask) in enumerate(track(frames, len(access), anchors, flow_between, options), start=1):
-                images.write_image(temporary / names[index], _at_clip_size(mask, info))
+                images.write_image(folder / names[index], _at_clip_size(mask, info))
                 shares.append(FrameCoverage(index, coverage(mask)))
                 on_progress(done, len(access))
-            publish(temporary, target)
-        except BaseException:
-            discard(temporary)
-            raise
     shares.sort(key=lambda frame: frame.index)
     lost = [frame.index for frame in shares if not frame.share]
     held = [frame for frame in shares if frame.share]

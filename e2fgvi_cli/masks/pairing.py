@@ -21,6 +21,7 @@ _DIGITS = re.compile(r"(\d+)")
 _LAST_NUMBER = re.compile(r"(\d+)\D*$")
 # What stands before the number of an object, in names such as 00012_obj2: never before the number of a frame.
 _OBJECT_WORD = re.compile(r"(?:obj|object|id|inst|instance|class|label|track|person|layer)[ _.-]*$", re.IGNORECASE)
+_FRAME_WORD = re.compile(r"(?:^|[^a-z])(?:f|frame|img|image)[ _.-]*$", re.IGNORECASE)
 _ADVICE = "give one mask a frame, name them like the frames, or give a single image"
 
 
@@ -78,9 +79,10 @@ def numbering(names: Sequence[str], what: str | None = None) -> Numbering | None
         last = [_LAST_NUMBER.search(name) for name in names]
         found = tuple(int(match[1]) for match in last if match)
         return Numbering(found) if len(set(found)) == len(names) else None
-    for column in reversed(columns):
-        if len(set(column)) == len(names):
-            return Numbering(tuple(map(int, column)))
+    alone = [place for place, column in enumerate(columns) if len(set(column)) == len(names)]
+    if alone:  # of several, such as a frame and its time, the one that looks like a frame's
+        best = _frame_column(names[0], columns, alone) if len(alone) > 1 else None
+        return Numbering(tuple(map(int, columns[alone[-1] if best is None else best])))
     varying = [place for place, column in enumerate(columns) if len(set(column)) > 1]
     if len(varying) != 2 or len(set(zip(*columns, strict=True))) != len(names):
         return None
@@ -103,15 +105,19 @@ def _columns(names: Sequence[str]) -> tuple[tuple[str, ...], ...] | None:
     return tuple(zip(*(part[1::2] for part in parts), strict=True))
 
 
-def _frame_column(name: str, columns: tuple[tuple[str, ...], ...], varying: list[int]) -> int | None:
-    """Which of two numbers is the frame's: the one without a word for objects before it, else the one padded with zeros."""
+def _frame_column(name: str, columns: tuple[tuple[str, ...], ...], places: list[int]) -> int | None:
+    """Which of some numbers is the frame's: the only one with a word for frames before it, or without one for objects, or
+    padded to one width."""
     before = _DIGITS.split(name)[::2]
-    plain = [place for place in varying if not _OBJECT_WORD.search(before[place])]
-    if len(plain) == 1:
-        return plain[0]
-    widths = {place: {len(text) for text in columns[place]} for place in varying}
-    padded = [place for place in varying if len(widths[place]) == 1 and widths[place].pop() >= 3]
-    return padded[0] if len(padded) == 1 else None
+    widths = {place: {len(text) for text in columns[place]} for place in places}
+    for choice in (
+        [place for place in places if _FRAME_WORD.search(before[place])],
+        [place for place in places if not _OBJECT_WORD.search(before[place])],
+        [place for place in places if len(widths[place]) == 1 and max(widths[place]) >= 3],
+    ):
+        if len(choice) == 1:
+            return choice[0]
+    return None
 
 
 def pair_with_frames(masks: Sequence[str], frames: Sequence[str], what: str) -> Pairing:

@@ -15,8 +15,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from model.config import E2FGVIConfig
-
+from .._model import E2FGVIConfig
 from ..errors import UsageError
 
 LicenceClass = Literal["A", "B1", "B2", "SA", "own"]

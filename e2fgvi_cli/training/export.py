@@ -10,11 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.checkpoint import save_checkpoint
-from model.config import E2FGVIConfig
-
+from .._model import E2FGVIConfig, save_checkpoint
 from ..engine import read_weights
 from ..errors import InputError
+from ..publication import Publication
 from .state import RunFolder
 
 OWN = "own"
@@ -36,12 +35,11 @@ def export_weights(
     eight_bit: bool = True,
 ) -> None:
     """Write weights beside `path` and rename them when they are complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
     # A network stored channels_last gives tensors that safetensors will not take.
     dense = {k: v.detach().cpu().contiguous() for k, v in state_dict.items()}
-    save_checkpoint(partial, dense, config, eight_bit=eight_bit, licence=licence, training=training)
-    partial.replace(path)
+    with Publication() as publication:
+        partial = publication.temporary(path, overwrite=True)
+        save_checkpoint(partial, dense, config, eight_bit=eight_bit, licence=licence, training=training)
 
 
 def export_run(run: Path, output: Path, *, licence: str, eight_bit: bool = True) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from model.network import E2FGVIHQ
+from .._model import E2FGVIHQ
 
 ENCODER_LEAK = 0.2
 PROPAGATION_LEAK = 0.1

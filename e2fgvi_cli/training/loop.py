@@ -127,12 +127,13 @@ class Trainer:
                 self._one_step(self.progress.seconds / budget)
                 if self.world.leads:
                     self._housekeeping()
-        except (KeyboardInterrupt, DivergedError):
+            if keep and self.world.leads:
+                self._finish(complete)
+        except (KeyboardInterrupt, DivergedError) as error:
             if keep and self.world.leads:
                 self.save()
+                error.add_note(f"the state at step {self.progress.step} is kept, continue it with --resume")
             raise
-        if keep and self.world.leads:
-            self._finish(complete)
         self.world.wait()
         return complete
 

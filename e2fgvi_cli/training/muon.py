@@ -17,9 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from model.attention import FocalAttention
-from model.network import E2FGVIHQ
-from model.propagation import SecondOrderAlignment
+from .._model import E2FGVIHQ, FocalAttention, SecondOrderAlignment
 
 MOMENTUM = 0.95
 ITERATIONS = 5

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from ..errors import InputError
+from ..publication import replace_file
 from .state import read_log
 
 WIDTH, HEIGHT = 760, 260
@@ -106,8 +107,8 @@ def plot(run: Path) -> tuple[Path, Path]:
     drawn = panels(read_log(run))
     folder = run if run.is_dir() else run.parent
     page, picture = folder / "curves.html", folder / "curves.png"
-    page.write_text(_page(folder.name, drawn), encoding="utf-8")
-    picture.write_bytes(cv2.imencode(".png", np.concatenate([_raster(p) for p in drawn]))[1].tobytes())
+    replace_file(page, _page(folder.name, drawn))
+    replace_file(picture, cv2.imencode(".png", np.concatenate([_raster(p) for p in drawn]))[1].tobytes())
     return page, picture
 
 

@@ -8,11 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from model.checkpoint import load_network
-from model.deform import DeformBackend
-from model.flow import SPyNet
-from model.network import E2FGVIHQ
-
+from .._model import E2FGVIHQ, DeformBackend, SPyNet, load_network
 from ..engine import choose_deform, read_spynet_weights, read_weights
 from ..errors import UsageError, WeightsError
 from ..weights.known import resolve

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..publication import replace_file
+
 Picture = NDArray[np.uint8]
 LABEL_HEIGHT = 16
 MAX_ROWS = 8
@@ -30,7 +32,7 @@ def write_sheet(path: Path, rows: list[Row]) -> None:
     padded = [np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0))) for p in drawn]
     encoded = cv2.imencode(".png", np.concatenate(padded)[..., ::-1])[1]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encoded.tobytes())
+    replace_file(path, encoded.tobytes())
 
 
 def batch_rows(frames: Tensor, holes: Tensor, filled: Tensor) -> list[Row]:

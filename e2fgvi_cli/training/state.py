@@ -15,6 +15,8 @@ from typing import Any
 import torch
 
 from ..errors import InputError, UsageError
+from ..interrupts import deferred
+from ..publication import replace_file
 from .config import TrainingConfig
 
 STATE_VERSION = 1
@@ -37,18 +39,22 @@ class RunFolder:
         if not resume:
             self.log_file.unlink(missing_ok=True)
         text = json.dumps(config.to_dict(), indent=2, default=str)
-        self._replace(self.config_file, text.encode())
+        replace_file(self.config_file, text)
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """One line of the log, with the wall clock."""
-        with self.log_file.open("a", encoding="utf-8") as file:
+        with deferred(), self.log_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"clock": round(time.time(), 1), **entry}) + "\n")
 
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Write the state that `load_state` reads."""
         partial = self.state_file.with_suffix(".part")
-        torch.save({"version": STATE_VERSION, **state}, partial)
-        partial.replace(self.state_file)
+        with deferred():  # an interruption is what makes a run save: the next one must not break into it
+            try:
+                torch.save({"version": STATE_VERSION, **state}, partial)
+                partial.replace(self.state_file)
+            finally:
+                partial.unlink(missing_ok=True)
 
     def load_state(self, device: torch.device) -> dict[str, Any]:
         """The state of an earlier call. Raises UsageError if there is none, InputError if it cannot be read."""
@@ -62,12 +68,6 @@ class RunFolder:
         if state.get("version") != STATE_VERSION:
             raise InputError(f"{self.state_file} was written by another version of this program: start the run anew")
         return state
-
-    @staticmethod
-    def _replace(path: Path, data: bytes) -> None:
-        partial = path.with_suffix(path.suffix + ".part")
-        partial.write_bytes(data)
-        partial.replace(path)
 
 
 def read_log(run: Path) -> Iterator[dict[str, Any]]:

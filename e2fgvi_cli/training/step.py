@@ -13,11 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from model.flow import SPyNet
-from model.network import E2FGVIHQ, ENCODER_STRIDE
-from model.propagation import SecondOrderAlignment
-from model.tables import tables_used
-
+from .._model import E2FGVIHQ, ENCODER_STRIDE, SecondOrderAlignment, SPyNet, tables_used
 from ..errors import UsageError
 from .batches import Batch
 from .config import LossConfig, PhaseConfig, SpeedConfig

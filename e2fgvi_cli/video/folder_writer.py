@@ -14,25 +14,31 @@ from numpy.typing import NDArray
 
 from .. import masks
 from ..errors import InputError
+from ..publication import Publication
 from ..types import AlphaArray, Box, Frame, PixelArray, VideoInfo
-from . import images, native, target
+from . import images, native
 
 _NAME_BYTES = 255  # the longest name that common file systems take
 
 
 class FolderWriter:
-    """Context manager; images go to a folder beside the target that takes its name when complete.
+    """Context manager; images go to a folder beside the target that takes its name when complete (see `open_writer`).
 
     Frames of a video file are numbered from 000000 and turned as a player would show them, since PNG has no such tag.
     """
 
-    def __init__(self, path: Path, info: VideoInfo) -> None:
+    def __init__(
+        self, path: Path, info: VideoInfo, overwrite: bool = False, publication: Publication | None = None
+    ) -> None:
         self.notices: list[str] = []
         self._path, self._info = path, info
         self._names: set[str] = set()
+        self._overwrite = overwrite
+        self._own_publication = publication is None
+        self._publication = publication or Publication()
 
     def __enter__(self) -> FolderWriter:
-        self._temporary = target.temporary_beside(self._path)
+        self._temporary = self._publication.temporary(self._path, overwrite=self._overwrite)
         try:
             self._temporary.mkdir()
         except OSError as error:
@@ -84,13 +90,9 @@ class FolderWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None:
-            target.discard(self._temporary)
-            return
-        try:
-            target.publish(self._temporary, self._path)
-        except BaseException:
-            target.discard(self._temporary)
-            raise
+            self._publication.withdraw(self._temporary)
+        elif self._own_publication:
+            self._publication.publish()
 
 
 def _fitting(stem: str, suffix: str) -> str:

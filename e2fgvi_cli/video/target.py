@@ -1,8 +1,7 @@
-"""The path a result is written to: checked before the work, written under a temporary name, published when complete."""
+"""The path a result is written to, checked before the work: free, writable, with room, and of a kind that can be written."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -76,38 +75,3 @@ def estimate_bytes(info: VideoInfo, encoding: Encoding) -> int | None:
     depth = 2 if info.bit_depth > 8 and encoding.codec in ("png", "ffv1") else 1
     rate = _BYTES_A_PIXEL["ffv1" if encoding.lossless and encoding.container else encoding.codec]
     return int(info.frame_count * info.height * info.width * rate * depth)
-
-
-def temporary_beside(target: Path) -> Path:
-    """A name in the target's own folder, so that the final rename stays within one file system. Makes the parents."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"the output folder {target.parent} cannot be made: {error.strerror or error}") from error
-    return target.parent / f".{target.stem}.{os.getpid()}.partial{target.suffix}"
-
-
-def publish(temporary: Path, target: Path) -> None:
-    """Give the finished file or folder its name; a folder that is replaced is removed only after the new one is there."""
-    if not temporary.is_dir():
-        os.replace(temporary, target)
-        return
-    old = target.parent / f".{target.name}.{os.getpid()}.old"
-    if target.exists():
-        os.replace(target, old)
-    try:
-        os.replace(temporary, target)
-    except OSError:
-        if old.exists():
-            os.replace(old, target)
-        raise
-    if old.exists():
-        shutil.rmtree(old)
-
-
-def discard(temporary: Path) -> None:
-    """Remove what an interrupted run wrote."""
-    if temporary.is_dir():
-        shutil.rmtree(temporary, ignore_errors=True)
-    else:
-        temporary.unlink(missing_ok=True)

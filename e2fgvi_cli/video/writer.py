@@ -16,6 +16,7 @@ from av.video.reformatter import ColorRange, Interpolation
 from numpy.typing import NDArray
 
 from ..errors import InputError, UsageError
+from ..publication import Publication
 from ..types import AlphaArray, Box, Frame, PixelArray, VideoInfo
 from . import colour, images, local, native, probe, stream_copy, target, trial_mux
 from .codecs import Encoding, choose
@@ -44,17 +45,20 @@ class FrameWriter(Protocol):
         that part of the frame (y, x, 3)."""
 
 
-def open_writer(path: Path, info: VideoInfo, options: OutputOptions) -> FrameWriter:
+def open_writer(
+    path: Path, info: VideoInfo, options: OutputOptions, publication: Publication | None = None
+) -> FrameWriter:
     """A writer for a video file or a folder of PNG frames, by the target's name and `options`.
 
+    publication: publishes the target, when that is left; None: leaving the writer does.
     Raises what `check_output` raises. `info` is that of the reader the frames come from.
     """
     path = Path(path)
     target.check_output(path, info, options)
     encoding = choose(path, info, options)
     if encoding.container is None:
-        return FolderWriter(path, info)
-    return VideoWriter(path, info, options, encoding)
+        return FolderWriter(path, info, options.overwrite, publication)
+    return VideoWriter(path, info, options, encoding, publication)
 
 
 @contextmanager
@@ -71,18 +75,27 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 class VideoWriter:
-    """Encodes frames, copies the other streams beside them, and renames the file when all of it is written."""
+    """Encodes frames, copies the other streams beside them, and lets the file be published when all of it is written."""
 
-    def __init__(self, path: Path, info: VideoInfo, options: OutputOptions, encoding: Encoding) -> None:
+    def __init__(
+        self,
+        path: Path,
+        info: VideoInfo,
+        options: OutputOptions,
+        encoding: Encoding,
+        publication: Publication | None = None,
+    ) -> None:
         self.notices: list[str] = list(encoding.notices)
         self._path, self._info, self._options, self._encoding = path, info, options, encoding
         self._times = _output_times(info, options, encoding)
         self._lengths: dict[int, int] = {}  # how long a frame is shown, by its tick: not every encoder hands that on
+        self._own_publication = publication is None
+        self._publication = publication or Publication()
         self._container: Any = None
         self._copy: stream_copy.StreamCopy | None = None
 
     def __enter__(self) -> VideoWriter:
-        self._temporary = target.temporary_beside(self._path)
+        self._temporary = self._publication.temporary(self._path, overwrite=self._options.overwrite)
         try:
             with disk_errors(self._path):
                 self._open()
@@ -227,7 +240,8 @@ class VideoWriter:
                     self._copy.finish()
                 self.notices += self._times.notices()
                 self._container.close()
-                target.publish(self._temporary, self._path)
+                if self._own_publication:
+                    self._publication.publish()
         except BaseException:
             self._abandon()
             raise
@@ -237,7 +251,7 @@ class VideoWriter:
     def _abandon(self) -> None:
         """Close what is open, whatever state it is in, and remove the unfinished file."""
         self._close_quietly()
-        target.discard(self._temporary)
+        self._publication.withdraw(self._temporary)
 
     def _close_quietly(self) -> None:
         for open_thing in (self._copy, self._container):

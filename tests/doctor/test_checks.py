@@ -42,7 +42,7 @@ def test_python(changes: dict[str, object], status: Status, cause: str, word: st
     expect(system.check_python(machine(tmp_path, **changes)), status, cause, word)
 
 
-@pytest.mark.parametrize("name", ["torch.py", "numpy.py", "cv2.py", "mmcv/__init__.py", "model/__init__.py"])
+@pytest.mark.parametrize("name", ["torch.py", "numpy.py", "cv2.py", "mmcv/__init__.py"])
 def test_shadowing_file_on_the_path(name: str, tmp_path: Path) -> None:
     work = tmp_path / "work"
     (work / name).parent.mkdir(parents=True)
@@ -53,6 +53,15 @@ def test_shadowing_file_on_the_path(name: str, tmp_path: Path) -> None:
     expect(system.check_shadow(host), Status.FAIL, "sys.shadow", "hides", name.split("/", maxsplit=1)[0])
     other = machine(tmp_path, environ={"PYTHONPATH": str(work)}, path=[str(work), *host.path[1:]])
     expect(system.check_shadow(other), Status.FAIL, "sys.shadow", "rename or move")
+
+
+def test_a_folder_called_model_hides_nothing(tmp_path: Path) -> None:
+    """The published E2FGVI has one, and its users stand beside it."""
+    (tmp_path / "work" / "model").mkdir(parents=True)
+    (tmp_path / "work" / "model" / "__init__.py").write_text("")
+    host = machine(tmp_path, cwd=tmp_path / "work")
+    host.path.insert(0, str(host.cwd))
+    assert system.check_shadow(host).status is Status.PASS
 
 
 def test_two_metadata_folders_of_one_package(tmp_path: Path) -> None:

@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from e2fgvi_cli._model.config import E2FGVIConfig
+from e2fgvi_cli._model.deform import select_backend
+from e2fgvi_cli._model.network import E2FGVIHQ
 
 from e2fgvi_cli.engine import Engine, EngineSettings, Precision, choose_precision
 from e2fgvi_cli.engine.batches import encode_batches
@@ -29,9 +32,6 @@ from e2fgvi_cli.fill.windows import plan_window
 from e2fgvi_cli.frames.stages import FinishedFrame, HoledFrame
 from e2fgvi_cli.planner import Planner
 from e2fgvi_cli.types import Frame, Window
-from model.config import E2FGVIConfig
-from model.deform import select_backend
-from model.network import E2FGVIHQ
 
 from ..conftest import ROOT
 

@@ -13,10 +13,10 @@ from ..conftest import ROOT
 
 CODE = """
 import sys, torch
-from model import kernels
-from model.config import E2FGVIConfig
-from model.deform import select_backend
-from model.network import E2FGVIHQ
+from e2fgvi_cli._model import kernels
+from e2fgvi_cli._model.config import E2FGVIConfig
+from e2fgvi_cli._model.deform import select_backend
+from e2fgvi_cli._model.network import E2FGVIHQ
 
 device = torch.device(sys.argv[1])
 size = (15, 27) if device.type == "cpu" else (60, 108)

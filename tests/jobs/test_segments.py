@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import random
+import tracemalloc
+import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -18,7 +22,7 @@ from e2fgvi_cli.fill.options import WindowOptions
 from e2fgvi_cli.fill.pieces import context_range, fill_range
 from e2fgvi_cli.fill.sharing import fill_shot_on
 from e2fgvi_cli.fill.stream import fill_shot
-from e2fgvi_cli.frames.stages import HoledFrame
+from e2fgvi_cli.frames.stages import FinishedFrame, HoledFrame
 from e2fgvi_cli.jobs.engines import arithmetic
 from e2fgvi_cli.jobs.model import ClipPlan, Segment
 from e2fgvi_cli.jobs.segments import (
@@ -33,6 +37,7 @@ from e2fgvi_cli.jobs.segments import (
 )
 from e2fgvi_cli.jobs.work import consecutive, prepare
 from e2fgvi_cli.propagation.options import PropagationOptions
+from e2fgvi_cli.threads.later import Later
 from e2fgvi_cli.types import Frame
 from tests.factories import clip, holes
 
@@ -198,6 +203,50 @@ def test_a_damaged_segment_is_found_and_removed(tmp_path: Path, damage: object) 
     with pytest.raises(DamagedSegmentError, match=r"00000003-00000006\.zip is damaged: it was removed"):
         read_back(tmp_path / "s", job, grid)
     assert [is_stored(tmp_path / "s", s, plan) for s in grid] == [True, False, True]
+
+
+def stored_fills(folder: Path, frames: list[HoledFrame], segment: Segment) -> list[np.ndarray]:
+    """The fills of all frames, read back from a segment."""
+    with StoredFills(folder, (segment,)) as fills:
+        stored = [fills.finish(frame).inside for frame in frames]
+        return [one.get() for one in stored if one is not None]
+
+
+def test_flipped_bits_of_a_segment_never_become_pixels(tmp_path: Path) -> None:
+    """They ask for encryption, other compressions, places outside the file: whatever it is, the segment is removed."""
+    frames, segment = stream(6, [True] * 6), Segment(0, 6, 0)
+    with SegmentWriter(tmp_path, segment) as writer:
+        for frame in frames:
+            top, left, bottom, right = frame.box or (0, 0, 0, 0)
+            pixels = np.full((bottom - top, right - left, 3), frame.frame.index + 1, np.uint8)
+            writer.add(FinishedFrame(frame, Later(partial(np.array, pixels))))
+    path, rng = segment_path(tmp_path, segment), random.Random(1)
+    good, want = path.read_bytes(), stored_fills(tmp_path, frames, segment)
+    damaged = 0
+    for _ in range(400):
+        data = bytearray(good)
+        for _ in range(rng.choice([1, 1, 3, 20])):
+            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        path.write_bytes(data)
+        try:
+            got = stored_fills(tmp_path, frames, segment)
+        except DamagedSegmentError:
+            damaged += 1
+            continue
+        assert all(np.array_equal(a, b) for a, b in zip(got, want, strict=True))
+    assert damaged > 300
+
+
+def test_a_segment_that_claims_more_than_its_frame_has_is_not_unpacked(tmp_path: Path) -> None:
+    frames, segment = stream(1, [True]), Segment(0, 1, 0)
+    top, left, _, _ = frames[0].box or (0, 0, 0, 0)
+    with zipfile.ZipFile(segment_path(tmp_path, segment), "w", zipfile.ZIP_DEFLATED) as bomb:
+        bomb.writestr(f"0_{top}_{left}.npy", bytes(64 << 20))
+    tracemalloc.start()
+    with pytest.raises(DamagedSegmentError, match="is damaged: it was removed"):
+        stored_fills(tmp_path, frames, segment)
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()
 
 
 def test_an_unfinished_segment_has_no_name(tmp_path: Path) -> None:

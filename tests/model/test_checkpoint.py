@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-
-from model.checkpoint import (
+from e2fgvi_cli._model.checkpoint import (
     CheckpointError,
     dequantise,
     load_network,
@@ -19,9 +18,9 @@ from model.checkpoint import (
     read_spynet,
     save_checkpoint,
 )
-from model.config import E2FGVIConfig
-from model.flow import SPyNet
-from model.network import E2FGVIHQ, constant_buffers
+from e2fgvi_cli._model.config import E2FGVIConfig
+from e2fgvi_cli._model.flow import SPyNet
+from e2fgvi_cli._model.network import E2FGVIHQ, constant_buffers
 
 CONFIG = E2FGVIConfig(embed_dim=32, num_blocks=1, mlp_dim=98)
 

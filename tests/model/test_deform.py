@@ -8,9 +8,8 @@ import types
 
 import pytest
 import torch
+from e2fgvi_cli._model.deform import BACKENDS, BackendUnavailableError, available_backends, select_backend
 from torch import Tensor
-
-from model.deform import BACKENDS, BackendUnavailableError, available_backends, select_backend
 
 EXACT = ["torchvision", "torch"]
 Case = tuple[int, int, int, int, int, int, int, int, int, float]

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from e2fgvi_cli._model.config import E2FGVIConfig
+from e2fgvi_cli._model.network import E2FGVIHQ
 
 from measurements.flow import measure
-from model.config import E2FGVIConfig
-from model.network import E2FGVIHQ
 from tests.factories import clip
 
 

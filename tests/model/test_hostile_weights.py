@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 import torch
+from e2fgvi_cli._model.checkpoint import CheckpointError, read_checkpoint, read_spynet, save_checkpoint
+from e2fgvi_cli._model.config import MOST, E2FGVIConfig
+from e2fgvi_cli._model.flow import SPyNet
+from e2fgvi_cli._model.network import E2FGVIHQ
+from e2fgvi_cli._model.tensor_files import LARGEST_COUNT, LARGEST_FILE, LONGEST_MESSAGE
 
 from e2fgvi_cli.weights.known import LARGEST_FILE as LARGEST_NAMED
-from model.checkpoint import CheckpointError, read_checkpoint, read_spynet, save_checkpoint
-from model.config import MOST, E2FGVIConfig
-from model.flow import SPyNet
-from model.network import E2FGVIHQ
-from model.tensor_files import LARGEST_COUNT, LARGEST_FILE, LONGEST_MESSAGE
 
 CONFIG = E2FGVIConfig(embed_dim=32, num_blocks=1, num_heads=2, mlp_dim=98, window=(3, 3))
 State = dict[str, torch.Tensor]

@@ -7,12 +7,11 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
-
-from model.attention import FocalAttention, rolled_indices, softmax_attention, to_windows
-from model.config import E2FGVIConfig
-from model.flow import SPyNet, warp
-from model.network import E2FGVIHQ
-from model.tokens import FusionFeedForward, SoftComposition, SoftSplit
+from e2fgvi_cli._model.attention import FocalAttention, rolled_indices, softmax_attention, to_windows
+from e2fgvi_cli._model.config import E2FGVIConfig
+from e2fgvi_cli._model.flow import SPyNet, warp
+from e2fgvi_cli._model.network import E2FGVIHQ
+from e2fgvi_cli._model.tokens import FusionFeedForward, SoftComposition, SoftSplit
 
 SMALL = {"embed_dim": 64, "num_heads": 2, "num_blocks": 2, "mlp_dim": 98}
 """A narrower transformer: the structure is the same, the tests are quicker. Parity is checked at full width."""

@@ -7,11 +7,11 @@ import weakref
 
 import pytest
 import torch
+from e2fgvi_cli._model.flow import warp
+from e2fgvi_cli._model.tables import KEPT, table, tables_used
 from torch import Tensor
 
 from e2fgvi_cli.engine.graphs import GraphCache
-from model.flow import warp
-from model.tables import KEPT, table, tables_used
 
 
 class Numbers:

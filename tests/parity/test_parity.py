@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
-from model.config import E2FGVIConfig
-from model.deform import select_backend
-from model.network import E2FGVIHQ, constant_buffers
+from e2fgvi_cli._model.config import E2FGVIConfig
+from e2fgvi_cli._model.deform import select_backend
+from e2fgvi_cli._model.network import E2FGVIHQ, constant_buffers
 
 from ..conftest import SHARED, shared
 

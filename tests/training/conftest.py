@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from e2fgvi_cli._model.checkpoint import save_checkpoint
+from e2fgvi_cli._model.config import E2FGVIConfig
+from e2fgvi_cli._model.network import E2FGVIHQ
 
 from e2fgvi_cli.training.config import DataConfig, LossConfig, OptimizerConfig, PhaseConfig, SpeedConfig, TrainingConfig
 from e2fgvi_cli.training.material import Material
 from e2fgvi_cli.training.parallel import World
 from e2fgvi_cli.training.shapes import FIELD
-from model.checkpoint import save_checkpoint
-from model.config import E2FGVIConfig
-from model.network import E2FGVIHQ
 
 from ..factories import clip, texture
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from e2fgvi_cli._model.checkpoint import load_network, save_checkpoint
+from e2fgvi_cli._model.network import E2FGVIHQ
 from typer.testing import CliRunner
 
 from e2fgvi_cli.commands.train import train_app
@@ -18,8 +20,6 @@ from e2fgvi_cli.training.config import TrainingConfig
 from e2fgvi_cli.training.evaluate import evaluate, fill_clip
 from e2fgvi_cli.training.evaluate_report import SheetWriter, table
 from e2fgvi_cli.training.export import average_weights
-from model.checkpoint import load_network, save_checkpoint
-from model.network import E2FGVIHQ
 
 from ..factories import clip, holes, write_folder
 from .conftest import CPU

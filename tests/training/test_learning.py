@@ -9,6 +9,10 @@ from typing import Literal
 
 import pytest
 import torch
+from e2fgvi_cli._model.autoencoder import Encoder
+from e2fgvi_cli._model.deform import select_backend
+from e2fgvi_cli._model.flow import SPyNet
+from e2fgvi_cli._model.network import E2FGVIHQ
 from torch import nn
 
 from e2fgvi_cli.errors import UsageError
@@ -28,10 +32,6 @@ from e2fgvi_cli.training.losses import (
 from e2fgvi_cli.training.setup import in_float32
 from e2fgvi_cli.training.shapes import Draw
 from e2fgvi_cli.training.step import Step, agree, fill_window
-from model.autoencoder import Encoder
-from model.deform import select_backend
-from model.flow import SPyNet
-from model.network import E2FGVIHQ
 
 from .conftest import ALONE, CPU, SMALL, material, with_phase
 

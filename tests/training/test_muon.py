@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from e2fgvi_cli._model.network import E2FGVIHQ
 from torch import nn
 
 from e2fgvi_cli.training.config import OptimizerConfig
 from e2fgvi_cli.training.muon import ADAM_RMS, Matrices, Muon, hidden_matrices, orthogonal
 from e2fgvi_cli.training.setup import build_optimizers
-from model.network import E2FGVIHQ
 
 from .conftest import SMALL
 

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from e2fgvi_cli._model.config import E2FGVIConfig
 
 from e2fgvi_cli.bench import session
 from e2fgvi_cli.bench.report import Section, Table, render_html, to_json, write_report
@@ -48,7 +49,6 @@ from e2fgvi_cli.fill.options import WindowOptions
 from e2fgvi_cli.fill.stream import fill_shot
 from e2fgvi_cli.planner import Planner
 from e2fgvi_cli.propagation.options import PropagationOptions
-from model.config import E2FGVIConfig
 
 MULTIPLE = (60, 108)
 SIZE = (60, 108)
@@ -125,10 +125,9 @@ def test_crops_make_less_work() -> None:
 
 def test_counted_arithmetic_is_that_of_the_real_network() -> None:
     torch = pytest.importorskip("torch")
+    from e2fgvi_cli._model.deform import select_backend
+    from e2fgvi_cli._model.network import E2FGVIHQ
     from torch.utils.flop_counter import FlopCounterMode
-
-    from model.deform import select_backend
-    from model.network import E2FGVIHQ
 
     config = E2FGVIConfig()
     network = E2FGVIHQ(config, deform=select_backend("torch")).eval()

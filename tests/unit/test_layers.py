@@ -61,9 +61,28 @@ def test_only_engine_training_and_probes_import_the_network() -> None:
     users = {
         p.relative_to(CLI).parts[0]
         for p in files(CLI)
-        if not is_probe(p) and any(n.split(".")[0] == "model" for n in imports(p))
+        if not is_probe(p) and any(n.startswith("e2fgvi_cli._model") for n in imports(p))
     }
     assert users <= {"engine", "training", "bench"}
+
+
+@pytest.mark.parametrize("path", files(CLI), ids=lambda p: str(p.relative_to(CLI)))
+def test_nothing_imports_the_network_by_the_name_that_others_have(path: Path) -> None:
+    """`model` may be another project's: `_model` is the one that knows where ours lies."""
+    assert not {n for n in imports(path) if n.split(".")[0] == "model"}
+
+
+def test_every_name_the_type_checker_sees_is_there() -> None:
+    from e2fgvi_cli import _model
+
+    tree = ast.parse((CLI / "_model" / "__init__.py").read_text(encoding="utf-8"))
+    guarded = next(n for n in tree.body if isinstance(n, ast.If))
+    names = {n.names[0].name: n.module for n in guarded.body if isinstance(n, ast.ImportFrom)}
+    homes = {name: f"model.{home}" for home, offered in _model._HOMES.items() for name in offered}
+    assert names == {**homes, "kernels": "model"}
+    assert all(getattr(_model, name) is not None for name in homes)
+    with pytest.raises(AttributeError, match="nothing_of_this_name"):
+        _ = _model.nothing_of_this_name
 
 
 @pytest.mark.parametrize(
@@ -86,7 +105,8 @@ def test_the_doctor_is_standard_library_only(path: Path) -> None:
 
 LAYERS = (
     {"__init__", "errors", "types"},
-    {"paths"},
+    {"interrupts", "paths", "renaming", "streams", "_model"},
+    {"publication"},
     {"threads", "weights", "planner", "masks"},
     {"doctor", "frames"},
     {"video", "propagation"},
@@ -147,7 +167,8 @@ def test_no_package_offers_a_function_under_its_modules_name(path: Path) -> None
 
 @pytest.mark.parametrize("path", [CLI / "app.py", *files(CLI / "commands")], ids=lambda p: p.name)
 def test_commands_import_nothing_heavy_at_module_level(path: Path) -> None:
-    assert not {n.split(".")[0] for n in imports(path, top_level_only=True)} & {*HEAVY, "numpy", "model"}
+    assert not {n.split(".")[0] for n in imports(path, top_level_only=True)} & {*HEAVY, "numpy"}
+    assert not any(n.startswith("e2fgvi_cli._model") for n in imports(path, top_level_only=True))
 
 
 def test_help_and_usage_errors_do_not_load_torch() -> None:

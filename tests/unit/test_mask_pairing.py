@@ -158,6 +158,11 @@ def test_two_numbers_that_nothing_tells_apart() -> None:
     )
 
 
+def test_the_number_that_looks_like_a_frames() -> None:
+    assert pairs(["00003_p0.97", "00005_p0.81"], 9) == {3: "00003_p0.97", 5: "00005_p0.81"}
+    assert pairs(["t120 f3", "t200 f5"], 9) == {3: "t120 f3", 5: "t200 f5"}
+
+
 def test_numbering() -> None:
     assert numbering(["a", "b"]) is None
     found = numbering(["x2", "y10", "z4"])

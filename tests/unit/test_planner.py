@@ -6,12 +6,12 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from e2fgvi_cli._model.config import E2FGVIConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from e2fgvi_cli.errors import UsageError
 from e2fgvi_cli.planner import GIB, MIB, Plan, Planner, costs, parse_memory, plans
-from model.config import E2FGVIConfig
 
 MULTIPLE = E2FGVIConfig().size_multiple
 FULL_HD = (1080, 1944)

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from e2fgvi_cli._model.attention import attention_plan
+from e2fgvi_cli._model.config import E2FGVIConfig
+from e2fgvi_cli._model.network import E2FGVIHQ
 
 from e2fgvi_cli.engine import Precision
 from e2fgvi_cli.engine.graphs import GraphCache
@@ -17,9 +20,6 @@ from e2fgvi_cli.planner import GIB, MIB, Planner, costs, geometry, plans
 from measurements import memory
 from measurements.gauges import TensorCount
 from measurements.memory import Case, Request, measure
-from model.attention import attention_plan
-from model.config import E2FGVIConfig
-from model.network import E2FGVIHQ
 
 FULL_HD = (1080, 1944)
 
@@ -46,7 +46,7 @@ def test_constants_are_the_engines() -> None:
 
 
 def test_constants_are_the_kernels() -> None:
-    kernels = pytest.importorskip("model.kernels", exc_type=ImportError)
+    kernels = pytest.importorskip("e2fgvi_cli._model.kernels", exc_type=ImportError)
     assert kernels.COLUMN_BYTES_PER_CALL == costs.FUSED_COLUMN_BYTES
     assert kernels.condition_channels(costs.CHANNELS) + 27 * 16 + costs.CHANNELS == costs.FUSED_ALIGNMENT
     with torch.device("meta"):

@@ -91,7 +91,7 @@ def find_shadows(host: Host) -> tuple[list[Path], list[Path]]:
             continue
         on_path = str(folder) in host.path or ("" in host.path and folder == host.cwd)
         installed = {entry.name for entry in host.distributions if entry.root == folder}
-        for name in (*IMPORTED, "model"):
+        for name in IMPORTED:
             hit = _module_at(folder, name)
             if hit is None or name in installed or {"cv2": "opencv-python"}.get(name) in installed:
                 continue
