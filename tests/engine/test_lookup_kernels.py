@@ -13,7 +13,7 @@ from ..conftest import ROOT
 INTERPRETED = """
 from dataclasses import replace
 import numpy as np, torch
-from e2fgvi_cli.engine import lookup_kernels
+from e2fgvi_cli.propagation.gpu import kernels as lookup_kernels
 from e2fgvi_cli.propagation.gpu.lookup import DeviceLookup, lookup_fails
 from e2fgvi_cli.propagation.lookup import look_up
 from e2fgvi_cli.propagation.propagate import propagate
@@ -35,7 +35,7 @@ for name, make in CASES.items():
     list(propagate(make(), OPTIONS, lookup=noted))
     query = asked[len(asked) // 2]
     # Few candidates at a time, so that later ones are added to those before.
-    from e2fgvi_cli.engine import device_lookup
+    from e2fgvi_cli.propagation.gpu import lookup as device_lookup
     device_lookup.COARSE_BYTES = 1 << 20
     colours, known = DeviceLookup(device, fused=True)(query)
     expected, found = DeviceLookup(device)(query)
@@ -52,7 +52,7 @@ COMPILED = """
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from e2fgvi_cli.engine import lookup_kernels as kernels
+from e2fgvi_cli.propagation.gpu import kernels
 
 POINTERS = dict.fromkeys(("slots", "place", "got", "chosen"), "*i32") | dict.fromkeys(("visible", "seen"), "*u8")
 POINTERS |= dict.fromkeys(("moves", "outside", "both", "near", "sums", "most", "across", "down", "answer"), "*fp32")
