@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import json
-import platform
 import re
 import sys
 from dataclasses import asdict
@@ -14,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ..arithmetic import published_environment
 from ..errors import EXIT_BATCH, EXIT_WEIGHTS, UsageError, UserError
 
 if TYPE_CHECKING:
     from ..jobs.manifest import Entry
     from ..jobs.model import BatchResult, BatchSettings, Event, Job
     from ..jobs.pool import Executor
+    from ..options import InpaintOptions
 
 WHAT, HOW, WHERE, OUT = "Jobs", "Running", "Cluster", "Output"
 
@@ -163,7 +164,9 @@ def _make_jobs(entries: list[Entry], output_dir: Path) -> list[Job]:
 
     from ..jobs.model import Job
     from ..options import default_output
-    from .inpaint import inpaint, options_from
+    from .inpaint import inpaint
+    from .inpaint_arguments import InpaintArguments
+    from .inpaint_options import to_options
 
     single = typer.Typer(add_completion=False)
     single.command()(inpaint)
@@ -175,7 +178,7 @@ def _make_jobs(entries: list[Entry], output_dir: Path) -> list[Job]:
         who = f"{entry.where} ({entry.name})"
         try:
             given = command.make_context("inpaint", _arguments(entry, command)).params
-            options = options_from({k: v for k, v in given.items() if k not in _NOT_FOR_BATCH})
+            options = to_options(InpaintArguments.of(given))
         except UserError as error:
             raise UsageError(f"{who}: {error}") from error
         except ValueError as error:  # a number of thousands of digits, say
@@ -223,11 +226,9 @@ def _arguments(entry: Entry, command: Any) -> list[str]:
     return result
 
 
-def _environment(options: Any) -> tuple[tuple[str, str], ...]:
-    """What `--compat released` pins for the whole process: see `inpaint._pin_cpu_arithmetic`."""
-    if options.windows.released and platform.machine().lower() in ("x86_64", "amd64"):
-        return (("ATEN_CPU_CAPABILITY", "avx2"), ("ONEDNN_MAX_CPU_ISA", "AVX2"))
-    return ()
+def _environment(options: InpaintOptions) -> tuple[tuple[str, str], ...]:
+    """What has to be set before torch is imported by whoever fills the job."""
+    return tuple(published_environment().items()) if options.windows.released else ()
 
 
 # Running and reporting

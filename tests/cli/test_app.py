@@ -37,7 +37,7 @@ def test_a_changed_file_under_a_known_name_is_caught(e2fgvi: Any, tmp_path: Path
     (tmp_path / DEFAULT.name).write_bytes(bytes(data))
     done = e2fgvi("weights", "verify", DEFAULT.name)
     assert done.returncode == 4
-    assert "is not the known file of that name" in done.stderr
+    assert "is damaged: its SHA-256 is" in done.stderr
 
 
 def test_import_puts_a_checked_file_where_its_name_is_enough(e2fgvi: Any, tmp_path: Path) -> None:
