@@ -45,6 +45,17 @@ train_app = typer.Typer(
     help="Train or fine-tune weights: `e2fgvi train CONFIG.toml`. See docs/training.md.",
 )
 
+LONGEST = 1e7
+"""Minutes or seconds of one call."""
+
+
+def duration(context: typer.Context, parameter: typer.CallbackParam, value: float) -> float:
+    """A time that ends: also nan and inf are floats. Raises UsageError."""
+    if not 0 <= value <= LONGEST and not context.resilient_parsing:
+        raise UsageError(f"{parameter.opts[0]} {value:g} is no duration: give a number from 0 to {LONGEST:g}")
+    return value
+
+
 CONFIG = typer.Argument(..., help="TOML file, see examples/train.", exists=False)
 SET = typer.Option(
     [], "--set", metavar="KEY=VALUE", help="Override one value, e.g. --set minutes=5 --set data.root=/tmp/x"
@@ -61,7 +72,10 @@ def run(
         False, "--resume/--no-resume", help="Go on with the run that the configuration's folder holds."
     ),
     call_minutes: float = typer.Option(
-        0.0, "--call-minutes", help="Stop and save after so many minutes of wall clock, to be resumed. 0: no limit."
+        0.0,
+        "--call-minutes",
+        callback=duration,
+        help="Stop and save after so many minutes of wall clock, to be resumed. 0: no limit.",
     ),
     max_steps: int = typer.Option(0, "--max-steps", help="Stop after so many steps of the run. 0: no limit."),
     profile: bool = typer.Option(
@@ -82,6 +96,8 @@ def run(
             trainer = Trainer(settings, material, world, licences=licences, report=report)
             if world.leads:
                 trainer.folder.create(settings, resume=resume)
+            if world.leads and not quiet:
+                typer.echo(f"all files of this run go into {trainer.folder.path.resolve()}", err=True)
             if resume:
                 trainer.resume()
             if profile:
@@ -126,7 +142,7 @@ def files(
 def benchmark(
     config: Path = CONFIG,
     overrides: list[str] = SET,
-    seconds: float = typer.Option(5.0, "--seconds", help="Time for each variant after its warm-up."),
+    seconds: float = typer.Option(5.0, "--seconds", callback=duration, help="Time for each variant after its warm-up."),
     only: list[str] = typer.Option([], "--only", help="Only variants whose name contains this text."),
     phase: str = typer.Option("", "--phase", help="Only the phase of this name."),
     output: Path = typer.Option(None, "--output", "-o", help="Also write the figures as JSON."),
@@ -255,7 +271,9 @@ def evaluate(
         ),
         baselines=baselines,
         on_fill=SheetWriter(sheets) if sheets is not None else None,
-        on_score=lambda method, kind, clip, s: typer.echo(f"{kind} {clip} {method} {s.hole_psnr} dB", err=True),
+        on_score=lambda method, kind, clip, s: typer.echo(
+            f"{kind} {clip} {method} " + ("no hole" if s.hole_psnr is None else f"{s.hole_psnr:.2f} dB"), err=True
+        ),
     )
     typer.echo(table(result))
     if output is not None:

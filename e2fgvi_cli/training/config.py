@@ -8,6 +8,7 @@ and a run's length is minutes, not iterations.
 
 from __future__ import annotations
 
+import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
@@ -17,8 +18,12 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from .._model import E2FGVIConfig
 from ..errors import UsageError
+from .ranges import EVERY, RANGES
 
 LicenceClass = Literal["A", "B1", "B2", "SA", "own"]
+LARGEST_FILE = 1 << 20
+"""Bytes of a configuration; examples have one or two thousand."""
+LONGEST_VALUE = 120
 CompiledPart = Literal["encoder", "decoder", "flow", "propagation", "feedforward"]
 
 
@@ -198,7 +203,12 @@ class TrainingConfig:
 
     def path(self, value: str) -> Path:
         """A path of the configuration, relative to its file."""
-        given = Path(value).expanduser()
+        try:
+            given = Path(value).expanduser()
+        except RuntimeError as error:
+            raise UsageError(
+                f"the configuration's path {value} names a user that does not exist: give another"
+            ) from error
         return given if given.is_absolute() else self.base / given
 
     def to_dict(self) -> dict[str, Any]:
@@ -246,15 +256,13 @@ def read_config(path: Path, overrides: tuple[str, ...] = ()) -> TrainingConfig:
 
     Raises UsageError for a file that cannot be read or parsed, an unknown key, or a value of the wrong type.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read the configuration {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid TOML: {error}") from error
+    values = _read_toml(path)
     for override in overrides:
         _override(values, override)
-    network = {"backward_flow_order": "aligned", **values.pop("network", {})}
+    network = values.pop("network", {})
+    if not isinstance(network, dict):
+        raise UsageError(f"{path}: network is {network!r}: write [network] and its keys below")
+    network = {"backward_flow_order": "aligned", **network}
     phases = values.pop("phase", None)
     if phases is not None:
         if not isinstance(phases, list):
@@ -264,6 +272,25 @@ def read_config(path: Path, overrides: tuple[str, ...] = ()) -> TrainingConfig:
     return replace(config, base=path.resolve().parent)
 
 
+def _read_toml(path: Path) -> dict[str, Any]:
+    """The file's tables. Only a regular file of at most `LARGEST_FILE` bytes is read: a pipe could be waited for, for ever."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise UsageError(f"the configuration {path} is no file: give a TOML file, not a folder, pipe or device")
+        if status.st_size > LARGEST_FILE:
+            raise UsageError(
+                f"the configuration {path} has {status.st_size} bytes, more than {LARGEST_FILE}: it is another file"
+            )
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read the configuration {path}: {error.strerror or error}") from error
+    except RecursionError as error:
+        raise UsageError(f"{path} is not valid TOML: its values are nested too deep") from error
+    except ValueError as error:  # not TOML, not UTF-8, a number of thousands of digits
+        raise UsageError(f"{path} is not valid TOML: {error}") from error
+
+
 def _override(values: dict[str, Any], override: str) -> None:
     """Set `a.b=VALUE` in place; VALUE is TOML, or plain text."""
     key, separator, text = override.partition("=")
@@ -271,7 +298,7 @@ def _override(values: dict[str, Any], override: str) -> None:
         raise UsageError(f"--set {override} is not KEY=VALUE: write for instance --set minutes=5")
     try:
         value = tomllib.loads(f"x = {text}")["x"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text
     *parents, leaf = key.strip().split(".")
     for parent in parents:
@@ -310,8 +337,21 @@ def _convert(value: Any, hint: Any, where: str, path: Path) -> Any:
     if origin in (Union, UnionType):
         raise AssertionError(f"{where}: the configuration has no optional fields")
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if hint in (int, str, bool) and type(value) is hint:
+        return float(_in_range(value, where, path))
+    if hint is int and type(value) is int:
+        return _in_range(value, where, path)
+    if hint in (str, bool) and type(value) is hint:
         return value
     wanted = f"one of {', '.join(map(repr, arguments))}" if origin is Literal else getattr(hint, "__name__", str(hint))
-    raise UsageError(f"{path}: {where} is {value!r}, expected {wanted}")
+    shown = repr(value)
+    shown = shown if len(shown) <= LONGEST_VALUE else shown[:LONGEST_VALUE] + "..."
+    raise UsageError(f"{path}: {where} is {shown}, expected {wanted}")
+
+
+def _in_range(value: float, where: str, path: Path) -> float:
+    """A number, if it is one that `RANGES` allows: TOML also has nan and inf, and whole numbers of any length."""
+    low, high = RANGES.get(where, EVERY)
+    if not low <= value <= high:  # also true for nan
+        shown = f"{value:g}" if isinstance(value, float) or abs(value) < 10**15 else "a number of very many digits"
+        raise UsageError(f"{path}: {where} is {shown}: use a number from {low:g} to {high:g}")
+    return value

@@ -219,7 +219,7 @@ class Trainer:
         self._sums = _Sums(started=progress.seconds)
         words = " ".join(f"{name} {value:.4f}" for name, value in losses.items())
         minutes = progress.seconds / 60
-        self._event("log", f"step {progress.step} {minutes:.1f} min: {words}, {speed:.1f} samples/s", values)
+        self._event("log", f"step {progress.step} {minutes:.2f} min: {words}, {speed:.2f} samples/s", values)
 
     def _housekeeping(self) -> None:
         if self._due(self.progress.last_validation, self.config.validation.every_minutes):
@@ -262,7 +262,7 @@ class Trainer:
             self.validate()
         self.save()
         word = "complete" if complete else "paused, continue it with --resume"
-        self._event("done", f"run {word}: {self.progress.step} steps, {self.progress.seconds / 60:.1f} min", {})
+        self._event("done", f"run {word}: {self.progress.step} steps, {self.progress.seconds / 60:.2f} min", {})
 
     def _export(self, path: Path) -> None:
         average = self.learner.average.network

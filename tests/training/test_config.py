@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from e2fgvi_cli.commands.train import train_app
 from e2fgvi_cli.errors import UsageError
 from e2fgvi_cli.training.config import OptimizerConfig, PhaseConfig, read_config
 from e2fgvi_cli.training.schedule import ema_decay, learning_rate, phase_at
@@ -68,12 +71,59 @@ def test_overrides_take_toml_and_plain_text(tmp_path: Path) -> None:
         ("minutes = 3\n", "names no material"),
         ("minutes = \n", "not valid TOML"),
         (MINIMAL + "[holes]\nmin_area = 0.5\n", "min_area 0.5"),
+        ("minutes = nan\n" + MINIMAL, "minutes is nan: use a number from"),
+        ("minutes = inf\n" + MINIMAL, "minutes is inf"),
+        ("seed = -1\n" + MINIMAL, "seed is -1: use a number from 0"),
+        ("seed = 1" + "0" * 400 + "\n" + MINIMAL, "seed is a number of very many digits"),
+        ("seed = 1" + "0" * 5000 + "\n" + MINIMAL, "not valid TOML"),
+        ("log_every = 0\n" + MINIMAL, "log_every is 0"),
+        ("network = 3\n" + MINIMAL, "network is 3: write [network]"),
+        (MINIMAL + "[network]\nnum_blocks = 1000000\n", "num_blocks is 1000000: use a whole number from 1 to 64"),
+        (MINIMAL + "[optimizer]\nbetas = [0.9, 1.0]\n", "optimizer.betas is 1: use a number from 0"),
+        (MINIMAL + "[optimizer]\nlearning_rate = nan\n", "optimizer.learning_rate is nan"),
+        (MINIMAL + "[optimizer]\nlearning_rate = -1.0\n", "optimizer.learning_rate is -1"),
+        (MINIMAL + "[[phase]]\nbatch = 1000000000000\n", "phase.batch is 1e+12"),
+        (MINIMAL + "[[phase]]\nbatch = 0\n", "batch and local must be 1 or more"),
+        (MINIMAL + "[[phase]]\nsize = [60000000, 108]\n", "phase.size is 6e+07"),
+        (MINIMAL + "photo_share = 2.0\n", "data.photo_share is 2: use a number from 0 to 1"),
+        ("x = " + "[" * 5000, "nested too deep"),
+        ("folder = 'x" + "y" * 3000 + "'\nminutes = '" + "z" * 3000 + "'\n" + MINIMAL, "..., expected float"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(UsageError) as error:
         read_config(write(tmp_path, text))
     assert says in str(error.value)
+    assert len(str(error.value)) < 700
+
+
+def test_what_is_no_configuration_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    for path in (tmp_path / "pipe.toml", tmp_path, Path("/dev/zero")):
+        with pytest.raises(UsageError, match="is no file"):
+            read_config(path)
+    with (tmp_path / "sparse.toml").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(UsageError, match="more than 1048576"):
+        read_config(tmp_path / "sparse.toml")
+    write(tmp_path, "").write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="not valid TOML"):
+        read_config(tmp_path / "c.toml")
+
+
+def test_paths_of_nobody_are_named(tmp_path: Path) -> None:
+    config = read_config(write(tmp_path, MINIMAL))
+    with pytest.raises(UsageError, match="names a user that does not exist"):
+        config.path("~nobody-of-this-name/x")
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-1"])
+def test_durations_end(value: str, tmp_path: Path) -> None:
+    path = str(write(tmp_path, MINIMAL))
+    for arguments in (["run", path, "--call-minutes", value], ["benchmark", path, "--seconds", value]):
+        done = CliRunner().invoke(train_app, arguments)
+        assert isinstance(done.exception, UsageError)
+        assert "is no duration" in str(done.exception)
 
 
 def test_a_missing_file_and_a_malformed_override_are_usage_errors(tmp_path: Path) -> None:

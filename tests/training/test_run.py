@@ -211,6 +211,7 @@ def test_fine_tuning_on_ones_own_clips_from_the_command_line(weights: Path, tmp_
     done = runner.invoke(train_app, [str(config), "--max-steps", "2", "--device", "cpu"], catch_exceptions=False)
     assert done.exit_code == 0
     assert "step 2" in done.output
+    assert f"all files of this run go into {tmp_path / 'run'}\n" in done.output
     more = runner.invoke(train_app, ["run", str(config), "--resume", "--max-steps", "3", "--device", "cpu", "-q"])
     assert more.exit_code == 0
     steps = [e["step"] for e in read_log(tmp_path / "run") if e["event"] == "log"]
