@@ -26,6 +26,7 @@ from ..weights.known import refuse_damaged
 from .batches import chunks, encode_batches
 from .blending import DeviceBlender
 from .devices import describe_device
+from .feature_store import FeatureStore
 from .graphs import GraphCache, R
 from .precision import Precision, convert, products
 
@@ -83,7 +84,7 @@ class Engine:
         self.network = prepare(network.to(device).eval(), device, self.settings)
         self.planner = self.settings.planner
         self.notices: list[str] = []
-        self._stores: dict[Box, _Store] = {}
+        self._stores: dict[Box, FeatureStore] = {}
         if self.settings.graphs and device.type == "cuda":
             self._graphs: GraphCache | None = GraphCache(device, budget=self.planner.budget)
         else:
@@ -164,7 +165,7 @@ class Engine:
         window = replace(window, reference=nearest_references(window, plan.references))
         with torch.inference_mode(), products(self.settings.precision, self.device):
             self.network.limit_chunks(plan.max_keys, plan.max_tokens)
-            store = self._stores.setdefault(crop, _Store())
+            store = self._stores.setdefault(crop, FeatureStore())
             self._encode(store, window.frames, frame, crop, plan)
             self._estimate_flow(store, window.local, plan)
             # One by one in their memory format, which stacking would not keep.
@@ -187,10 +188,12 @@ class Engine:
             mixed = self._mix(inputs, flow_fwd, flow_bwd)
             frames = sorted({i for i, _ in wanted})
             decoded = {}
-            for some in chunks(frames, plan.decode_batch):
-                positions = [window.local.index(i) for i in some]
+            for batch in chunks(frames, plan.decode_batch):
+                positions = [window.local.index(i) for i in batch]
                 rgb = self.network.decode(mixed[:, positions])[0]
-                decoded.update({i: self._predictions(rgb, some, crop, [w for w in wanted if w[0] == i]) for i in some})
+                decoded.update(
+                    {i: self._predictions(rgb, batch, crop, [w for w in wanted if w[0] == i]) for i in batch}
+                )
             return [prediction for i in frames for prediction in decoded[i]]
 
     def _forward(self, features: Tensor, flow_fwd: Tensor, flow_bwd: Tensor) -> Tensor:
@@ -198,7 +201,7 @@ class Engine:
         mixed = self._mix([features], flow_fwd, flow_bwd)
         height, width = (side * FEATURE_STRIDE for side in features.shape[-2:])
         batches = chunks(range(mixed.shape[1]), self.planner.plan((height, width)).decode_batch)
-        return torch.cat([self.network.decode(mixed[:, some[0] : some[-1] + 1]) for some in batches], dim=1)
+        return torch.cat([self.network.decode(mixed[:, batch[0] : batch[-1] + 1]) for batch in batches], dim=1)
 
     def _step(self, function: Callable[..., R], *tensors: Tensor, plan: Plan, often: bool) -> R:
         """`function(*tensors)`, as a graph where there are graphs and it comes `often`; the next call may overwrite what it returns."""
@@ -233,17 +236,17 @@ class Engine:
         """Frames that a window brings anew. Other numbers come at the ends of a shot only, and are not worth a graph."""
         return self.planner.local // 2
 
-    def _encode(self, store: _Store, indices: tuple[int, ...], frame: FrameSource, crop: Box, plan: Plan) -> None:
+    def _encode(self, store: FeatureStore, indices: tuple[int, ...], frame: FrameSource, crop: Box, plan: Plan) -> None:
         missing = [i for i in indices if i not in store.features]
-        usual = {len(some) for some in encode_batches(range(self._hop), plan.encode_batch, self.device)}
-        for some in encode_batches(missing, plan.encode_batch, self.device):
-            rgb, hole = self._upload([frame(i) for i in some], crop)
-            if len(some) == 1 and self.device.type == "cpu":
+        usual = {len(batch) for batch in encode_batches(range(self._hop), plan.encode_batch, self.device)}
+        for batch in encode_batches(missing, plan.encode_batch, self.device):
+            rgb, hole = self._upload([frame(i) for i in batch], crop)
+            if len(batch) == 1 and self.device.type == "cpu":
                 # oneDNN has other kernels for a single picture, with other last bits. A part of a split clip encodes together
                 # what another encodes alone, and must give the same.
                 rgb, hole = (t.expand(2, *t.shape[1:]) for t in (rgb, hole))
-            features, small = self._step(self._features, rgb, hole, plan=plan, often=len(some) in usual)
-            for position, i in enumerate(some):
+            features, small = self._step(self._features, rgb, hole, plan=plan, often=len(batch) in usual)
+            for position, i in enumerate(batch):
                 # Copies: a view would keep the whole batch alive, and a graph overwrites its results.
                 store.features[i] = features[position : position + 1].clone()
                 store.small[i] = small[position].clone()
@@ -256,14 +259,14 @@ class Engine:
             features = features.contiguous(memory_format=torch.channels_last)
         return features, small
 
-    def _estimate_flow(self, store: _Store, local: tuple[int, ...], plan: Plan) -> None:
+    def _estimate_flow(self, store: FeatureStore, local: tuple[int, ...], plan: Plan) -> None:
         missing = [i for i in local[:-1] if i not in store.flows]
-        usual = {len(some) for some in chunks(range(self._hop), plan.flow_batch)}
-        for some in chunks(missing, plan.flow_batch):
+        usual = {len(batch) for batch in chunks(range(self._hop), plan.flow_batch)}
+        for batch in chunks(missing, plan.flow_batch):
             # Consecutive: windows move forwards.
-            small = torch.stack([store.small[i] for i in range(some[0], some[-1] + 2)])[None]
-            flow_fwd, flow_bwd = self._step(self.network.flow_between, small, plan=plan, often=len(some) in usual)
-            for position, i in enumerate(some):
+            small = torch.stack([store.small[i] for i in range(batch[0], batch[-1] + 2)])[None]
+            flow_fwd, flow_bwd = self._step(self.network.flow_between, small, plan=plan, often=len(batch) in usual)
+            for position, i in enumerate(batch):
                 store.flows[i] = (flow_fwd[0, position].clone(), flow_bwd[0, position].clone())
 
     def _predictions(
@@ -331,23 +334,6 @@ class Engine:
             f"{describe_device(self.device)} has no room for a window of {height}x{width} pixels: close other programs, "
             "lower --max-references or --max-memory, or use --size or --device cpu"
         )
-
-
-class _Store:
-    """What is known of the frames of one crop. flows[i]: from i to i+1 (on i) and back (on i+1)."""
-
-    def __init__(self) -> None:
-        self.features: dict[int, Tensor] = {}
-        self.small: dict[int, Tensor] = {}
-        self.flows: dict[int, tuple[Tensor, Tensor]] = {}
-
-    def forget(self, before: int, keep: Callable[[int], bool]) -> None:
-        for i in [i for i in self.features if i < before and not keep(i)]:
-            del self.features[i]
-        # Pictures and flows are for local frames only, and those never go back.
-        for known in (self.small, self.flows):
-            for i in [i for i in known if i < before]:
-                del known[i]
 
 
 def nearest_references(window: Window, limit: int | None) -> tuple[int, ...]:

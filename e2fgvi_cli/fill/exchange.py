@@ -72,9 +72,9 @@ class Merge:
     blender: the engine's. released: merged as the published program does. start: the first frame of the piece, below 0 if nobody is before it.
     """
 
-    def __init__(self, blender: Blender, released: bool, beside: Neighbours | None = None) -> None:
-        self.start = -1 if beside is None else beside.start
-        self._to_numpy, self._released, self._beside = blender.to_numpy, released, beside
+    def __init__(self, blender: Blender, released: bool, neighbours: Neighbours | None = None) -> None:
+        self.start = -1 if neighbours is None else neighbours.start
+        self._to_numpy, self._released, self._neighbours = blender.to_numpy, released, neighbours
         self._blender: Blender = PublishedBlender(blender.to_numpy) if released else blender
         self._before: list[Contribution] = []
         self._after: list[Contribution] = []
@@ -100,18 +100,18 @@ class Merge:
 
     def give_before(self) -> None:
         """After the window at the start: what it says of the frames before."""
-        assert self._beside is not None, "alone, nobody is before"
-        self._beside.give_before(self._before)
+        assert self._neighbours is not None, "alone, nobody is before"
+        self._neighbours.give_before(self._before)
 
     def give_after(self) -> None:
         """After the last window: what it says of the first frame that follows."""
-        assert self._beside is not None, "alone, nobody follows"
-        self._beside.give_after(self._after)
+        assert self._neighbours is not None, "alone, nobody follows"
+        self._neighbours.give_after(self._after)
 
     def take_after(self) -> None:
         """Take in what the next piece's first window says of the last frames of this one. Waits for it."""
-        assert self._beside is not None, "alone, nobody follows"
-        for c in self._beside.take_after():
+        assert self._neighbours is not None, "alone, nobody follows"
+        for c in self._neighbours.take_after():
             self.add(c.index, c.box, c.prediction, c.weight, c.ramp)
 
     def finish(self, index: int, dtype: np.dtype[Any]) -> Callable[[], PixelArray] | None:
@@ -122,8 +122,8 @@ class Merge:
 
     def _merge_first(self, index: int, dtype: np.dtype[Any]) -> PixelArray:
         """On the host: it is one frame of each piece."""
-        assert self._beside is not None, "alone, the first frame is like any other"
+        assert self._neighbours is not None, "alone, the first frame is like any other"
         blender: Blender = PublishedBlender() if self._released else WeightedBlender()
-        for c in (*self._beside.take_before(), *self._first):
+        for c in (*self._neighbours.take_before(), *self._first):
             blender.add(c.index, c.box, c.prediction, c.weight, c.ramp)
         return blender.finish(index, dtype)()

@@ -102,7 +102,7 @@ class _Piece:
         self.given_after: list[Contribution] | None = None
 
 
-class _Beside:
+class _PieceBoundary:
     """`exchange.Neighbours` of a piece, whose frames are numbered from `first` in its stream."""
 
     def __init__(self, piece: _Piece, changed: Condition, given_up: Callable[[], bool]) -> None:
@@ -212,9 +212,9 @@ class _SharedShot:
         while (piece := self._next_piece()) is not None:
             error: BaseException | None = None
             recent: deque[FinishedFrame] = deque(maxlen=FETCHED_AFTER)
-            beside = _Beside(piece, self._changed, lambda: self._given_up)
+            neighbours = _PieceBoundary(piece, self._changed, lambda: self._given_up)
             try:
-                finished = fill_rest(self._feed(piece), engine, self._options, beside)
+                finished = fill_rest(self._feed(piece), engine, self._options, neighbours)
                 for number, frame in enumerate(finished, piece.first):
                     if number < piece.start:
                         continue

@@ -73,7 +73,7 @@ def fill_rest(
     found: Iterable[tuple[HoledFrame, Found | None]],
     engine: WindowEngine,
     options: WindowOptions,
-    beside: Neighbours | None = None,
+    neighbours: Neighbours | None = None,
 ) -> Iterator[FinishedFrame]:
     """Fill what image propagation left of the frames of one shot, in order."""
     sources: deque[HoledFrame] = deque()
@@ -83,7 +83,7 @@ def fill_rest(
             sources.append(source)
             yield source.without(pixels)
 
-    for finished in fill_windows(opened(), engine, options, beside):
+    for finished in fill_windows(opened(), engine, options, neighbours):
         source = sources.popleft()
         yield FinishedFrame(
             source, None if source.box is None else Later(partial(_found_and_filled, finished, source.box))
@@ -99,22 +99,22 @@ def _found_and_filled(finished: FinishedFrame, box: Box) -> PixelArray:
 
 
 def fill_windows(
-    items: Iterable[HoledFrame], engine: WindowEngine, options: WindowOptions, beside: Neighbours | None = None
+    items: Iterable[HoledFrame], engine: WindowEngine, options: WindowOptions, neighbours: Neighbours | None = None
 ) -> Iterator[FinishedFrame]:
     """Fill the frames of one shot with the network alone, in order.
 
     Windows without any hole in their local frames are not computed: their frames pass through untouched. A frame is handed out
     after the window that follows its last one has been started, so that a device works on while its result is fetched and written.
-    beside: only a piece of the shot is filled, and exchanges what windows across its ends say. Frames before it pass through, too.
+    neighbours: only a piece of the shot is filled, and exchanges what windows across its ends say. Frames before it pass through, too.
     """
-    shot = _Shot(iter(items), options, engine)
-    merge = Merge(engine.blender(), options.released, beside)
+    shot = _OpenShot(iter(items), options, engine)
+    merge = Merge(engine.blender(), options.released, neighbours)
     fill = engine.fill_whole_window if options.released else engine.fill
     engine.start_shot()
     started: list[FinishedFrame] = []
     stop: int | None = None
     for center in itertools.count(0, options.neighbor_stride):
-        stop = None if beside is None else beside.stop(center)
+        stop = None if neighbours is None else neighbours.stop(center)
         if stop is not None and center >= stop:
             break
         shot.read_until(center)
@@ -147,7 +147,7 @@ def fill_windows(
     yield from shot.finish(shot.count if stop is None else stop, merge)
 
 
-class _Shot:
+class _OpenShot:
     """The frames of a shot that may still be needed, by number."""
 
     def __init__(self, source: Iterator[HoledFrame], options: WindowOptions, engine: WindowEngine) -> None:

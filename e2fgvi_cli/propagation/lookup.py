@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..types import PixelArray
-from .homography import Motion
+from .homography import Homography
 from .query import Answer, Query
 
 if TYPE_CHECKING:
@@ -44,22 +44,22 @@ def look_up(query: Query) -> Answer:
     # The candidates of each pixel of the hole, nearest first; what is not there is larger than any colour.
     stack = np.full((options.candidates, y.size, 3), np.inf, np.float32)
     got = np.zeros(y.size, np.int64)
-    for _, other, motion in query.others:
-        there = other.to_coarse @ motion @ query.from_coarse_region
-        visible = cv2.warpPerspective(other.visible, there, size, flags=flags | cv2.INTER_NEAREST) > 0
+    for _, other, homography in query.others:
+        to_other = other.to_coarse @ homography @ query.from_coarse_region
+        visible = cv2.warpPerspective(other.visible, to_other, size, flags=flags | cv2.INTER_NEAREST) > 0
         # Numbers instead of masks: with most pixels of a hole found, few are looked up.
         wanted = np.flatnonzero(visible.ravel()[place] & (got < options.candidates))
         if not wanted.size:
             continue
-        aligned = cv2.warpPerspective(other.coarse, there, size, flags=flags | cv2.INTER_CUBIC)
-        misfit = _misfit(aligned, target, visible & outside, query.nearness)
-        wanted = wanted[(misfit.ravel() <= most)[place[wanted]]]
+        aligned = cv2.warpPerspective(other.coarse, to_other, size, flags=flags | cv2.INTER_CUBIC)
+        error = _photometric_error(aligned, target, visible & outside, query.nearness)
+        wanted = wanted[(error.ravel() <= most)[place[wanted]]]
         if not wanted.size:
             continue
         if other.coarse is other.rgb:
             stack[got[wanted], wanted] = aligned.reshape(-1, 3)[place[wanted]]
         else:
-            stack[got[wanted], wanted] = _pixels_at(other.rgb, motion, x[wanted], y[wanted])
+            stack[got[wanted], wanted] = _pixels_at(other.rgb, homography, x[wanted], y[wanted])
         got[wanted] += 1
         if (got >= options.candidates).all():
             break
@@ -84,11 +84,11 @@ def tolerance(query: Query) -> NDArray[np.float32]:
     return np.asarray(np.minimum(options.fit * levels, options.noise * levels + options.better * patch), np.float32)
 
 
-def _pixels_at(rgb: PixelArray, motion: Motion, x: NDArray[np.intp], y: NDArray[np.intp]) -> NDArray[Any]:
-    """(n, 3): the picture, interpolated, where `motion` takes the pixels (x, y)."""
+def _pixels_at(rgb: PixelArray, homography: Homography, x: NDArray[np.intp], y: NDArray[np.intp]) -> NDArray[Any]:
+    """(n, 3): the picture, interpolated, where `homography` takes the pixels (x, y)."""
     import cv2
 
-    across, down, depth = (motion @ np.stack([x, y, np.ones_like(x)]).astype(np.float64)).astype(np.float32)
+    across, down, depth = (homography @ np.stack([x, y, np.ones_like(x)]).astype(np.float64)).astype(np.float32)
     # OpenCV wants less than 32,768 rows and columns.
     width = min(x.size, 4096) or 1
     padding = -x.size % width
@@ -96,7 +96,7 @@ def _pixels_at(rgb: PixelArray, motion: Motion, x: NDArray[np.intp], y: NDArray[
     return np.asarray(cv2.remap(rgb, where[0], where[1], cv2.INTER_CUBIC)).reshape(-1, 3)[: x.size]
 
 
-def _misfit(
+def _photometric_error(
     aligned: NDArray[Any], target: NDArray[Any], compared: NDArray[np.bool_], nearness: int
 ) -> NDArray[np.float32]:
     """(y, x): mean absolute difference (of all channels) of the `compared` pixels near each pixel; infinite if there are none at all."""
@@ -131,9 +131,9 @@ def _median(stack: NDArray[np.float32], got: NDArray[np.int64]) -> tuple[NDArray
     ordered = _sorted(stack)
     last = np.maximum(got - 1, 0)
     median = (ordered[last // 2, pixel] + ordered[(last + 1) // 2, pixel]) / 2
-    there = np.arange(len(stack))[:, None] < got
+    present = np.arange(len(stack))[:, None] < got
     with np.errstate(invalid="ignore"):  # infinity less infinity, which is not there
-        apart = np.where(there, _mean_of_channels(np.abs(stack - median)), 0).sum(axis=0)
+        apart = np.where(present, _mean_of_channels(np.abs(stack - median)), 0).sum(axis=0)
     spread = np.where(got > 0, apart / np.maximum(got, 1), np.inf).astype(np.float32)
     return np.where(got[:, None] > 0, median, 0).astype(np.float32), spread
 

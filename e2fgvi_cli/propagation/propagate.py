@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..frames.stages import Found
-from .homography import Around, Comparable, Motion, features, follow, inverse
+from .homography import CoarseFrame, Homography, Surroundings, estimate_homography, inverse, keypoints
 from .lookup import look_up
 from .options import PropagationOptions
 from .query import LEAST_PIXELS, Lookup, Neighbour, Query, View, affordable_reach, coarse_region, coarse_size
@@ -36,8 +36,8 @@ CLEARANCE = 4
 """Pixels (of the coarse pictures) that features keep from holes."""
 SPACING = 1.1
 """Each frame that is looked at is so many times as far away as the one before."""
-FOLLOWED_AFRESH = 4
-"""From so many frames on features are followed from one frame to the other, not only from frame to frame: small errors add up."""
+DIRECT_FROM = 4
+"""From so many frames on features are followed from one frame to the other, not only from frame to frame: coarse_frames errors add up."""
 RING = 1 / 12
 """Of the frame's shorter side: how far around the hole frames are compared."""
 
@@ -60,7 +60,7 @@ def propagate(
         ThreadPoolExecutor(WORKERS, thread_name_prefix="propagation") as pool,
         ThreadPoolExecutor(1, thread_name_prefix="lookup") as alone,
     ):
-        shot = _Shot(pool) if lookup is None else _Shot(pool, alone, lookup)
+        shot = _FramesInReach(pool) if lookup is None else _FramesInReach(pool, alone, lookup)
         try:
             for index in numbers() if stop is None else range(stop):
                 while shot.count <= index + options.reach and (following := next(source, None)) is not None:
@@ -90,11 +90,11 @@ def _awaited(entry: tuple[HoledFrame, Future[Found | None] | None]) -> tuple[Hol
     return item, None if task is None else task.result()
 
 
-_Afresh = dict[int, Motion]
-"""How one frame moves to later ones, by number: where features could be followed straight to them."""
+_DirectAlignments = dict[int, Homography]
+"""How one frame moves to later ones, by number: where features could be followed direct_one to them."""
 
 
-class _Shot:
+class _FramesInReach:
     """The frames within reach by number, and how they move. Used by one thread; its tasks get what they need when they are made."""
 
     def __init__(
@@ -106,12 +106,12 @@ class _Shot:
         """Frames read so far."""
         self._pool, self._looking, self._lookup = pool, looking or pool, lookup
         self._views: dict[int, Future[View]] = {}
-        self._small: dict[int, Future[Comparable]] = {}
-        self._motions: dict[int, Future[_Step | None]] = {}
-        self._afresh: dict[int, Future[_Afresh]] = {}
+        self._coarse_frames: dict[int, Future[CoarseFrame]] = {}
+        self._steps: dict[int, Future[_Step | None]] = {}
+        self._direct: dict[int, Future[_DirectAlignments]] = {}
 
     def forget(self, before: int) -> None:
-        for known in (self.items, self._views, self._small, self._motions, self._afresh):
+        for known in (self.items, self._views, self._coarse_frames, self._steps, self._direct):
             for i in [i for i in known if i < before]:
                 del known[i]
 
@@ -123,38 +123,38 @@ class _Shot:
         low, high = max(0, index - options.reach), min(self.count, index + options.reach + 1)
         # In this order: a task that waits for others is behind them in the queue, so there is always one that runs.
         for i in range(low, high):
-            if i not in self._small:
+            if i not in self._coarse_frames:
                 self._views[i] = self._pool.submit(_view, self.items[i])
-                self._small[i] = self._pool.submit(_small, self._views[i])
+                self._coarse_frames[i] = self._pool.submit(_coarse_frame, self._views[i])
         for i in range(low, high - 1):
-            if i not in self._motions:
-                self._motions[i] = self._pool.submit(_motion, self._small[i], self._small[i + 1])
-        motions = {i: self._motions[i] for i in range(low, high - 1)}
+            if i not in self._steps:
+                self._steps[i] = self._pool.submit(_step, self._coarse_frames[i], self._coarse_frames[i + 1])
+        steps = {i: self._steps[i] for i in range(low, high - 1)}
         views = {i: self._views[i] for i in range(low, high)}
-        small = {i: self._small[i] for i in range(low, high)}
-        afresh = self._straight_ways(index, options.reach)
-        others: Iterable[Neighbour] = _aligned(item, index, views, small, motions, afresh, options)
+        coarse_frames = {i: self._coarse_frames[i] for i in range(low, high)}
+        direct = self._direct_alignments(index, options.reach)
+        neighbours: Iterable[Neighbour] = _aligned(item, index, views, coarse_frames, steps, direct, options)
         if self._looking is not self._pool:
             # Lookups of a device take turns: what they look at is made ready by the others' threads.
-            others = _Ready(self._pool.submit(list, others))
-        return self._looking.submit(_recover, item, index, views[index], others, options, self._lookup)
+            neighbours = _Ready(self._pool.submit(list, neighbours))
+        return self._looking.submit(_recover, item, index, views[index], neighbours, options, self._lookup)
 
-    def _straight_ways(self, index: int, reach: int) -> dict[int, Future[_Afresh]]:
+    def _direct_alignments(self, index: int, reach: int) -> dict[int, Future[_DirectAlignments]]:
         """By the earlier one of two frames, how it moves to the later one: of frame `index` and of those before it that look at it."""
-        far = [d for d in _distances(reach) if d >= FOLLOWED_AFRESH]
+        far = [d for d in _distances(reach) if d >= DIRECT_FROM]
         found = {}
         for i in (*(index - d for d in reversed(far)), index):
             if i < 0:
                 continue
-            if i not in self._afresh:
+            if i not in self._direct:
                 # A frame that was not searched itself, for it has no hole or lies before `start`, is looked at by later ones alone.
                 later = [i + d for d in far if index <= i + d < self.count]
                 if i < index:
                     later = [j for j in later if self.items[j].box is not None]
-                motions = {j: self._motions[j] for j in range(i, max(later, default=i))}
-                small = {j: self._small[j] for j in (i, *later)}
-                self._afresh[i] = self._pool.submit(_follow_afresh, i, small, motions, reach)
-            found[i] = self._afresh[i]
+                steps = {j: self._steps[j] for j in range(i, max(later, default=i))}
+                coarse_frames = {j: self._coarse_frames[j] for j in (i, *later)}
+                self._direct[i] = self._pool.submit(_align_directly, i, coarse_frames, steps, reach)
+            found[i] = self._direct[i]
         return found
 
 
@@ -168,51 +168,51 @@ class _Ready:
         return iter(self._made.result())
 
 
-# -- motion ----------------------------------------------------------------------------------------------------------------
+# -- homography ----------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Step:
     """From a frame to the next, and back."""
 
-    forward: Motion
-    backward: Motion
+    forward: Homography
+    backward: Homography
 
 
-def _small(view: Future[View]) -> Comparable:
+def _coarse_frame(view: Future[View]) -> CoarseFrame:
     import cv2
 
     frame = view.result()
     coarse: NDArray[Any] = frame.coarse
     eight = coarse if coarse.dtype == np.uint8 else (coarse >> 8).astype(np.uint8)
-    near = cv2.dilate(frame.hole, np.ones((2 * CLEARANCE + 1, 2 * CLEARANCE + 1), np.uint8))
+    near_hole = cv2.dilate(frame.hole, np.ones((2 * CLEARANCE + 1, 2 * CLEARANCE + 1), np.uint8))
     gray: NDArray[np.uint8] = np.asarray(cv2.cvtColor(eight, cv2.COLOR_RGB2GRAY), np.uint8)
     scale = frame.to_coarse
-    return Comparable(gray, np.asarray(near), features(gray, np.asarray(near)), scale, inverse(scale))
+    return CoarseFrame(gray, np.asarray(near_hole), keypoints(gray, np.asarray(near_hole)), scale, inverse(scale))
 
 
-def _motion(earlier: Future[Comparable], later: Future[Comparable]) -> _Step | None:
+def _step(earlier: Future[CoarseFrame], later: Future[CoarseFrame]) -> _Step | None:
     """From one frame to the next, in the frames' own pixels."""
     one, other = earlier.result(), later.result()
-    found = follow(one.gray, one.points, other.gray, other.near)
+    found = estimate_homography(one.gray, one.keypoints, other.gray, other.near_hole)
     if found is None:
         return None
-    motion = np.asarray(other.from_coarse @ found @ one.to_coarse)
-    return _Step(motion, inverse(motion))
+    homography = np.asarray(other.from_coarse @ found @ one.to_coarse)
+    return _Step(homography, inverse(homography))
 
 
-def _follow_afresh(
-    index: int, small: dict[int, Future[Comparable]], motions: dict[int, Future[_Step | None]], reach: int
-) -> _Afresh:
-    """The motion from frame `index` to each later one in `small`, from features followed straight from one to the other."""
-    one, found = small[index].result(), {}
-    for i, motion in _neighbours(index, motions, reach):
-        if i in small:
-            other = small[i].result()
-            expected = other.to_coarse @ motion @ one.from_coarse
-            afresh = follow(one.gray, one.points, other.gray, other.near, expected)
-            if afresh is not None:
-                found[i] = np.asarray(other.from_coarse @ afresh @ one.to_coarse)
+def _align_directly(
+    index: int, coarse_frames: dict[int, Future[CoarseFrame]], steps: dict[int, Future[_Step | None]], reach: int
+) -> _DirectAlignments:
+    """The homography from frame `index` to each later one in `coarse_frames`, from keypoints followed straight from one to the other."""
+    one, found = coarse_frames[index].result(), {}
+    for i, homography in _chained(index, steps, reach):
+        if i in coarse_frames:
+            other = coarse_frames[i].result()
+            expected = other.to_coarse @ homography @ one.from_coarse
+            direct = estimate_homography(one.gray, one.keypoints, other.gray, other.near_hole, expected)
+            if direct is not None:
+                found[i] = np.asarray(other.from_coarse @ direct @ one.to_coarse)
     return found
 
 
@@ -220,36 +220,36 @@ def _aligned(
     item: HoledFrame,
     index: int,
     views: dict[int, Future[View]],
-    small: dict[int, Future[Comparable]],
-    motions: dict[int, Future[_Step | None]],
-    afresh: dict[int, Future[_Afresh]],
+    coarse_frames: dict[int, Future[CoarseFrame]],
+    steps: dict[int, Future[_Step | None]],
+    direct: dict[int, Future[_DirectAlignments]],
     options: PropagationOptions,
 ) -> Iterator[Neighbour]:
-    """Other frames, nearest first, with the best motion to each that is known."""
-    around = Around.of(small[index].result(), coarse_region(views[index].result(), _region(item)))
-    for i, motion in _neighbours(index, motions, options.reach):
-        if abs(i - index) >= FOLLOWED_AFRESH:
-            straight = afresh[min(i, index)].result().get(max(i, index))
-            if straight is not None:
-                straight = straight if i > index else inverse(straight)
-                motion = around.fitting(motion, straight, small[i].result())
-        yield i, views[i].result(), motion
+    """Other frames, nearest first, with the best homography to each that is known."""
+    around = Surroundings.of(coarse_frames[index].result(), coarse_region(views[index].result(), _region(item)))
+    for i, homography in _chained(index, steps, options.reach):
+        if abs(i - index) >= DIRECT_FROM:
+            direct_one = direct[min(i, index)].result().get(max(i, index))
+            if direct_one is not None:
+                direct_one = direct_one if i > index else inverse(direct_one)
+                homography = around.better_fitting(homography, direct_one, coarse_frames[i].result())
+        yield i, views[i].result(), homography
 
 
-def _neighbours(index: int, motions: dict[int, Future[_Step | None]], reach: int) -> Iterator[tuple[int, Motion]]:
-    """Other frames, nearest first, with the motion from frame `index` to each; a side ends where motion cannot be told."""
-    forward: Motion | None = np.eye(3)
-    backward: Motion | None = np.eye(3)
+def _chained(index: int, steps: dict[int, Future[_Step | None]], reach: int) -> Iterator[tuple[int, Homography]]:
+    """Other frames, nearest first, with the homography from frame `index` to each; a side ends where none can be found."""
+    forward: Homography | None = np.eye(3)
+    backward: Homography | None = np.eye(3)
     looked_at = set(_distances(reach))
     for distance in range(1, reach + 1):
         if forward is not None:
-            task = motions.get(index + distance - 1)
+            task = steps.get(index + distance - 1)
             step = None if task is None else task.result()
             forward = None if step is None else step.forward @ forward
             if forward is not None and distance in looked_at:
                 yield index + distance, forward
         if backward is not None:
-            task = motions.get(index - distance)
+            task = steps.get(index - distance)
             step = None if task is None else task.result()
             backward = None if step is None else step.backward @ backward
             if backward is not None and distance in looked_at:

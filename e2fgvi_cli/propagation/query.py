@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..types import HoleArray, PixelArray
-from .homography import Motion, inverse
+from .homography import Homography, inverse
 from .options import PropagationOptions
 
 COARSE_PIXELS = 480
-"""Longer side of the pictures that motion is estimated and frames are compared in: features are located to a fraction of a pixel anyway,
+"""Longer side of the pictures that frames are aligned and compared in: keypoints are located to a fraction of a pixel anyway,
 and whether frames fit is a mean over many pixels. What is taken comes from the frames themselves."""
 
 HELD_BYTES = 1 << 30
@@ -61,14 +61,14 @@ class View:
     visible: NDArray[np.uint8]
 
     @property
-    def to_coarse(self) -> Motion:
+    def to_coarse(self) -> Homography:
         """From the frame's pixels to the coarse picture's. Centres of pixels lie at whole numbers: (x + 1/2) scales."""
         x, y = (self.coarse.shape[k] / self.rgb.shape[k] for k in (1, 0))
         return np.array([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5], [0, 0, 1]])
 
 
-Neighbour = tuple[int, View, Motion]
-"""Another frame by number, and the motion to it."""
+Neighbour = tuple[int, View, Homography]
+"""Another frame by number, and the homography to it."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Query:
     """Which pixels are asked for, and where to look.
 
     region: rows and columns of the frame `number`: its hole with a ring around it. need (y, x): which of these pixels. others: further
-    frames by number, nearest first, with the motion from this one to each.
+    frames by number, nearest first, with the homography from this one to each.
     """
 
     number: int
@@ -98,7 +98,7 @@ class Query:
         return 2 * max(LEAST_PIXELS, int(NEAR * min(rows.stop - rows.start, columns.stop - columns.start))) + 1
 
     @cached_property
-    def from_coarse_region(self) -> Motion:
+    def from_coarse_region(self) -> Homography:
         """From the pixels of the coarse region to the frame's."""
         rows, columns = self.coarse_region
         shift = np.array([[1, 0, columns.start], [0, 1, rows.start], [0, 0, 1]], np.float64)

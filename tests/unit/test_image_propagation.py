@@ -14,7 +14,7 @@ from e2fgvi_cli.fill.sharing import fill_shot_on
 from e2fgvi_cli.fill.stream import fill_shot
 from e2fgvi_cli.frames.stages import FinishedFrame, HoledFrame
 from e2fgvi_cli.propagation import propagate as image_propagation
-from e2fgvi_cli.propagation.homography import features, follow
+from e2fgvi_cli.propagation.homography import estimate_homography, keypoints
 from e2fgvi_cli.propagation.lookup import look_up
 from e2fgvi_cli.propagation.options import PropagationOptions
 from e2fgvi_cli.propagation.propagate import propagate
@@ -141,7 +141,7 @@ def test_nothing_to_hold_on_to_is_no_error() -> None:
     flat = np.full((6, *SIZE, 3), 128, np.uint8)
     assert all(found is None for _, found in propagate(holed(flat, drifting), OPTIONS))
     blank = np.zeros((20, 20), np.uint8)
-    assert follow(blank, features(blank, blank), blank, blank) is None
+    assert estimate_homography(blank, keypoints(blank, blank), blank, blank) is None
     tiny = HoledFrame.of(
         Frame(0, np.zeros((1, 1, 3), np.uint8), Fraction(0)), np.ones((1, 1), np.uint8), np.ones((1, 1), np.float32)
     )
@@ -177,7 +177,7 @@ def test_two_frames_are_followed_straight_once_and_for_a_hole_only(
     def counted(earlier, points, later, later_hole, expected=None):  # type: ignore[no-untyped-def]
         if expected is not None:
             pairs.append((id(earlier), id(later)))
-        return follow(earlier, points, later, later_hole, expected)
+        return estimate_homography(earlier, points, later, later_hole, expected)
 
     monkeypatch.setattr(image_propagation, "follow", counted)
     nothing = np.zeros(SIZE, np.uint8)

@@ -71,9 +71,9 @@ class HeldFrames:
         there[slot].copy_(staged, non_blocking=True)
 
 
-def moved(motions: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def moved(homographies: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Where homographies (..., 3, 3) take pixels (x, y). Written out: a product of matrices might be rounded to TF32."""
-    rows = [motions[..., i, 0] * x + motions[..., i, 1] * y + motions[..., i, 2] for i in range(3)]
+    rows = [homographies[..., i, 0] * x + homographies[..., i, 1] * y + homographies[..., i, 2] for i in range(3)]
     across, down = ((rows[i] / rows[2]).nan_to_num(-FAR, FAR, -FAR).clamp(-FAR, FAR) for i in range(2))
     return across, down
 

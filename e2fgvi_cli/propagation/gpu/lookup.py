@@ -67,9 +67,9 @@ def lookup_fails(device: torch.device, *, fused: bool = False) -> str | None:
     hole[40:60, 60:90] = 1
     shifts = [-24.5, 24.5, -31.0, 31.0]
     views = [_shifted(picture, shift) for shift in shifts]
-    motions = [np.array([[1.0, 0, shift], [0, 1, 0], [0, 0, 1]]) for shift in shifts]
+    homographies = [np.array([[1.0, 0, shift], [0, 1, 0], [0, 0, 1]]) for shift in shifts]
     own = View(picture, picture, hole, np.asarray(hole == 0, np.uint8))
-    others = list(zip(range(1, 5), views, motions, strict=True))
+    others = list(zip(range(1, 5), views, homographies, strict=True))
     query = Query(0, own, (slice(30, 70), slice(50, 100)), hole[30:70, 50:100] > 0, others, PropagationOptions())
     expected, known = look_up(query)
     try:
@@ -134,8 +134,8 @@ class DeviceLookup:
             frames = self._frames = HeldFrames(view, 2 * options.reach + 1, self._device)
         slots = frames.hold({query.number: view, **{number: other for number, other, _ in others}})
         levels = np.iinfo(view.rgb.dtype).max / 255
-        moves = np.stack([motion for _, _, motion in others])
-        coarse = np.stack([other.to_coarse @ motion @ query.from_coarse_region for _, other, motion in others])
+        moves = np.stack([homography for _, _, homography in others])
+        coarse = np.stack([other.to_coarse @ homography @ query.from_coarse_region for _, other, homography in others])
         work = _Work(
             frames=frames,
             own=slots[query.number],
@@ -255,7 +255,7 @@ class DeviceLookup:
             pictures = frames.values(frames.coarse[slots].permute(0, 3, 1, 2))
             aligned = F.grid_sample(pictures, grid, mode="bicubic", padding_mode="zeros", align_corners=False)
             apart = (aligned.round().clamp(0, frames.peak) - target).abs().mean(dim=1)
-            parts.append(visible & (_misfit(apart, visible & outside, query.nearness) <= most))
+            parts.append(visible & (_photometric_error(apart, visible & outside, query.nearness) <= most))
         return torch.cat(parts)
 
 
@@ -296,8 +296,8 @@ def _place(query: Query, y: NDArray[np.intp], x: NDArray[np.intp]) -> NDArray[np
     return down * (columns.stop - columns.start) + across
 
 
-def _misfit(apart: Tensor, compared: Tensor, nearness: int) -> Tensor:
-    """As `propagation.lookup._misfit`, for all candidates: apart (k, y, x), compared (k, y, x)."""
+def _photometric_error(apart: Tensor, compared: Tensor, nearness: int) -> Tensor:
+    """As `propagation.lookup._photometric_error`, for all candidates: apart (k, y, x), compared (k, y, x)."""
     weight = compared.float()
     error = apart * weight
     sums, counts = error.sum((1, 2)), weight.sum((1, 2))
