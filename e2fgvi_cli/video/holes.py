@@ -28,6 +28,9 @@ from .mask_sources import (
 )
 from .stills import is_stills
 
+_LARGER = 64  # times the clip's pixels that a mask image may have
+_ALWAYS_ALLOWED = 1 << 24
+
 
 def open_holes(mask: Path | None, info: VideoInfo, options: MaskOptions, *, inspect: bool = False) -> HoleReader:
     """Masks for the clip `info`: a folder, one image for all frames, a video, or None with boxes or polygons.
@@ -45,6 +48,7 @@ class HoleReader:
         self.notices: list[str] = []
         self._info, self._options = info, options
         self._decoder = MaskDecoder(options, self.notices, inspect=inspect)
+        self._decoder.max_pixels = max(_LARGER * info.height * info.width, _ALWAYS_ALLOWED)
         self._check_shapes()
         source = self._open_source(mask)
         self._source: MaskSource = BridgedMasks(source, self._decoder) if options.grow_gaps else source

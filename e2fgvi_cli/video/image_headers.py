@@ -39,16 +39,22 @@ class Kind:
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """`size` (height, width) as stored, None where the header does not settle it (EXIF may turn the picture).
+    """`stored` (height, width) before EXIF may turn it ((0, 0): the header does not say), `turns` whether it may.
 
     `pages` numbers the pictures inside as the decoder does; a preview or a mask beside the picture is none of them.
     `durations` are the milliseconds of each, where the file has them.
     """
 
-    size: tuple[int, int] | None
+    stored: tuple[int, int]
     kind: Kind
     pages: tuple[int, ...] = (0,)
     durations: tuple[int, ...] = ()
+    turns: bool = False
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) as decoded; None where the header does not settle it."""
+        return None if self.turns or self.stored == (0, 0) else self.stored
 
 
 def read_header(path: Path) -> ImageHeader | None:
@@ -117,7 +123,7 @@ def _jpeg(stream: BinaryIO) -> ImageHeader | None:
             turned = True  # EXIF may turn the picture
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             _, height, width, components = struct.unpack(">BHHB", stream.read(6))
-            return ImageHeader(None if turned else (height, width), Kind(components != 1, False, 8))
+            return ImageHeader((height, width), Kind(components != 1, False, 8), turns=turned)
         stream.seek(length - 2, 1)
     return None
 
@@ -177,7 +183,7 @@ def _tiff(stream: BinaryIO) -> ImageHeader | None:
             first = first or _tiff_page(tags)
         seen.add(at)
         at = tags[-1][0]
-    return None if first is None else ImageHeader(first.size, first.kind, tuple(pages))
+    return None if first is None else ImageHeader(first.stored, first.kind, tuple(pages))
 
 
 def _tiff_page(tags: dict[int, tuple[int, ...]]) -> ImageHeader:
@@ -218,7 +224,7 @@ def _exr(stream: BinaryIO) -> ImageHeader | None:
                 channel = head[entry:].split(b"\0", 1)[0]
                 channels.add(channel.decode("latin-1"))
                 entry += len(channel) + 17
-            return ImageHeader(None, Kind(bool(channels & {"R", "G", "B"}), "A" in channels, 32))
+            return ImageHeader((0, 0), Kind(bool(channels & {"R", "G", "B"}), "A" in channels, 32))
         at += 4 + max(length, 0)
     return None
 

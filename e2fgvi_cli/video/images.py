@@ -34,18 +34,21 @@ class ImageNative:
     samples: NDArray[Any]
 
 
-def read_image(path: Path, page: int | None = None, on_damage: OnDamage | None = None) -> NDArray[Any]:
+def read_image(
+    path: Path, page: int | None = None, on_damage: OnDamage | None = None, *, max_pixels: int = MAX_PIXELS
+) -> NDArray[Any]:
     """(H, W) gray or (H, W, 3|4) RGB(A) as stored; JPEG is turned as its EXIF says.
 
     `page` picks one of `ImageHeader.pages`; without it a file of several pictures is refused. `on_damage` is told, in a
-    sentence, of damage behind which the picture was decoded whole. Raises `InputError` naming the file.
+    sentence, of damage behind which the picture was decoded whole (None: that is refused, too). Raises `InputError` naming
+    the file.
     """
     header = read_header(path)
     if page is None and header is not None and len(header.pages) > 1:
         raise InputError(
             f"image {path} holds {len(header.pages)} pictures, and one is wanted here; give one picture a file, or it alone as a clip"
         )
-    data = whole_bytes(path)
+    data = whole_bytes(path, max_pixels)
     _check_jpeg(path, data, on_damage)
     if path.suffix.lower() == ".exr":
         return _read_exr(path)
@@ -59,10 +62,10 @@ def read_image(path: Path, page: int | None = None, on_damage: OnDamage | None =
     return swap_red_blue(image)
 
 
-def whole_bytes(path: Path) -> bytes:
+def whole_bytes(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
     """What an image file holds, after checking limits and whatever tells of damage. Raises `InputError`."""
     local.require_file(path)
-    _check_limits(path, read_header(path))
+    _check_limits(path, read_header(path), max_pixels)
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
@@ -78,11 +81,12 @@ def whole_bytes(path: Path) -> bytes:
     return data
 
 
-def _check_limits(path: Path, header: ImageHeader | None) -> None:
-    if header is not None and header.size is not None and header.size[0] * header.size[1] > MAX_PIXELS:
+def _check_limits(path: Path, header: ImageHeader | None, max_pixels: int) -> None:
+    height, width = header.stored if header is not None else (0, 0)
+    if height * width > max_pixels:
         raise InputError(
-            f"cannot read image {path}: it is {header.size[1]}x{header.size[0]}, more than the {MAX_PIXELS} pixels "
-            "an image may have here; scale it down"
+            f"cannot read image {path}: it is {width}x{height}, more than the {max_pixels} pixels an image may have here; "
+            "scale it down"
         )
 
 
@@ -92,10 +96,9 @@ def _check_jpeg(path: Path, data: bytes, on_damage: OnDamage | None) -> None:
     if warning is None:
         return
     reason, whole = warning
-    if not whole:
+    if not whole or on_damage is None:
         raise InputError(f"cannot read image {path}: the file is damaged ({reason}); export it again")
-    if on_damage is not None:
-        on_damage(f"image {path} is damaged ({reason}): part of its picture may be wrong")
+    on_damage(f"image {path} is damaged ({reason}): part of its picture may be wrong")
 
 
 def _decode(path: Path, data: bytes, page: int | None) -> NDArray[Any] | None:

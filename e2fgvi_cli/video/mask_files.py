@@ -26,13 +26,15 @@ _LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".webp"})
 class MaskDecoder:
     """Turns mask pictures into holes by one set of options, and collects in `notices` (each said once) what it assumed.
 
-    `settle` decides once, for all masks of a clip, what their samples mean; without it they are plain levels.
+    `settle` decides once, for all masks of a clip, what their samples mean; without it they are plain levels. A mask image
+    of more than `max_pixels` is refused.
     """
 
     def __init__(self, options: MaskOptions, notices: list[str], *, inspect: bool = False) -> None:
         self._inspect = inspect
         self.options = options
         self.notices = notices
+        self.max_pixels = images.MAX_PIXELS
         self._said: set[str] = set()
         self._reading = Reading()
 
@@ -54,7 +56,7 @@ class MaskDecoder:
         if palette is not None:
             return Look.of_palette(*palette, path.name)
         lossless = path.suffix.lower() not in _LOSSY_SUFFIXES
-        return self.look(images.read_image(path), path.name, lossless=lossless)
+        return self.look(self._picture(path), path.name, lossless=lossless)
 
     def look(self, picture: NDArray[Any], name: str, *, lossless: bool) -> Look:
         """What a decoded mask picture holds, counted as the options need it."""
@@ -65,8 +67,7 @@ class MaskDecoder:
         """(H, W) hole of a mask image at its own size. Raises `InputError` if it cannot be read."""
         palette = self._palette(path)
         if palette is None:
-            picture = images.read_image(path, on_damage=lambda sentence: self.say_once(f"damaged {path}", sentence))
-            return self.decode(picture, path.name)
+            return self.decode(self._picture(path), path.name)
         if self.options.ids is not None:
             return self._invert(masks.select_ids(palette[0], self.options.ids))
         return self._invert(self._reading.hole_of_palette(*palette, self.options))
@@ -93,7 +94,12 @@ class MaskDecoder:
         return 1 - hole if self.options.invert else hole
 
     def _palette(self, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
-        return None if self.options.any_value else read_palette(path)
+        return None if self.options.any_value else read_palette(path, self.max_pixels)
+
+    def _picture(self, path: Path) -> NDArray[Any]:
+        return images.read_image(
+            path, on_damage=lambda sentence: self.say_once(f"damaged {path}", sentence), max_pixels=self.max_pixels
+        )
 
 
 def _object_numbers(picture: NDArray[Any], name: str) -> NDArray[Any]:
@@ -106,7 +112,7 @@ def _object_numbers(picture: NDArray[Any], name: str) -> NDArray[Any]:
     )
 
 
-def read_palette(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
+def read_palette(path: Path, max_pixels: int = images.MAX_PIXELS) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
     """((H, W) indices, (256, 4) RGBA colours) of a palette PNG; None for any other file. Raises `InputError`."""
     local.require_file(path)
     try:
@@ -116,7 +122,7 @@ def read_palette(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | No
         raise InputError(f"cannot read image {path}: {error.strerror or error}") from error
     if head[:8] != b"\x89PNG\r\n\x1a\n" or len(head) < 26 or head[25] != _PNG_PALETTE:
         return None
-    images.whole_bytes(path)
+    images.whole_bytes(path, max_pixels)
     try:
         with local.open_local(path) as container:
             frame = next(container.decode(video=0))

@@ -105,8 +105,7 @@ def mixed_sizes(first: object, first_size: tuple[int, ...], other: object, other
 def _moving_webp(path: Path, header: ImageHeader | None) -> list[NDArray[Any]]:
     """All pictures of an animated WebP, RGB or RGBA."""
     assert header is not None
-    assert header.size is not None
-    needed = header.size[0] * header.size[1] * len(header.pages) * (4 if header.kind.alpha else 3)
+    needed = header.stored[0] * header.stored[1] * len(header.pages) * (4 if header.kind.alpha else 3)
     if needed > _MOST_MOVING_BYTES:
         raise InputError(
             f"the animated WebP {path} decodes to {needed} bytes, and {_MOST_MOVING_BYTES} is the limit; convert it to a video"

@@ -374,6 +374,17 @@ def test_masks_for_packets_that_are_no_pictures_are_counted_by_pictures(tmp_path
     assert found == (MOVING * 10)[:37]
 
 
+@pytest.mark.parametrize("colour_type", [2, 3])
+def test_a_mask_far_larger_than_the_clip_is_refused_by_its_header(colour_type: int, tmp_path: Path) -> None:
+    path = tmp_path / "m.png"
+    path.write_bytes(odd_media.png_bytes((5000, 5000), b"", colour_type=colour_type))
+    with pytest.raises(InputError) as caught:
+        mask_columns(path)
+    assert str(caught.value) == (
+        f"cannot read image {path}: it is 5000x5000, more than the 16777216 pixels an image may have here; scale it down"
+    )
+
+
 def test_a_pipe_as_mask_is_refused_at_once(tmp_path: Path) -> None:
     path = odd_media.pipe(tmp_path).rename(tmp_path / "m.png")
     with pytest.raises(InputError, match="is a pipe, not a file"):
