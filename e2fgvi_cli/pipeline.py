@@ -13,7 +13,7 @@ from threading import Event
 from types import TracebackType
 
 from . import masks, video
-from .engine import assemble, peak_memory, select_device, total_memory
+from .engine import assemble, peak_memory, run_settings, select_device, total_memory
 from .errors import EXIT_INTERRUPTED, UserError
 from .fill.sharing import HELD_BYTES, fill_shot_on
 from .fill.stream import WindowEngine, fill_shot
@@ -120,13 +120,13 @@ class Inpainting:
         if self._write:
             options.check_paths()
         resolve(options.weights)
-        for name in options.devices or (options.device,):
-            select_device(name)
+        devices = [select_device(name) for name in options.devices or (options.device,)]
         with ExitStack() as stack:
             reader = stack.enter_context(video.open_reader(options.video, size=options.size))
             output = ClipOutput(options, reader.info, write=self._write)
             holes = stack.enter_context(video.open_holes(options.mask, reader.info, options.masking))
             size, depth = (reader.info.height, reader.info.width), reader.info.bit_depth
+            stack.enter_context(run_settings(options, devices, depth))
             every = [assemble(options, name, size, depth) for name in options.devices or (options.device,)]
             assembled = every[0]
             self._notice(*itertools.chain.from_iterable(one.notices for one in every))

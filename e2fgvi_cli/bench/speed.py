@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..engine import assemble, choose_deform, choose_precision, peak_memory, read_weights, select_device
+from ..engine import assemble, choose_deform, choose_precision, peak_memory, read_weights, select_device, settle
 from ..engine.precision import RELEASED as RELEASED_PRECISION
 from ..fill.stream import WindowEngine, fill_shot
 from ..frames.stages import FinishedFrame
@@ -48,10 +48,9 @@ def probe(devices: tuple[str, ...], precisions: tuple[str, ...], options: Inpain
 
     Raises `UsageError`, `DeviceError`, `WeightsError`, `InputError`.
     """
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
     weights = checked(options.weights, read_weights)
     chosen = [select_device(name) for name in devices]
+    settle(options, chosen[0])
     if options.deform != "auto":  # that always finds one, and looking imports torchvision, which takes seconds
         choose_deform(options.deform, chosen[0])
     size = frames = None
@@ -99,6 +98,7 @@ def measure(case: Case) -> Turns:
 def _measure_engine(case: Case) -> Turns:
     assert case.clip is not None, "a given clip is measured end to end"
     began = time.perf_counter()
+    settle(case.options, select_device(case.options.device))
     assembled = assemble(case.options, size=case.subject.size)
     synchronise(assembled.device)
     start_up, host_start = time.perf_counter() - began, peak_memory(CPU)
@@ -191,7 +191,8 @@ def _measure_end_to_end(case: Case) -> Turns:
     if case.analyse:
         _free()
         # The options name all devices: what one of several plans is not what it would plan alone.
-        device = case.options.devices[0] if case.options.devices else None
+        device = case.options.devices[0] if case.options.devices else case.options.device
+        settle(case.options, select_device(device))
         found = _analyse(case, assemble(case.options, device, case.subject.size))
     return Measured(
         timing=Timing(summary.frames, seconds[0], tuple(seconds[1:]), min(start_up), tuple(steady[1:])),
@@ -242,7 +243,7 @@ def _analyse(case: Case, assembled: Assembled) -> _Analysis:
     )
     if assembled.device.type == "cuda":
         # What follows is no part of the run, so its memory limit does not bind it.
-        torch.cuda.set_per_process_memory_fraction(1.0, assembled.device)
+        settle(replace(case.options, max_memory="auto"), assembled.device)
         torch.cuda.empty_cache()
     stages = tuple(measure_stages(engine, typical)) if case.stages else ()
     peaks = _peaks(assembled)

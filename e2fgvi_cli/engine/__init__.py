@@ -7,7 +7,8 @@ stores that let every feature and flow be computed once. `graphs`: whole windows
 from .assembly import Assembled, assemble, plan_only
 from .core import Engine, EngineSettings, FrameSource, build_engine, read_spynet_weights, read_weights
 from .devices import choose_deform, describe_device, peak_memory, select_device, total_memory
-from .precision import PRECISIONS, Precision, choose_precision, cpu_multiplies_bf16
+from .precision import PRECISIONS, Precision, choose_precision, cpu_multiplies_bf16, products
+from .process import run_settings, settle
 
 __all__ = [
     "PRECISIONS",
@@ -24,8 +25,11 @@ __all__ = [
     "describe_device",
     "peak_memory",
     "plan_only",
+    "products",
     "read_spynet_weights",
     "read_weights",
+    "run_settings",
     "select_device",
+    "settle",
     "total_memory",
 ]

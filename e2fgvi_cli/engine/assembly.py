@@ -14,7 +14,7 @@ from ..propagation.gpu.lookup import choose_lookup, lookup_bytes
 from ..weights.known import resolve
 from .core import WITHOUT_FUSED_LOOKUP, WITHOUT_LOOKUP, Engine, EngineSettings, build_engine, read_weights
 from .devices import choose_deform, describe_device, select_device, total_memory
-from .precision import RELEASED, Precision, choose_precision
+from .precision import Precision, precision_for
 
 HOST_SHARE = 0.7
 """Of a machine's memory, that `--max-memory auto` uses on a CPU: decoding, encoding and other programs need some, too."""
@@ -41,16 +41,13 @@ def assemble(
     """The engine for `options`, on `device` (None: the options').
 
     size, bit_depth: of the frames; without a size the memory for lookups on a GPU is not planned.
-    Raises `WeightsError`, `DeviceError`, `UsageError`. Sets torch's CPU threads where the options name them.
+    Raises `WeightsError`, `DeviceError`, `UsageError`. Threads and memory limits of the process are not its business: see `process`.
     """
     weights = resolve(options.weights)
     name = device or options.device
     chosen = select_device(name)
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
     released = options.windows.released
-    automatic = released and options.precision == "auto"
-    precision = RELEASED if automatic else choose_precision(options.precision, chosen, bit_depth)
+    precision = precision_for(options, chosen, bit_depth)
     notices = []
     if chosen.type == "cpu" and name == "auto":
         notices.append(
@@ -91,7 +88,7 @@ def assemble(
 def plan_only(options: InpaintOptions, size: tuple[int, int], bit_depth: int = 8) -> list[str]:
     """The memory plan for whole frames of `size` on the options' device, in lines; builds no network."""
     device = select_device(options.devices[0] if options.devices else options.device)
-    precision = RELEASED if options.windows.released else choose_precision(options.precision, device, bit_depth)
+    precision = precision_for(options, device, bit_depth)
     fused = device.type == "cuda" and not options.windows.released and precision.name != "fp32"
     beside = lookup_memory(options, size, bit_depth) if device.type == "cuda" else 0
     planner = plan_memory(options, device, precision, kernels=fused, graphs=fused, beside=beside)
@@ -118,15 +115,12 @@ def plan_memory(
     graphs: bool,
     beside: int = 0,
 ) -> Planner:
-    """The planner for `--max-memory` on `device`. Where a GPU gets a limit of its own, torch enforces it, too.
+    """The planner for `--max-memory` on `device`.
 
     beside: bytes for lookups of image propagation.
     """
     asked = parse_memory(options.max_memory)
     available = total_memory(device)
-    if asked is not None and device.type == "cuda":
-        whole = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, asked / whole), device)
     budget = asked if asked is not None else int(available * (GPU_SHARE if device.type == "cuda" else HOST_SHARE))
     windows = options.windows
     return Planner(

@@ -15,7 +15,8 @@ import torch
 
 from .._model import E2FGVIHQ
 from ..errors import DeviceError, UsageError
-from ..options import PRECISIONS
+from ..options import PRECISIONS, InpaintOptions
+from ..threads.setting import ProcessSetting
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,13 @@ def choose_precision(name: str, device: torch.device, bit_depth: int = 8) -> Pre
     return Precision(name, torch.bfloat16, True, True)
 
 
+def precision_for(options: InpaintOptions, device: torch.device, bit_depth: int = 8) -> Precision:
+    """The precision of a run. Raises as `choose_precision`."""
+    if options.windows.released and options.precision == "auto":
+        return RELEASED
+    return choose_precision(options.precision, device, bit_depth)
+
+
 def convert(network: E2FGVIHQ, precision: Precision) -> E2FGVIHQ:
     """Give every stage but flow the precision's dtype, in place."""
     for stage in (
@@ -95,16 +103,27 @@ def convert(network: E2FGVIHQ, precision: Precision) -> E2FGVIHQ:
     return network
 
 
+def _read_switches() -> tuple[bool, bool]:
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+
+def _write_switches(allowed: tuple[bool, bool]) -> None:
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = allowed
+
+
+SWITCHES = ProcessSetting[tuple[bool, bool]]("TF32 (products, convolutions)", _read_switches, _write_switches)
+
+
 @contextmanager
 def products(precision: Precision, device: torch.device) -> Iterator[None]:
-    """Let TF32 round float32 products, or not, inside the block; what was set before is put back."""
-    if device.type != "cuda":
+    """Let TF32 round float32 products, or not, inside the block.
+
+    The switches are the whole process's: a run holds them from its first window to its last, and each window only makes sure of them.
+    GPUs before 8.0 have no TF32 and leave them alone, so that they may work beside newer ones.
+    Raises `UsageError` while another run wants them otherwise.
+    """
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0):
         yield
         return
-    matmul, convolution = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = precision.tf32
-    torch.backends.cudnn.allow_tf32 = precision.tf32_convolutions
-    try:
+    with SWITCHES.held((precision.tf32, precision.tf32_convolutions)):
         yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, convolution

@@ -49,8 +49,9 @@ def arithmetic(device: str, threads: int | None) -> str:
 
 def build(options: InpaintOptions, device: str, bit_depth: int) -> BuiltEngine:
     """The network on `device` ("auto": the best here) for frames of `bit_depth`. Raises `WeightsError`, `DeviceError`, `UsageError`."""
-    from ..engine import assemble, peak_memory
+    from ..engine import assemble, peak_memory, select_device, settle
 
+    settle(options, select_device(device))
     made = assemble(options, device, bit_depth=bit_depth)
     return BuiltEngine(
         engine=made.engine,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from .setting import ProcessSetting
 
 
 @contextmanager
@@ -13,11 +16,12 @@ def one_thread_a_call() -> Iterator[None]:
     It would start one a core for every call of every thread, and they wait busily: on 32 cores image propagation took 584 ms of
     processor time a frame of 432x240 that way, and takes 99 without (docs/performance).
     """
+    with _own_threads().held(1):
+        yield
+
+
+@functools.cache
+def _own_threads() -> ProcessSetting[int]:
     import cv2
 
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
+    return ProcessSetting("OpenCV's threads", cv2.getNumThreads, cv2.setNumThreads)

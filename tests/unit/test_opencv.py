@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from e2fgvi_cli.options import InpaintOptions
 from e2fgvi_cli.pipeline import finished_frames
+from e2fgvi_cli.threads.opencv import one_thread_a_call
 from e2fgvi_cli.types import Frame, HoleArray
 
 from ..jobs.fake_engine import FakeEngine
@@ -36,4 +38,13 @@ def test_one_thread_while_frames_are_filled() -> None:
     options = InpaintOptions(Path("clip"), Path("masks"), Path("out.mp4"))
     assert len(list(finished_frames(frames, hole_at, FakeEngine(), options))) == 3
     assert seen == [1, 1, 1]
+    assert cv2.getNumThreads() == 3
+
+
+def test_runs_that_overlap_put_back_what_was_there_before_both() -> None:
+    with ExitStack() as first, ExitStack() as second:
+        first.enter_context(one_thread_a_call())
+        second.enter_context(one_thread_a_call())
+        first.close()
+        assert cv2.getNumThreads() == 1
     assert cv2.getNumThreads() == 3
