@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -27,14 +28,23 @@ class ClipOutput:
 
     Making one checks the targets (see `video.check_output`), entering it opens them, leaving it cleanly publishes them;
     leaving it with an exception leaves nothing behind. `write=False` only scores. Frames are written by a thread.
+    before_publishing: see `Publication`.
     """
 
-    def __init__(self, options: InpaintOptions, info: VideoInfo, *, write: bool = True) -> None:
+    def __init__(
+        self,
+        options: InpaintOptions,
+        info: VideoInfo,
+        *,
+        write: bool = True,
+        before_publishing: Callable[[list[tuple[Path, Path]]], None] | None = None,
+    ) -> None:
         self.frames = 0
         self.filled = 0
         self._options, self._info = options, info
         self._targets = _targets(options) if write else []
         self._stack = ExitStack()
+        self._before_publishing = before_publishing
         self._writers: list[video.FrameWriter] = []
         self._comparing = write and options.comparison is not None
         for target, encoding in self._targets:
@@ -55,7 +65,7 @@ class ClipOutput:
     def _open(self, stack: ExitStack) -> None:
         options = self._options
         # Entered first and so left last: the results get their names together, when all of them are complete.
-        self._publication = stack.enter_context(Publication())
+        self._publication = stack.enter_context(Publication(self._before_publishing))
         self._reference = (
             stack.enter_context(_Reference(options.reference, options.size)) if options.reference else None
         )

@@ -13,6 +13,7 @@ import socket
 import sys
 import zlib
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,10 +46,12 @@ class Publication:
 
     `temporary` gives each a name to write to; leaving cleanly gives them their own, the first one first, undisturbed by signals.
     Raises `InputError` where a target was taken in the meantime; the finished result is then kept beside it under another name.
+    before: called with every (finished file or folder, target) before the first has its name; what it raises ends the run.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, before: Callable[[list[tuple[Path, Path]]], None] | None = None) -> None:
         self._entries: list[_Entry] = []
+        self._before = before
 
     def temporary(self, target: Path, *, overwrite: bool = False) -> Path:
         """A free name in the target's own folder, so that renaming stays within one file system. Makes the parents.
@@ -68,6 +71,12 @@ class Publication:
         """Give every result its name."""
         failures = []
         with deferred():
+            if self._before is not None:
+                try:
+                    self._before([(entry.temporary, entry.target) for entry in self._entries])
+                except BaseException:
+                    self.discard()
+                    raise
             entries, self._entries = self._entries, []
             for entry in entries:
                 try:

@@ -275,7 +275,7 @@ def _dry_run(made: list[Job], settings: BatchSettings, as_json: bool) -> None:
     with snapshot_of(settings.journal) as journal:
         if journal is not None:
             rates = journal.rates()
-            mine = unfinished(mine, journal)
+            mine = unfinished(mine, journal, settings)
     workers = settings.workers or len(devices)
     found = check_batch(mine, settings.state, workers, devices[0].partition(":")[0], rates)
     if as_json:

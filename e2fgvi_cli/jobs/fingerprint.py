@@ -119,16 +119,28 @@ def _version(package: str) -> str:
         return "source"
 
 
-def output_stamp(paths: Iterable[Path]) -> str:
-    """What the outputs look like on disk (names, sizes, times), or "" if one is missing: a later look tells if they are intact."""
+def output_stamps(paths: Iterable[Path]) -> dict[str, str]:
+    """What each output that is there looks like on disk, by its real path: a later look tells if it is intact.
+
+    One that cannot be read, or is neither a file nor a folder of files, has a stamp that is no other's.
+    """
+    stamps = {}
+    for path in paths:
+        if os.path.lexists(path):
+            try:
+                stamps[os.path.realpath(path)] = stamp_of(path, path)
+            except InputError as error:
+                stamps[os.path.realpath(path)] = f"unreadable: {error}"
+    return stamps
+
+
+def stamp_of(path: Path, target: Path) -> str:
+    """Names, sizes and times of a folder's files, or of one file, which has or is to have the target's name. Raises `InputError`."""
     digest = hashlib.sha256()
-    try:
-        for path in paths:
-            for file in files_of(path):
-                size, modified = _stat(file)
-                digest.update(f"{file.name}\0{size}\0{modified}\n".encode(errors="surrogateescape"))
-    except InputError:
-        return ""
+    for file in files_of(path):
+        size, modified = _stat(file)
+        name = target.name if file == path else file.name
+        digest.update(f"{name}\0{size}\0{modified}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import time
@@ -99,6 +100,10 @@ class BatchSettings:
         """The folder of the stored fills."""
         return self.state / "segments"
 
+    def segments_of(self, job: Job, key: str) -> Path:
+        """One a job: two jobs that fill the same clip for two outputs do not remove each other's segments."""
+        return self.segments / f"{key[:24]}-{hashlib.sha256(job.output.encode()).hexdigest()[:8]}"
+
     @property
     def thumbnails(self) -> Path:
         """The folder of the report's pictures."""
@@ -180,7 +185,7 @@ class Task:
     """Work for one worker. kind "prepare" looks at the inputs, "fill" computes `segments`, "join" writes the output.
 
     folder: the job's segments. arithmetic: if set, only a worker computing that way may fill. filled: what "join" reports.
-    thumbnail: where it puts a picture.
+    thumbnail: where it puts a picture. replaceable: see `selection.may_replace`.
     """
 
     id: int
@@ -195,6 +200,7 @@ class Task:
     leftovers: tuple[int, ...] = ()
     snapshot: str = ""
     thumbnail: Path | None = None
+    replaceable: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)

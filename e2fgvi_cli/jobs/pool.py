@@ -6,7 +6,6 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 from ..errors import EXIT_DEVICE, EXIT_FAILED, DeviceError, UsageError, UserError
-from .interrupts import held_back, let_through
 from .model import ENGINE_MODULE, BatchSettings, Failure, Message, Task
+from .starting import held_back, let_through
 
 STOP_SECONDS = 5.0
 DEVICES_SECONDS = 300.0
@@ -200,8 +199,6 @@ def worker_main(
 ) -> None:
     """A worker's life: tasks in, messages out, until the pipe closes or the driver is gone."""
     os.environ.update(environment)
-    _leave_signals_to_the_driver()
-    sys.unraisablehook = _raise_again
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
@@ -211,29 +208,6 @@ def worker_main(
             pipe.send(Message("ready", worker=multiprocessing.current_process().name))
             _serve(pipe, engine_module, device, threads)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending anyway
-
-
-def _leave_signals_to_the_driver() -> None:
-    """Ctrl-C and a closed terminal reach the whole group; the driver ends its workers with SIGTERM."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    for name in ("SIGINT", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-
-
-def _interrupt(*_: object) -> None:
-    # Only once: `close` and `_end` both ask, and a second interrupt would break into the cleaning up of the first.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
-def _raise_again(ignored: Any) -> None:
-    """Python prints and forgets what is raised in the callback of a weak reference or in `__del__`: an interrupt comes once more, a moment later."""
-    if not isinstance(ignored.exc_value, KeyboardInterrupt):
-        sys.__unraisablehook__(ignored)
-        return
-    signal.signal(signal.SIGTERM, _interrupt)
-    threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
 
 
 def _die_with(sentinel: int) -> None:
@@ -308,7 +282,6 @@ def devices_of_this_machine() -> tuple[str, ...]:
 
 def _tell_devices(pipe: Any) -> None:
     """In its own process: send the names, or what went wrong."""
-    _leave_signals_to_the_driver()
     with contextlib.suppress(KeyboardInterrupt):
         let_through()
         try:

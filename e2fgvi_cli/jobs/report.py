@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import html
 import io
-import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import InputError
+from ..publication import replace_file
 from .model import BatchResult, BatchSettings, JobRecord
 from .thumbnails import thumbnail_of
 
@@ -70,20 +70,10 @@ def write_reports(result: BatchResult, settings: BatchSettings) -> tuple[Path, P
     for path, text in ((table, buffer.getvalue()), (page, _page(result, settings.thumbnails))):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(path, text)
+            replace_file(path, text.encode(errors="backslashreplace"))  # names of files need not be text
         except OSError as error:
             raise InputError(f"the report {path} cannot be written: {error.strerror or error}") from error
     return table, page
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        # Names of files need not be text.
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 _STYLE = """

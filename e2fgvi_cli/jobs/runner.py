@@ -5,20 +5,19 @@ One thread; everything it decides from is in the journal and in the segment file
 
 from __future__ import annotations
 
-import hashlib
+import json
 import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from ..errors import UserError
 from ..types import Summary
 from . import fingerprint
-from .interrupts import first_only
+from .active import Active
 from .journal import Journal, Row, sibling_journals
 from .model import (
     BatchResult,
@@ -35,7 +34,7 @@ from .model import (
     record_of,
 )
 from .pool import Executor, LocalPool, require_guard, resolve_devices
-from .progress import JobProgress, Pace
+from .progress import Pace
 from .segments import segment_grid
 from .selection import check_paths, is_done, is_intact, jobs_of_shard, may_replace
 from .thumbnails import thumbnail_of
@@ -60,7 +59,7 @@ def run_batch(
     require_guard()
     mine = jobs_of_shard(jobs, settings.shard)
     check_paths(jobs, settings)
-    with first_only(), ExitStack() as stack:
+    with ExitStack() as stack:
         journal = stack.enter_context(Journal(settings.journal))
         journal.adopt_finished(sibling_journals(settings.journal))
         stack.callback(journal.release_all)
@@ -68,23 +67,6 @@ def run_batch(
         stack.callback(workers.close)
         workers.start()
         return _Driver(mine, settings, journal, workers, on_event).run()
-
-
-@dataclass
-class _Active:
-    """A job this driver has claimed, between its first task and its last."""
-
-    job: Job
-    row: Row
-    started: float = field(default_factory=time.perf_counter)
-    prepared: Prepared | None = None
-    segments: tuple[Segment, ...] = ()
-    ready: deque[Task] = field(default_factory=deque)
-    running: set[int] = field(default_factory=set)
-    filled: list[Filled] = field(default_factory=list)
-    progress: JobProgress = field(default_factory=JobProgress)
-    tries: int = 0
-    pids: list[int] = field(default_factory=list)
 
 
 class _Driver:
@@ -97,8 +79,8 @@ class _Driver:
         self._tell = on_event
         self._pending = deque(jobs)
         self._elsewhere: list[Job] = []
-        self._active: dict[str, _Active] = {}
-        self._owner_of: dict[int, tuple[_Active, Task]] = {}
+        self._active: dict[str, Active] = {}
+        self._owner_of: dict[int, tuple[Active, Task]] = {}
         self._records: dict[str, JobRecord] = {}
         self._next_task = 0
         self._renewed = self._looked = time.monotonic()
@@ -150,12 +132,12 @@ class _Driver:
             self._owner_of[task.id] = (active, task)
             self._tell_progress(active, task, Pace(0, None), worker)
 
-    def _will_join(self, active: _Active, pid: int) -> None:
+    def _will_join(self, active: Active, pid: int) -> None:
         """In the journal before the worker hears of it: whatever it publishes or leaves unfinished is known to be ours."""
         active.pids.append(pid)
         self._journal.update(active.job.output, state="joining", pids=active.pids)
 
-    def _claim_next(self) -> _Active | None:
+    def _claim_next(self) -> Active | None:
         now = time.monotonic()
         if not self._pending and self._elsewhere and now - self._looked > ELSEWHERE_SECONDS:
             self._looked = now
@@ -183,9 +165,10 @@ class _Driver:
                 self._record_skipped(job, row)
         return None
 
-    def _begin(self, job: Job, row: Row) -> _Active:
-        job = may_replace(job, row)
-        active = _Active(job, row, pids=list(row.pids))
+    def _begin(self, job: Job, row: Row) -> Active:
+        active = Active(job, row, pids=list(row.pids))
+        self._permit(active, row)
+        job = active.job
         self._active[job.output] = active
         attempts = row.attempts + 1
         state = row.state if row.state in ("joining", "done") else "running"
@@ -195,13 +178,20 @@ class _Driver:
         self._tell(Event("job_started", job.name, {"output": str(job.options.output), "attempt": attempts}))
         return active
 
-    def _lose(self, active: _Active) -> None:
+    def _permit(self, active: Active, row: Row) -> None:
+        """Let a job replace what this journal published."""
+        folder = self._settings.segments_of(active.job, row.key)
+        job, stamps = may_replace(active.job, row, folder, active.replaceable)
+        if stamps is not None:  # else it has the permission of its own
+            active.job, active.replaceable = job, stamps
+
+    def _lose(self, active: Active) -> None:
         """Another driver took the job while this one slept past its lease."""
         self._forget(active)
         self._elsewhere.append(active.job)
         self._tell(Event("job_elsewhere", active.job.name, {"owner": self._journal.row(active.job.output).owner}))
 
-    def _forget(self, active: _Active) -> None:
+    def _forget(self, active: Active) -> None:
         self._active.pop(active.job.output, None)
         for task in active.running:
             self._owner_of.pop(task, None)
@@ -213,22 +203,18 @@ class _Driver:
 
     # Tasks
 
-    def _add_task(self, active: _Active, **values: Any) -> None:
+    def _add_task(self, active: Active, **values: Any) -> None:
         self._next_task += 1
-        folder = self._segment_folder(active.job, active.prepared.key if active.prepared else "")
+        folder = self._settings.segments_of(active.job, active.prepared.key if active.prepared else "")
         active.ready.append(Task(self._next_task, job=active.job, folder=folder, **values))
-
-    def _segment_folder(self, job: Job, key: str) -> Path:
-        """One a job: two jobs that fill the same clip for two outputs do not remove each other's segments."""
-        return self._settings.segments / f"{key[:24]}-{hashlib.sha256(job.output.encode()).hexdigest()[:8]}"
 
     def _sweep(self, job: Job) -> None:
         """Remove what the worker of a killed driver stored in its last moments, after another driver had finished the job."""
         row = self._journal.row(job.output)
         if row.state == "done":
-            shutil.rmtree(self._segment_folder(job, row.key), ignore_errors=True)
+            shutil.rmtree(self._settings.segments_of(job, row.key), ignore_errors=True)
 
-    def _add_parts(self, active: _Active) -> None:
+    def _add_parts(self, active: Active) -> None:
         """Tasks that fill the clip: one, or several if workers would stand idle."""
         assert active.prepared is not None
         plan, windows = active.prepared.plan, active.job.options.windows
@@ -250,7 +236,7 @@ class _Driver:
             return -(-filled // split)
         return 1 if clips >= self._workers.size else -(-self._workers.size // clips)
 
-    def _add_join(self, active: _Active) -> None:
+    def _add_join(self, active: Active) -> None:
         assert active.prepared is not None
         active.progress.enter("join")
         self._add_task(
@@ -264,6 +250,7 @@ class _Driver:
             leftovers=tuple(active.pids),
             snapshot=active.prepared.snapshot,
             thumbnail=thumbnail_of(self._settings.thumbnails, active.job.output),
+            replaceable=active.replaceable,
         )
 
     # Messages
@@ -285,17 +272,17 @@ class _Driver:
             else:
                 self._done(active, task, message.value)
 
-    def _progress(self, active: _Active, task: Task, message: Message) -> None:
+    def _progress(self, active: Active, task: Task, message: Message) -> None:
         if task.kind == "join" and message.pid and message.pid not in active.pids:
             self._will_join(active, message.pid)
         self._tell_progress(active, task, message.value, message.worker)
 
-    def _tell_progress(self, active: _Active, task: Task, pace: Pace, worker: str) -> None:
+    def _tell_progress(self, active: Active, task: Task, pace: Pace, worker: str) -> None:
         plan = active.prepared.plan if active.prepared else None
-        values = active.progress.update(task.id, pace, plan, _frames_to_fill(active) if plan else 0)
+        values = active.progress.update(task.id, pace, plan, active.frames_to_fill)
         self._tell(Event("progress", active.job.name, {**values, "worker": worker}))
 
-    def _done(self, active: _Active, task: Task, value: Any) -> None:
+    def _done(self, active: Active, task: Task, value: Any) -> None:
         if isinstance(value, Prepared):
             self._prepared(active, value)
         elif isinstance(value, Filled):
@@ -305,7 +292,7 @@ class _Driver:
         elif isinstance(value, Summary):
             self._finished(active, value)
 
-    def _prepared(self, active: _Active, prepared: Prepared) -> None:
+    def _prepared(self, active: Active, prepared: Prepared) -> None:
         row, job = active.row, active.job
         if row.state == "done" and row.key == prepared.key and is_intact(job, row):
             # Touched or copied, but the same bytes.
@@ -314,8 +301,10 @@ class _Driver:
             self._forget(active)
             self._record_skipped(job, row)
             return
+        if active.replaceable:  # the announcement it may be known by goes with the old segments
+            self._journal.update(job.output, stamp=json.dumps(active.replaceable))
         if row.key not in ("", prepared.key):
-            shutil.rmtree(self._segment_folder(job, row.key), ignore_errors=True)
+            shutil.rmtree(self._settings.segments_of(job, row.key), ignore_errors=True)
         state = "joining" if row.state == "joining" else "running"
         self._journal.update(job.output, state=state, key=prepared.key, snapshot=prepared.snapshot)
         active.prepared = prepared
@@ -324,7 +313,7 @@ class _Driver:
         values = {"frames": plan.frames, "filled": plan.filled, "shots": len(plan.shots), "parts": len(active.ready)}
         self._tell(Event("job_planned", job.name, values))
 
-    def _finished(self, active: _Active, summary: Summary) -> None:
+    def _finished(self, active: Active, summary: Summary) -> None:
         assert active.prepared is not None
         job, plan = active.job, active.prepared.plan
         record = {
@@ -338,12 +327,12 @@ class _Driver:
             "peak_memory": summary.peak_memory,
             "notices": list(summary.notices),
             "scores": summary.scores,
-            "resumed": max(0, _frames_to_fill(active) - sum(f.computed for f in active.filled)),
+            "resumed": max(0, active.frames_to_fill - sum(f.computed for f in active.filled)),
         }
-        stamp = fingerprint.output_stamp(fingerprint.outputs_of(job.options))
+        stamp = json.dumps(fingerprint.output_stamps(fingerprint.outputs_of(job.options)))
         self._journal.update(job.output, state="done", stamp=stamp, record=record, pids=[])
         self._journal.release(job.output)
-        shutil.rmtree(self._segment_folder(job, active.prepared.key), ignore_errors=True)
+        shutil.rmtree(self._settings.segments_of(job, active.prepared.key), ignore_errors=True)
         self._forget(active)
         self._records[job.output] = record_of(job, record, "done", active.row.attempts)
         values = {**record, "attempts": active.row.attempts, "shots": len(plan.shots)}
@@ -351,7 +340,7 @@ class _Driver:
 
     # Failures
 
-    def _failed(self, active: _Active, task: Task, failure: Failure) -> None:
+    def _failed(self, active: Active, task: Task, failure: Failure) -> None:
         active.progress.drop(task.id)
         if not failure.final and active.tries < self._settings.max_retries:
             active.tries += 1
@@ -359,7 +348,9 @@ class _Driver:
             self._tell(Event("job_retry", active.job.name, values))
             if task.kind == "join":  # perhaps a stored segment was damaged: whatever is missing is computed again
                 active.filled.clear()
-                active.job = replace(active.job, options=fingerprint.allow_overwrite(active.job.options))
+                if active.replaceable is not None:
+                    active.job = replace(active.job, options=fingerprint.allow_overwrite(active.job.options, False))
+                    self._permit(active, self._journal.row(active.job.output))
                 self._add_parts(active)
             else:
                 arithmetic = active.filled[0].arithmetic if active.filled else task.arithmetic
@@ -390,9 +381,3 @@ class _Driver:
     def _record_skipped(self, job: Job, row: Row) -> None:
         self._records[job.output] = record_of(job, row.record, "skipped", row.attempts)
         self._tell(Event("job_skipped", job.name, {"output": str(job.options.output)}))
-
-
-def _frames_to_fill(active: _Active) -> int:
-    assert active.prepared is not None
-    plan = active.prepared.plan
-    return sum(s.stop - s.start for s in active.segments if plan.has_hole(s.start, s.stop))

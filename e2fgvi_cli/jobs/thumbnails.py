@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from contextlib import suppress
 from pathlib import Path
 
 from ..frames.stages import FinishedFrame
+from ..publication import replace_file
 from .model import ClipPlan
 
 WIDTH = 200
@@ -41,12 +41,7 @@ def save_thumbnail(path: Path, finished: FinishedFrame, rotation: int) -> None:
     height = max(round(WIDTH * pictures[0].shape[0] / pictures[0].shape[1]), 1)
     small = [cv2.resize(one, (WIDTH, height), interpolation=cv2.INTER_AREA) for one in pictures]
     done, data = cv2.imencode(".jpg", np.ascontiguousarray(np.hstack(small)[:, :, ::-1]))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            if done:
-                temporary.write_bytes(data.tobytes())
-                os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        if done:
+            replace_file(path, data.tobytes())

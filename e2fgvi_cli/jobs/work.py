@@ -8,6 +8,7 @@ import importlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from .segments import (
     segment_path,
     shot_frames,
 )
+from .selection import announce
 from .thumbnails import save_thumbnail, typical_frame
 
 Emit = Callable[[str, Any], None]
@@ -225,7 +227,8 @@ def join(task: Task, emit: Emit) -> Summary:
     with ExitStack() as stack:
         source = stack.enter_context(ClipSource(options))
         fills = stack.enter_context(StoredFills(folder, task.segments))
-        output = stack.enter_context(ClipOutput(options, source.reader.info))
+        announcing = partial(announce, task.folder, replaceable=task.replaceable)
+        output = stack.enter_context(ClipOutput(options, source.reader.info, before_publishing=announcing))
         shown = typical_frame(plan) if task.thumbnail is not None else None
         for item in source.read():
             finished = fills.finish(item)
