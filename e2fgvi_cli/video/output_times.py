@@ -41,6 +41,7 @@ class OutputTimes:
         self._source_base = 1 / self.rate if self._counts or info.time_base is None else info.time_base
         self.time_base = self._chosen_base()
         self._last = -1 if container == "avi" else None
+        self._offset: Fraction | None = None
         self._cut = 0  # ticks taken out of gaps so far
 
     def _chosen_base(self) -> Fraction:
@@ -68,7 +69,9 @@ class OutputTimes:
                 self.shortened += 1
                 tick = self._last + longest
         if self._container == "avi":
-            self.moved += abs((tick + self._cut) * self.time_base - seconds) > self.time_base / 4
+            error = (tick + self._cut) * self.time_base - seconds
+            self._offset = error if self._offset is None else self._offset  # of the whole clip
+            self.moved += abs(error - self._offset) > self.time_base / 4
         self._last = tick
         return tick
 

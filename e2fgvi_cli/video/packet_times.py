@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _IMPOSSIBLE = 1 << 60  # beyond it a stamp is damage, and sums of stamps no longer fit FFmpeg's 64 bits
-_LONGEST = (1 << 31) - 1  # ticks; mp4 refuses a packet that says it lasts longer
+LONGEST = (1 << 31) - 1
+"""Ticks that mp4 takes as the duration of a packet."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class PacketTimes:
         """
         dts, pts, following = _possible(dts), _possible(pts), _possible(following)
         stamp = dts if dts is not None else pts
-        length = min(max(duration or 0, 0), _LONGEST)
+        length = min(max(duration or 0, 0), LONGEST)
         ahead = 0 if stamp is None or pts is None else max(pts - stamp, 0)
         time = self._first(stamp, following, length) if self._last is None else self._next(stamp, following, length)
         if time is None:

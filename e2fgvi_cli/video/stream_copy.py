@@ -13,13 +13,10 @@ from ..errors import UsageError
 from ..types import VideoInfo
 from . import probe
 from .codecs import CONTAINERS, Encoding
+from .descriptions import descriptions_that_fit, metadata_of
 from .options import OutputOptions
 from .trial_mux import Lane, Verdict, add_copy, is_filler, origin_of, try_streams
 
-# what a muxer writes about itself, or what another field already carries
-_NOT_METADATA = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder", "rotate", "duration"})
-# what mkvmerge notes about a stream, no longer true of the new one
-_STATISTICS = ("_statistics", "number_of_", "bps")
 # keys that the mp4 and mov muxers keep by themselves; others need their key-value table
 _PLAIN_MP4_KEYS = frozenset(
     {"title", "artist", "album", "album_artist", "comment", "genre", "composer", "date", "copyright", "description"}
@@ -80,6 +77,7 @@ class StreamCopy:
         self._wants_sound = not _is_retimed(info, options)
         self._main = probe.main_video_stream(self._source, info.path)
         assert encoding.container is not None
+        self._container = encoding.container
         self.origin = origin_of(self._source, encoding.container)
         verdicts = try_streams(info.path, encoding.container)
         for stream in self._source.streams:
@@ -105,7 +103,6 @@ class StreamCopy:
             self.notices.append(f"{name} {verdict.problem}: left out")
             return
         target = add_copy(self._output, stream, verdict.layout)
-        copy_stream_properties(stream, target)
         if stream.type != "attachment":
             self._targets[stream.index] = target
             self._lanes[stream.index] = Lane(stream, container, verdict.layout, self.origin)
@@ -122,13 +119,15 @@ class StreamCopy:
         name = name.encode(errors="replace").decode()  # `add_attachment` takes UTF-8 only
         return name, stream.metadata.get("mimetype") or f"image/{kind}", data
 
-    def copy_descriptions(self, video_stream: Any) -> None:
-        """Chapters, the file's metadata, and the main video stream's metadata and disposition."""
-        self._output.metadata.update(metadata_of(self._source))
-        copy_stream_properties(self._main, video_stream)
-        chapters = self._source.chapters()
-        if chapters:
-            self._output.set_chapters(chapters)
+    def copy_descriptions(self, video_stream: Any, rate: Fraction, muxer_options: dict[str, str]) -> None:
+        """Chapters, the file's metadata, and the main video stream's metadata and disposition; `rate` is the output's."""
+        found = descriptions_that_fit(self._source, self._main, self._container, muxer_options, rate)
+        found.write(self._output, video_stream)
+        video_stream.disposition = self._main.disposition
+        if found.left_out:
+            self.notices.append(
+                f"{self._container} does not take the source's {' and '.join(found.left_out)}: left out"
+            )
 
     def advance(self, seconds: Fraction) -> None:
         """Write every packet up to `seconds` after the output's origin."""
@@ -185,23 +184,6 @@ def _repairs(name: str, lane: Lane) -> Iterator[str]:
     ):
         if count:
             yield f"{name}: {count} {'packet was' if count == 1 else 'packets were'} {verb}, because {what}"
-
-
-def copy_stream_properties(source: Any, target: Any) -> None:
-    """Language, title and other metadata, and the disposition (default, forced, ...)."""
-    target.metadata.update(
-        {
-            key: value
-            for key, value in source.metadata.items()
-            if key.lower() not in _NOT_METADATA and not key.lower().startswith(_STATISTICS)
-        }
-    )
-    target.disposition = source.disposition
-
-
-def metadata_of(container: Any) -> dict[str, str]:
-    """The source file's metadata, without what a muxer writes about itself."""
-    return {key: value for key, value in container.metadata.items() if key.lower() not in _NOT_METADATA}
 
 
 def muxer_options(info: VideoInfo, encoding: Encoding, time_base: Fraction) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,7 +13,8 @@ from typing import Any
 import av
 
 from . import local, probe
-from .packet_times import PacketTimes
+from .descriptions import REFUSALS, Nowhere, stream_metadata
+from .packet_times import LONGEST, PacketTimes
 
 TRIAL_BYTES = 64 << 20
 """So much of a source is tried before the work. What comes later is tried packet by packet as it is copied."""
@@ -23,37 +23,14 @@ _LOOSE = frozenset({"matroska", "webm"})  # muxers that take equal times
 _PATIENCE = 32  # packets that may wait for the first decode time of a video stream
 # FFmpeg's default places of so many channels, for sound whose source names none
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
-REFUSALS = (av.FFmpegError, ValueError, OverflowError)
-
-
-class _Nowhere(io.RawIOBase):
-    """A file that keeps its length and nothing else."""
-
-    def __init__(self) -> None:
-        self._place = self._end = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._place += len(data)
-        self._end = max(self._end, self._place)
-        return len(data)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._place = offset + (0, self._place, self._end)[whence]
-        return self._place
-
-    def tell(self) -> int:
-        return self._place
 
 
 def add_copy(output: Any, stream: Any, layout: str = "") -> Any:
-    """A stream of `output` for copied packets of `stream`; `layout` names the places of its channels. Raises `REFUSALS`."""
+    """A stream of `output` for copied packets of `stream`, with its metadata and disposition; `layout` names the places of
+    its channels. Raises `REFUSALS`."""
     target = output.add_stream_from_template(stream, opaque=True)
+    target.metadata.update(stream_metadata(stream))
+    target.disposition = stream.disposition
     if layout:
         target.codec_context.layout = layout
     return target
@@ -80,7 +57,7 @@ class Lane:
         self._origin = origin
         self._waiting: list[Any] = []
         self._lacks_decode_times = stream.type == "video"  # until one is known
-        self._muxer = av.open(_Nowhere(), "w", format=container, **local.KEEP_METADATA_BYTES)
+        self._muxer = av.open(Nowhere(), "w", format=container, **local.KEEP_METADATA_BYTES)
         try:
             self._target = add_copy(self._muxer, stream, layout)
             self._muxer.start_encoding()
@@ -88,11 +65,11 @@ class Lane:
             self.abandon()
             raise
         self._time_base = Fraction(self._target.time_base)
-        self.times = PacketTimes(
-            strict=container not in _LOOSE,
-            second=int(1 / self._time_base),
-            continuous=stream.type == "audio",
-        )
+        self._step = int(container not in _LOOSE)
+        self._last: int | None = None
+        self._source_base = Fraction(stream.time_base or self._time_base)
+        second = int(1 / self._source_base)
+        self.times = PacketTimes(strict=bool(self._step), second=second, continuous=stream.type == "audio")
 
     def put(self, packet: Any) -> Iterator[Any]:
         """Take a packet as demuxed; yields those that are ready to be written, their times in the output's ticks."""
@@ -126,20 +103,17 @@ class Lane:
             self._waiting[place].dts = later.dts - max(self._waiting[place].duration or 0, 1)
 
     def _ready(self, packet: Any, following: Any) -> Iterator[Any]:
-        scale = Fraction(packet.time_base) / self._time_base
-
-        origin = self._origin / self._time_base
-
-        def ticks(value: int | None) -> int | None:
-            return None if value is None else round(value * scale - origin)
-
-        next_stamp = None if following is None else ticks(_stamp(following))
-        length = round((packet.duration or 0) * scale)
-        times = self.times.place(ticks(packet.dts), ticks(packet.pts), length, next_stamp)
+        next_stamp = None if following is None else _stamp(following)
+        times = self.times.place(packet.dts, packet.pts, packet.duration, next_stamp)
         if times is None:
             return
+        source_base = Fraction(packet.time_base or self._source_base)
+        wanted = round((times.dts * source_base - self._origin) / self._time_base)
+        self._last = wanted if self._last is None else max(wanted, self._last + self._step)
+        scale = source_base / self._time_base
         packet.time_base = self._time_base
-        packet.dts, packet.pts, packet.duration = times.dts, times.pts, times.duration
+        packet.dts, packet.pts = self._last, self._last + round((times.pts - times.dts) * scale)
+        packet.duration = min(round(times.duration * scale), LONGEST)
         packet.stream = self._target
         try:
             self._muxer.mux(packet)

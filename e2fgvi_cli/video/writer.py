@@ -120,11 +120,9 @@ class VideoWriter:
 
     def _start(self, *, copies: bool) -> None:
         """Open the file and write its header."""
+        options = stream_copy.muxer_options(self._info, self._encoding, self._times.time_base)
         self._container = local.open_local(
-            self._temporary,
-            "w",
-            format=self._encoding.container,
-            container_options=stream_copy.muxer_options(self._info, self._encoding, self._times.time_base),
+            self._temporary, "w", format=self._encoding.container, container_options=options
         )
         self._stream = self._add_video_stream()
         self._open_encoder()
@@ -132,7 +130,7 @@ class VideoWriter:
             self._copy = stream_copy.StreamCopy(self._info, self._container, self._encoding, self._options)
             self._copy.notices[:0] = self.notices
             self.notices = self._copy.notices
-            self._copy.copy_descriptions(self._stream)
+            self._copy.copy_descriptions(self._stream, self._times.rate, options)
         self._container.start_encoding()
 
     def _open_encoder(self) -> None:

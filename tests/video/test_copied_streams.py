@@ -264,3 +264,26 @@ def test_variable_times_in_avi_are_moved_and_said(tmp_path: Path) -> None:
     assert max(abs(time - times[0] - Fraction(tick, 1000)) for time, tick in zip(times, ticks, strict=True)) < Fraction(
         1, 20
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "time_code", "options", "kept"),
+    [
+        ("film.mov", "01:00:00;02", OutputOptions(), True),
+        ("film.mov", "01:00:00;02", OutputOptions(frame_rate=Fraction(25)), False),  # drop frames belong to 29.97
+        ("film.mkv", "half past two", OutputOptions(), False),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_time_code_that_the_output_cannot_hold_is_left_out(
+    tmp_path: Path, suffix: str, name: str, time_code: str, options: OutputOptions, kept: bool
+) -> None:
+    metadata = {"timecode": time_code, "title": "Film"}
+    source = make_clip(tmp_path / name, Recipe(rate=Fraction(30_000, 1001), metadata=metadata))
+    notices = copied(source, tmp_path / f"out{suffix}", options)
+    with av.open(str(tmp_path / f"out{suffix}")) as container:
+        assert container.metadata["title"] == "Film"
+        assert container.streams.video[0].metadata.get("timecode") == (time_code if kept else None)
+        assert sum(1 for _ in container.decode(video=0)) == 12
+    left_out = f"{suffix[1:]} does not take the source's time code: left out"
+    assert (left_out in notices) == (not kept)
