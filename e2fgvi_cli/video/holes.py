@@ -12,7 +12,7 @@ from ..errors import InputError, UsageError
 from ..masks import Box, MaskOptions, Polygon
 from ..masks.inspection import TOO_MUCH
 from ..types import Frame, HoleArray, VideoInfo
-from . import probe
+from . import probe, sequences
 from .mask_files import MaskDecoder
 from .mask_gaps import BridgedMasks
 from .mask_sources import (
@@ -60,10 +60,10 @@ class HoleReader:
             if not self._options.boxes and not self._options.polygons:
                 raise UsageError("there is no mask; give --mask, --mask-box or --mask-polygon")
             return NoMask()
+        if mask.is_dir() or sequences.is_pattern(mask):
+            return FolderMasks(match_folder(mask, self._info, self._decoder), self._decoder, reach_of(self._options))
         if not mask.exists():
             raise InputError(f"there is no mask {mask}; check the path")
-        if mask.is_dir():
-            return FolderMasks(match_folder(mask, self._info, self._decoder), self._decoder, reach_of(self._options))
         if is_stills(mask) and probe.count_frames(mask) == 1:
             return StillMask(mask, self._decoder)
         return video_masks(mask, self._info, self._decoder)

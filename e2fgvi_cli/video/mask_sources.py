@@ -15,9 +15,9 @@ from ..masks import MaskOptions
 from ..masks.bridging import MAX_GAP
 from ..types import Frame, HoleArray, VideoInfo
 from . import probe, sequences
+from .mask_counts import count_decoded, count_for, frames_for, in_step
 from .mask_files import MaskDecoder
-from .mask_survey import mask_picture, survey_files, survey_video
-from .reader import FolderReader, VideoReader
+from .mask_survey import mask_picture, open_masks, survey_files, survey_video
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class VideoMasks:
 
     def __init__(self, info: VideoInfo, decoder: MaskDecoder, *, by_number: bool, keep: int, period: Fraction) -> None:
         survey_video(info, decoder)
-        self._reader = FolderReader(info) if info.is_folder else VideoReader(info)  # a folder: the pages of one file
+        self._reader = open_masks(info)
         self._frames = iter(self._reader)
         self._decoder, self._by_number, self._keep = decoder, by_number, keep
         self._period = Fraction(1) if by_number else period
@@ -151,7 +151,7 @@ class VideoMasks:
 
 def match_folder(mask: Path, info: VideoInfo, decoder: MaskDecoder) -> dict[int, tuple[Path, ...]]:
     """Frame number -> its mask files (several: an object each), by the rules of `masks.pairing`. Raises `InputError`."""
-    files = sequences.list_images(mask)
+    files = sequences.list_images(mask) if mask.is_dir() else sequences.image_files(mask)
     if not files:
         folders = sorted(entry.name for entry in mask.iterdir() if entry.is_dir() and not entry.name.startswith("."))
         inside = f", only folders ({', '.join(folders[:4])}): give one of them" if folders else ""
@@ -165,39 +165,36 @@ def match_folder(mask: Path, info: VideoInfo, decoder: MaskDecoder) -> dict[int,
     if frames and len(frames) == info.frame_count:
         pairing = masks.pair_with_frames(stems, frames, what.format(len(frames)))
     else:  # a video, or the pages of one file, which have no names
-        count = _frames_for(len(stems), info)
+        count = frames_for(stems, info)
         pairing = masks.pair_with_count(stems, count, what.format(count))
     decoder.notices.extend(pairing.notices)
     return {index: tuple(files[place] for place in places) for index, places in pairing.masks_of.items()}
 
 
-def _frames_for(given: int, info: VideoInfo) -> int:
-    """How many frames a clip has for `given` masks, by decoding it: no claim decides.
-
-    A file that is cut short has fewer frames than it claims; masks for all that it claims fit it.
-    """
-    counted, tail = probe.count_frames_and_tail(info)
-    return given if tail and given == counted + tail else counted
-
-
 def video_masks(mask: Path, info: VideoInfo, decoder: MaskDecoder) -> VideoMasks:
-    """A mask video for a source: by number when both have as many frames (or the source has no times), else by time."""
+    """A mask video for a source: by number when both have as many frames, else by time. Raises `InputError` without times."""
     mask_info = probe.probe(mask)
-    mask_count = probe.count_frames(mask)
-    frames = _frames_for(mask_count, info)
-    rates = (info.frame_rate, mask_info.frame_rate)
-    by_number = frames == mask_count
-    if info.is_folder and not by_number:
-        raise InputError(
-            f"the mask video {mask} has {mask_count} frames and the folder {info.path} {frames}, which has no times to "
-            "align by; give as many mask frames as frames, or the source as a video"
-        )
-    if by_number and not info.is_folder and rates[0] != rates[1]:
-        decoder.say_once("rates", "the mask video runs at another rate but has as many frames: matched frame by frame")
-    elif not by_number:
-        decoder.say_once("aligned", f"{mask_count} mask frames for {frames} frames: aligned by time stamp")
+    # Then times say it all, also behind frames that are damaged.
+    by_number = not in_step(info, mask_info) and _has_as_many(info, mask_info, decoder)
     period = 1 / info.frame_rate if info.frame_rate else Fraction(1, 25)
     return VideoMasks(mask_info, decoder, by_number=by_number, keep=reach_of(decoder.options), period=period)
+
+
+def _has_as_many(info: VideoInfo, mask_info: VideoInfo, decoder: MaskDecoder) -> bool:
+    """Whether a mask video has a frame for each of the clip's; if not, both must have times. Says which it is."""
+    mask_count, _ = count_decoded(mask_info)
+    frames = count_for(mask_count, info)
+    timeless = next((source.path for source in (info, mask_info) if source.frame_rate is None), None)
+    if frames != mask_count and timeless is not None:
+        raise InputError(
+            f"{mask_info.path} has {mask_count} masks and {info.path} {frames} frames, and {timeless.name} has no times to "
+            "align by; give as many masks as frames"
+        )
+    if frames != mask_count:
+        decoder.say_once("aligned", f"{mask_count} mask frames for {frames} frames: aligned by time stamp")
+    elif timeless is None and info.frame_rate != mask_info.frame_rate:
+        decoder.say_once("rates", "the mask video runs at another rate but has as many frames: matched frame by frame")
+    return frames == mask_count
 
 
 def iterate_holes(source: MaskSource, frame: Frame, union: int) -> Iterator[RawHole]:

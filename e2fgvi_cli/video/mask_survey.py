@@ -13,13 +13,15 @@ from ..masks.looks import Look
 from ..types import Frame, VideoInfo
 from . import images, native
 from .mask_files import MaskDecoder
-from .reader import FolderReader, VideoReader
+from .reader import FolderReader, FrameReader, VideoReader
 
 ENOUGH = 64
 """So many masks are looked at, spread over the folder (of a video: the first ones); more only if all of those are blank."""
 
 _BLACK_LEVEL = 16  # of the limited range
-_LOSSLESS_CODECS = frozenset({"ffv1", "png", "apng", "rawvideo", "huffyuv", "ffvhuff", "utvideo", "qtrle", "magicyuv"})
+_LOSSLESS_CODECS = frozenset(
+    {"ffv1", "png", "apng", "rawvideo", "huffyuv", "ffvhuff", "utvideo", "qtrle", "magicyuv", "tif", "tiff"}
+)
 
 
 def survey_files(files: Sequence[Path], decoder: MaskDecoder) -> None:
@@ -31,10 +33,15 @@ def survey_files(files: Sequence[Path], decoder: MaskDecoder) -> None:
     decoder.settle(looks, len(files))
 
 
+def open_masks(info: VideoInfo) -> FrameReader:
+    """A reader of a mask video, or of the pages of one image file."""
+    return FolderReader(info) if info.is_folder else VideoReader(info)
+
+
 def survey_video(info: VideoInfo, decoder: MaskDecoder) -> None:
     """Let the decoder decide how the frames of a mask video are read. Raises `UserError`."""
     lossless = info.codec in _LOSSLESS_CODECS and not info.pixel_format.startswith(("yuv", "nv"))
-    with FolderReader(info) if info.is_folder else VideoReader(info) as reader:  # a folder: the pages of one file
+    with open_masks(info) as reader:
         looks = _enough(
             (
                 decoder.look(mask_picture(frame), f"{info.path.name} (frame {frame.index})", lossless=lossless)

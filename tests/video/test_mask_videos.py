@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from e2fgvi_cli.masks import Dilation, MaskOptions
 from e2fgvi_cli.types import Frame, VideoInfo
-from e2fgvi_cli.video import open_holes
+from e2fgvi_cli.video import open_holes, probe
 
 from .hole_helpers import EXACT, holes_of, mask_folder, mask_video, numbers, refused
 from .media import Recipe, make_clip, picture
@@ -131,4 +131,49 @@ def test_lossy_mask_video_has_no_noise_in_its_hole(clip: Path, tmp_path: Path) -
 
 def test_folder_source_with_a_mask_video_needs_equal_counts(frames: Path, tmp_path: Path) -> None:
     mask = mask_video(tmp_path / "m.mkv", [n * 40 for n in range(9)], Fraction(1, 1000))
-    assert f"the mask video {mask} has 9 frames and the folder {frames} 6" in refused(frames, mask)
+    assert refused(frames, mask) == (
+        f"{mask} has 9 masks and {frames} 6 frames, and frames has no times to align by; give as many masks as frames"
+    )
+
+
+def test_what_runs_in_step_is_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counting decodes both files whole."""
+    source = make_clip(tmp_path / "clip.mp4", Recipe(frames=20))
+    mask = mask_video(tmp_path / "m.mkv", [n * 40 for n in range(20)], Fraction(1, 1000))
+    counted = []
+    monkeypatch.setattr(probe, "count_frames_and_tail", lambda info: counted.append(info.path) or (20, 0))
+    assert numbers(holes_of(source, mask)[0]) == list(range(20))
+    folder = mask_folder(tmp_path / "f", [f"{n:05d}.png" for n in range(20)])
+    assert numbers(holes_of(source, folder)[0]) == list(range(20))
+    assert counted == []
+    uneven = mask_video(tmp_path / "v.mkv", [n * 40 + 15 * (n % 2) for n in range(20)], Fraction(1, 1000))
+    assert numbers(holes_of(source, uneven)[0]) == list(range(20))
+    assert counted == [uneven, source]
+    holes_of(source, uneven)
+    assert counted == [uneven, source]  # once a file
+
+
+def test_a_gap_in_the_clip_is_a_gap_of_its_masks(tmp_path: Path) -> None:
+    """As many masks as the clip once had frames: those of the lost frames are skipped, by time."""
+    ticks = tuple(n for n in range(30) if not 10 <= n < 15)
+    source = make_clip(tmp_path / "clip.mkv", Recipe(frames=25, ticks=ticks))
+    mask = mask_video(tmp_path / "m.mkv", [n * 40 for n in range(30)], Fraction(1, 1000))
+    holes, notices = holes_of(source, mask)
+    assert numbers(holes) == list(ticks)
+    assert "30 mask frames for 25 frames: aligned by time stamp" in notices
+
+
+def test_frames_behind_a_damaged_one_keep_their_masks(tmp_path: Path) -> None:
+    whole = make_clip(tmp_path / "whole.mkv", Recipe(frames=20, codec="mjpeg", pixel_format="yuvj420p"))
+    masks = mask_video(tmp_path / "m.mkv", [n * 40 for n in range(20)], Fraction(1, 1000))
+    source = tmp_path / "clip.mkv"
+    with av.open(str(whole)) as old, av.open(str(source), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for index, packet in enumerate(packet for packet in old.demux(video=0) if packet.size):
+            if index == 7:
+                packet, lost = av.Packet(b"no picture"), packet
+                packet.pts, packet.dts, packet.time_base = lost.pts, lost.dts, lost.time_base
+            packet.stream = stream
+            new.mux(packet)
+    holes, _ = holes_of(source, masks)
+    assert numbers(holes) == [n for n in range(20) if n != 7]
