@@ -22,11 +22,10 @@ from .commands.inpaint import inpaint
 from .commands.mask import mask_app
 from .commands.train import train_app
 from .commands.weights import weights_app
-from .errors import EXIT_DEVICE, EXIT_FAILED, EXIT_INPUT, UserError
+from .errors import EXIT_DEVICE, EXIT_FAILED, EXIT_INPUT, UserError, out_of_memory
 
 DEBUG_VARIABLE = "E2FGVI_DEBUG"
 """1: tracebacks on standard error. A file name: they are appended to it."""
-_OUT_OF_MEMORY = ("can't allocate memory", "Insufficient memory", "Cannot allocate memory", "bad_alloc")
 _INTERRUPTED = {"batch": "run the same command again to go on"}
 
 
@@ -40,15 +39,11 @@ def _describe(error: BaseException) -> tuple[int, str]:
     if isinstance(error, UserError):
         return error.exit_code, str(error)
     reason = " ".join(str(error).split())
-    if (
-        type(error).__name__ == "OutOfMemoryError"
-        or isinstance(error, MemoryError)
-        or any(words in reason for words in _OUT_OF_MEMORY)
-    ):
-        first_line = (str(error).strip().splitlines() or ["no more could be had"])[0]
+    if (no_memory := out_of_memory(error)) is not None:
         return (
             EXIT_DEVICE,
-            f"out of memory: {first_line} (use fewer --max-references, a smaller --neighbor-stride or --size, or --device cpu)",
+            f"out of memory: {no_memory} (use fewer --max-references, a smaller --neighbor-stride or --size, "
+            "or --device cpu)",
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (

@@ -3,6 +3,8 @@
 Anything that is not a `UserError` is a fault of the program itself and ends with `EXIT_FAILED`.
 """
 
+from __future__ import annotations
+
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -42,3 +44,14 @@ class DeviceError(UserError):
     """A device that does not exist, does not work, or has too little memory."""
 
     exit_code = EXIT_DEVICE
+
+
+_OUT_OF_MEMORY = ("can't allocate memory", "Insufficient memory", "Cannot allocate memory", "bad_alloc")
+
+
+def out_of_memory(error: BaseException) -> str | None:
+    """The first line of an error of torch, OpenCV or Python that says that memory ran out; None of any other error."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if not named and not any(words in " ".join(str(error).split()) for words in _OUT_OF_MEMORY):
+        return None
+    return (str(error).strip().splitlines() or ["no more could be had"])[0]

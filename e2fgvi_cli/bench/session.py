@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ..errors import EXIT_DEVICE, EXIT_FAILED, EXIT_INTERRUPTED, UsageError, UserError
+from ..errors import EXIT_DEVICE, EXIT_FAILED, EXIT_INTERRUPTED, UsageError, UserError, out_of_memory
 from .request import Case, Request
 from .results import ENGINE, OURS, RELEASED, Benchmark, CaseResult, Failure, Probe, Subject
 
@@ -239,9 +239,8 @@ def _serve(pipe: Connection, function: str, arguments: tuple[Any, ...]) -> None:
 
 def _explain(error: Exception) -> CaseFailedError:
     first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    no_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    if no_memory or "can't allocate memory" in str(error):
-        return CaseFailedError(f"out of memory: {first_line}", EXIT_DEVICE)
+    if (no_memory := out_of_memory(error)) is not None:
+        return CaseFailedError(f"out of memory: {no_memory}", EXIT_DEVICE)
     return CaseFailedError(f"unexpected failure: {type(error).__name__}: {first_line} (set {DEBUG_VARIABLE}=1)")
 
 

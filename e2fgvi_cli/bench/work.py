@@ -29,7 +29,7 @@ from ..engine.core import nearest_references
 from ..engine.precision import Precision, convert
 from ..fill.blending import Blender, Prediction
 from ..fill.stream import Wanted
-from ..planner import Planner
+from ..planner import Planner, padded_size
 from ..types import Box, HoleArray, PixelArray, Window
 from .results import Cost, WindowWork
 
@@ -133,11 +133,7 @@ class NotingEngine:
         self.work.windows[WindowWork(size, len(window.local), len(window.reference), encoded, pairs, decoded)] += 1
 
     def _padded(self, crop: Box) -> tuple[int, int]:
-        height, width = (
-            -(-side // m) * m
-            for side, m in zip((crop[2] - crop[0], crop[3] - crop[1]), self.size_multiple, strict=True)
-        )
-        return height, width
+        return padded_size((crop[2] - crop[0], crop[3] - crop[1]), self.size_multiple)
 
 
 class _NoBlender:

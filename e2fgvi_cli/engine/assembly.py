@@ -9,7 +9,7 @@ import torch
 
 from .._model import E2FGVIConfig, SecondOrderAlignment, select_backend
 from ..options import InpaintOptions
-from ..planner import Planner, parse_memory
+from ..planner import Planner, padded_size, parse_memory
 from ..propagation.gpu.lookup import choose_lookup, lookup_bytes
 from ..weights.known import resolve
 from .core import WITHOUT_FUSED_LOOKUP, WITHOUT_LOOKUP, Engine, EngineSettings, build_engine, read_weights
@@ -93,10 +93,9 @@ def plan_only(options: InpaintOptions, size: tuple[int, int], bit_depth: int = 8
     beside = lookup_memory(options, size, bit_depth) if device.type == "cuda" else 0
     planner = plan_memory(options, device, precision, kernels=fused, graphs=fused, beside=beside)
     multiple = E2FGVIConfig().size_multiple
-    height, width = (-(-side // m) * m for side, m in zip(size, multiple, strict=True))
     return [
         f"device: {describe_device(device)}; precision: {precision.name}",
-        *planner.describe((height, width), multiple),
+        *planner.describe(padded_size(size, multiple), multiple),
     ]
 
 

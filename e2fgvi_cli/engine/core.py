@@ -18,7 +18,7 @@ from torch import Tensor
 from .._model import E2FGVIHQ, Checkpoint, CheckpointError, DeformBackend, load_network, read_checkpoint, read_spynet
 from ..errors import DeviceError, WeightsError
 from ..fill.blending import Blender, Prediction, WeightedBlender
-from ..planner import FEATURE_STRIDE, Plan, Planner
+from ..planner import FEATURE_STRIDE, Plan, Planner, padded_size
 from ..propagation.gpu.lookup import DeviceLookup, LookupKind
 from ..propagation.query import Lookup
 from ..types import Box, HoleArray, PixelArray, Window
@@ -310,11 +310,7 @@ class Engine:
         return x
 
     def _padded_size(self, crop: Box) -> tuple[int, int]:
-        height, width = (
-            -(-side // m) * m
-            for side, m in zip((crop[2] - crop[0], crop[3] - crop[1]), self.size_multiple, strict=True)
-        )
-        return height, width
+        return padded_size((crop[2] - crop[0], crop[3] - crop[1]), self.size_multiple)
 
     def _recover(self, smaller: Planner) -> None:
         """Free everything that can be computed again, and go on with the smaller plan."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..frames.boxes import CELL, regions
+from ..planner import padded_size
 from ..types import Box
 
 POSITION_GRID = 16
@@ -114,8 +115,7 @@ def plan_crops(
 
 def padded_pixels(box: Box, multiple: tuple[int, int]) -> int:
     """Pixels that the network computes for `box`, whose sides it pads up to its multiples."""
-    height, width = (-(-side // m) * m for side, m in zip(_sides(box), multiple, strict=True))
-    return height * width
+    return math.prod(padded_size(_sides(box), multiple))
 
 
 def ramp_weights(crop: Crop, box: Box) -> NDArray[np.float32] | None:

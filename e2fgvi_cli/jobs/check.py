@@ -12,7 +12,7 @@ from .. import video
 from ..errors import UserError, WeightsError
 from ..options import InpaintOptions
 from ..outputs import ClipOutput
-from ..planner import NETWORK_MULTIPLE, Planner, parse_memory
+from ..planner import NETWORK_MULTIPLE, Planner, padded_size, parse_memory
 from ..types import VideoInfo
 from ..weights.known import checked
 from .model import Job, padded_megapixels
@@ -140,7 +140,7 @@ def estimate_memory(options: InpaintOptions, size: tuple[int, int], frames: int 
         reference_stride=windows.reference_stride,
         frames=frames,
     )
-    height, width = (-(-side // multiple) * multiple for side, multiple in zip(size, NETWORK_MULTIPLE, strict=True))
+    height, width = padded_size(size)
     most = planner.max_pixels(NETWORK_MULTIPLE, (height, width))
     if most is not None and height * width > most:
         assert planner.budget is not None, "only a limit makes tiles"

@@ -13,17 +13,14 @@ from typing import Any, Literal
 from ..errors import UsageError
 from ..options import InpaintOptions
 from ..paths import Written
+from ..planner import padded_size
 
 ENGINE_MODULE = "e2fgvi_cli.jobs.engines"
-_NETWORK_MULTIPLES = (60, 108)
 
 
 def padded_megapixels(size: tuple[int, int]) -> float:
     """Millions of pixels of a frame (height, width) as the network sees it: padded to its multiples."""
-    return (
-        math.prod(-(-side // multiple) * multiple for side, multiple in zip(size, _NETWORK_MULTIPLES, strict=True))
-        / 1e6
-    )
+    return math.prod(padded_size(size)) / 1e6
 
 
 @dataclass(frozen=True)

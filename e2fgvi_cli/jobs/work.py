@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import video
-from ..errors import EXIT_DEVICE, EXIT_FAILED, EXIT_INPUT, DeviceError, InputError, UserError
+from ..errors import EXIT_DEVICE, EXIT_FAILED, EXIT_INPUT, DeviceError, InputError, UserError, out_of_memory
 from ..fill.pieces import window_range
 from ..frames.stages import FinishedFrame, HoledFrame
 from ..options import InpaintOptions
@@ -268,10 +268,9 @@ def describe_failure(error: BaseException) -> Failure:
     if isinstance(error, UserError):
         return Failure(str(error), error.exit_code, True)
     text = str(error)
-    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError) or "can't allocate memory" in text:
-        first_line = (text.splitlines() or [""])[0]
+    if (no_memory := out_of_memory(error)) is not None:
         return Failure(
-            f"out of memory: {first_line} (use fewer --max-references or a smaller --size)", EXIT_DEVICE, False
+            f"out of memory: {no_memory} (use fewer --max-references or a smaller --size)", EXIT_DEVICE, False
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Failure(f"no space left on the device for {error.filename or 'the output'}", EXIT_INPUT, True)

@@ -8,7 +8,17 @@ Sizes are (height, width) of a crop, padded to the network's multiples, in pixel
 """
 
 from .costs import FEATURE_STRIDE, GIB, MIB
-from .geometry import NETWORK_MULTIPLE
+from .geometry import NETWORK_MULTIPLE, padded_size
 from .plans import Plan, Planner, gpu_needs, parse_memory
 
-__all__ = ["FEATURE_STRIDE", "GIB", "MIB", "NETWORK_MULTIPLE", "Plan", "Planner", "gpu_needs", "parse_memory"]
+__all__ = [
+    "FEATURE_STRIDE",
+    "GIB",
+    "MIB",
+    "NETWORK_MULTIPLE",
+    "Plan",
+    "Planner",
+    "gpu_needs",
+    "padded_size",
+    "parse_memory",
+]

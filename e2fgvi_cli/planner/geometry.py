@@ -11,6 +11,12 @@ from . import costs
 NETWORK_MULTIPLE = (costs.WINDOW[0] * costs.TOKEN_STRIDE, costs.WINDOW[1] * costs.TOKEN_STRIDE)
 
 
+def padded_size(size: tuple[int, int], multiple: tuple[int, int] = NETWORK_MULTIPLE) -> tuple[int, int]:
+    """`size` with both sides rounded up to multiples: what the network computes of a crop of that size."""
+    height, width = (-(-side // m) * m for side, m in zip(size, multiple, strict=True))
+    return height, width
+
+
 @lru_cache(maxsize=4096)
 def _groups(rows: int, columns: int) -> tuple[tuple[int, int], ...]:
     """(windows, keys a window) of the groups that `model.attention.attention_plan` makes of rows x columns windows."""
