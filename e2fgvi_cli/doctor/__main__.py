@@ -13,6 +13,10 @@ if not __package__:  # run by its path: `python -S -I e2fgvi_cli/doctor/__main__
 
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from e2fgvi_cli.doctor.cli import main
+try:
+    from e2fgvi_cli.doctor.cli import main
 
-sys.exit(main())
+    sys.exit(main())
+except KeyboardInterrupt:
+    sys.stderr.write("error: interrupted\n")
+    sys.exit(130)

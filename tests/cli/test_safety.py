@@ -287,3 +287,19 @@ def test_the_framework_keeps_its_own_errors() -> None:
     assert app._is_of_the_framework(typer.Exit(3))
     assert app._is_of_the_framework(typer.BadParameter("x"))
     assert not app._is_of_the_framework(RuntimeError("x"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_the_bare_doctor_answers_ctrl_c() -> None:
+    code = (
+        "import runpy, sys\nimport e2fgvi_cli.doctor.cli as cli\n"
+        "def slow(*_):\n    raise KeyboardInterrupt\ncli.main = slow\nrunpy.run_module('e2fgvi_cli.doctor', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
