@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -63,8 +62,7 @@ def check_env(
         search=list(search),
         error=error,
     )
-    out, err = sys.stdout or io.StringIO(), sys.stderr or io.StringIO()  # either may be closed
-    raise typer.Exit(main_with(request, out, err, print_rich))
+    raise typer.Exit(main_with(request, sys.stdout, sys.stderr, print_rich))
 
 
 def print_rich(renderer: Renderer, out: TextIO) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import io
 import json
 import os
 import sys
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
+from ..streams import finish, guard
 from .checks import all_checks
 from .explaining import explain_file
 from .host import Host, Options
@@ -110,10 +110,7 @@ def _encoding(stream: TextIO) -> str:
 
 
 def _language(request: Request, out: TextIO, err: TextIO) -> str:
-    """The language of the report, which the streams are made fit for; says so where it is not the one asked for."""
-    for stream in (out, err):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a path in any letters must not end the report
+    """The language of the report; says so where it is not the one asked for."""
     language = choose_language(request.lang, os.environ, "utf-8" if request.json else _encoding(out))
     if language != request.lang != "auto":
         err.write(render(say("report.no_chinese", encoding=_encoding(out)), "en") + "\n")
@@ -237,13 +234,6 @@ def parse(arguments: list[str]) -> Request:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of `python -m e2fgvi_cli.doctor`."""
-    out, err = sys.stdout or io.StringIO(), sys.stderr or io.StringIO()  # either may be closed
-    if isinstance(out, io.TextIOWrapper):
-        out.reconfigure(errors="backslashreplace")
-    try:
-        code = main_with(parse(sys.argv[1:] if arguments is None else arguments), out, err)
-        out.flush()
-    except BrokenPipeError:  # `| head`: whoever reads has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return EXIT_READY
-    return code
+    guard()
+    request = parse(sys.argv[1:] if arguments is None else arguments)
+    return finish(main_with(request, sys.stdout, sys.stderr))

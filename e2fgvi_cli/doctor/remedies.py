@@ -156,7 +156,8 @@ def for_extension(package: str, cause: str, fault: Fault, host: Host) -> list[Re
     if fault.flaw is Flaw.MISSING_SYMBOL and package not in OWN and owner_of(fault.provider_name) == "torch":
         return [*found, _for_this_torch(package, fault, host)]
     if not found or package:
-        found.append(_again("remedy.reinstall", "remedy.rebuild", package, fault, host))
+        stranger = "remedy.bring_library" if fault.flaw is Flaw.MISSING_LIBRARY else "remedy.rebuild"
+        found.append(_again("remedy.reinstall", stranger, package, fault, host))
     return found
 
 
@@ -166,7 +167,7 @@ def _again(known: str, stranger: str, package: str, fault: Fault, host: Host) ->
         why = say(known, package=package, machine=host.machine)
         return Remedy(why, reinstall(host, package, tag=torch_tag(host)))
     provider = fault.provider_name or say("word.its_libraries")
-    return Remedy(say(stranger, file=fault.consumer.name, machine=host.machine, provider=provider))
+    return Remedy(say(stranger, file=fault.consumer.name, machine=host.machine, provider=provider, library=fault.name))
 
 
 def get_again(package: str, path: Path, host: Host) -> Remedy:

@@ -11,7 +11,7 @@ from .._model import E2FGVIConfig, SecondOrderAlignment, select_backend
 from ..options import InpaintOptions
 from ..planner import Planner, padded_size, parse_memory
 from ..propagation.gpu.lookup import choose_lookup, lookup_bytes
-from ..weights.known import resolve
+from ..weights.known import checked, resolve
 from .core import WITHOUT_FUSED_LOOKUP, WITHOUT_LOOKUP, Engine, EngineSettings, build_engine, read_weights
 from .devices import choose_deform, describe_device, select_device, total_memory
 from .precision import Precision, precision_for
@@ -87,6 +87,7 @@ def assemble(
 
 def plan_only(options: InpaintOptions, size: tuple[int, int], bit_depth: int = 8) -> list[str]:
     """The memory plan for whole frames of `size` on the options' device, in lines; builds no network."""
+    checked(options.weights, read_weights)
     device = select_device(options.devices[0] if options.devices else options.device)
     precision = precision_for(options, device, bit_depth)
     fused = device.type == "cuda" and not options.windows.released and precision.name != "fp32"

@@ -28,6 +28,7 @@ def commands(weights: str, folder: Path) -> dict[str, tuple[object, ...]]:
     )
     return {
         "inpaint": ("inpaint", "-v", "one", "-m", "mask", "-o", "out.mkv", "--device", "cpu", "--weights", weights),
+        "plan": ("inpaint", "-v", "one", "-m", "mask", "--plan", "--device", "cpu", "--weights", weights),
         "benchmark": ("benchmark", "--sizes", "108x60", "--frames", "2", "--device", "cpu", "--weights", weights),
         "train": ("train", "run.toml", "--device", "cpu"),
         "evaluate": ("train", "evaluate", ".", "--device", "cpu", "--weights", weights),

@@ -140,6 +140,8 @@ def test_a_missing_symbol_of_a_stranger_has_a_fix(elf: ElfFactory) -> None:
     assert "built" in why
     assert "another" in why
     assert command == ""
+    ((why, command),) = explained(Host.detect(), elf.missing_library())
+    assert (why.startswith("install what brings libc10_fake.so"), command) == (True, "")
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,7 @@ def test_the_doctor_is_standard_library_only(path: Path) -> None:
         "e2fgvi_cli.weights",
         "e2fgvi_cli.errors",
         "e2fgvi_cli.planner",
+        "e2fgvi_cli.streams",
         "e2fgvi_cli.__version__",
     }
     own = {".".join(n.split(".")[:2]) for n in names if n.startswith("e2fgvi_cli.")}
