@@ -193,7 +193,7 @@ def test_without_kernels_the_operators_do(monkeypatch: pytest.MonkeyPatch) -> No
     kind, reason = choose_lookup(CPU)
     assert kind == "plain"
     assert reason
-    monkeypatch.setattr(device_lookup, "_misfit", lambda apart, *_: torch.full_like(apart, 1e9))
+    monkeypatch.setattr(device_lookup, "_photometric_error", lambda apart, *_: torch.full_like(apart, 1e9))
     kind, reason = choose_lookup(CPU)
     assert kind is None
     assert "finds 0 pixels" in (reason or "")
@@ -203,13 +203,13 @@ def test_a_device_that_computes_something_else_is_not_believed(monkeypatch: pyte
     right = held_frames._cubic
     monkeypatch.setattr(held_frames, "_cubic", lambda fraction: right(fraction) * 0.9)
     assert "levels" in (lookup_fails(CPU) or "")
-    monkeypatch.setattr(device_lookup, "_misfit", lambda apart, *_: torch.full_like(apart, 1e9))
+    monkeypatch.setattr(device_lookup, "_photometric_error", lambda apart, *_: torch.full_like(apart, 1e9))
     assert "finds 0 pixels" in (lookup_fails(CPU) or "")
 
     def missing(*_: object) -> torch.Tensor:
         raise RuntimeError("no kernel image is available")
 
-    monkeypatch.setattr(device_lookup, "_misfit", missing)
+    monkeypatch.setattr(device_lookup, "_photometric_error", missing)
     assert lookup_fails(CPU) == "RuntimeError: no kernel image is available"
 
 

@@ -179,7 +179,7 @@ def test_two_frames_are_followed_straight_once_and_for_a_hole_only(
             pairs.append((id(earlier), id(later)))
         return estimate_homography(earlier, points, later, later_hole, expected)
 
-    monkeypatch.setattr(image_propagation, "follow", counted)
+    monkeypatch.setattr(image_propagation, "estimate_homography", counted)
     nothing = np.zeros(SIZE, np.uint8)
     items = holed(clip(30, *SIZE), lambda i: drifting(i) if i in with_hole else nothing)
     held = list(propagate(items, PropagationOptions(reach=8)))
