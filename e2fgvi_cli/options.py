@@ -13,6 +13,7 @@ from .paths import Read, Written, check_all
 from .planner import parse_memory
 from .propagation.options import PropagationOptions
 from .video.options import OutputOptions
+from .video.sequences import is_pattern
 from .weights.known import file_of as weights_file
 
 if TYPE_CHECKING:
@@ -103,7 +104,11 @@ class InpaintOptions:
 
 
 def default_output(video: Path) -> Path:
-    """results/NAME_inpainted.mp4, where NAME is the clip's (the parent's for a folder called "frames" or "images")."""
+    """results/NAME_inpainted.mp4, where NAME is the clip's (the parent's for a folder called "frames" or "images").
+
+    A pattern such as seq/frame_%05d.png is named like its folder.
+    """
+    video = video.parent if is_pattern(video) else video
     name = video.name if video.is_dir() else video.stem
     if video.is_dir() and name.lower() in ("frames", "images", "rgb") and video.resolve().parent.name:
         name = video.resolve().parent.name

@@ -21,7 +21,15 @@ INPUT, MASK, FILL, OUTPUT, PUBLISHED = "Input", "Mask", "Filling", "Output", "Na
 class InputArguments:
     """What is read."""
 
-    video: Annotated[Path, Option("--video", "-v", help="Folder of frames, or any video file.", rich_help_panel=INPUT)]
+    video: Annotated[
+        Path,
+        Option(
+            "--video",
+            "-v",
+            help="Folder of frames, a pattern (seq/frame_%05d.png), or any video file.",
+            rich_help_panel=INPUT,
+        ),
+    ]
     mask: Annotated[
         Path | None,
         Option(

@@ -172,8 +172,14 @@ def claimed_duration(container: Any, stream: Any) -> Fraction | None:
     if tag:
         return int(tag[1]) * 3600 + int(tag[2]) * 60 + Fraction(tag[3])
     if container.duration is not None and len(container.streams) == 1:
-        return Fraction(container.duration, av.time_base)
+        before = max(container.start_time or 0, 0) if container.format.name == "flv" else 0  # FLV counts from time 0
+        return Fraction(container.duration - before, av.time_base)
     return None
+
+
+def stated_start(container: Any, stream: Any) -> int | None:
+    """Ticks at which the stream begins by the container's word; None for AVI, where FFmpeg's times lag by the decoder's delay."""
+    return None if container.format.name == "avi" else stream.start_time
 
 
 def claimed_frames(stream: Any, duration: Fraction | None) -> int | None:
@@ -212,7 +218,7 @@ def count_frames_and_tail(info: VideoInfo) -> tuple[int, int]:
         return count_frames(info.path), 0
     with open_container(info.path) as container:
         stream = main_video_stream(container, info.path)
-        clock, lost, lost_between = FrameClock(info, stream.start_time), 0, False
+        clock, lost, lost_between = FrameClock(info, stated_start(container, stream)), 0, False
         for picture in decoding.pictures(container, stream):
             if picture is None:
                 lost += 1

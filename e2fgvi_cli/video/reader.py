@@ -152,7 +152,7 @@ class VideoReader(_AheadReader):
         lost = broken = 0
         with probe.open_container(self.info.path) as container:
             stream = probe.main_video_stream(container, self.info.path)
-            clock = FrameClock(self.info, stream.start_time)
+            clock = FrameClock(self.info, probe.stated_start(container, stream))
             if decoding.lost_alpha(stream):
                 self.notices.append(
                     f"the transparency of {self.info.path.name} is left out: this PyAV has no libvpx to decode it"

@@ -404,3 +404,14 @@ def test_headers_say_what_decoding_gives(name: str, tmp_path: Path) -> None:
     assert header is not None
     assert header.kind == images.kind_of(decoded)
     assert header.size == decoded.shape[:2]
+
+
+@pytest.mark.parametrize(("suffix", "container"), [(".flv", "flv"), (".avi", "avi"), (".ts", "mpegts"), (".mkv", None)])
+def test_a_whole_file_of_any_container_has_nothing_to_say(suffix: str, container: str | None, tmp_path: Path) -> None:
+    """Containers count time from other zeros; that is no damage."""
+    source = make_clip(
+        tmp_path / f"source{suffix if suffix == '.avi' else '.mp4'}",
+        Recipe(frames=25, codec="mpeg4" if suffix == ".avi" else None),
+    )
+    info, frames, notices = read_all(odd_media.repacked(source, tmp_path / f"whole{suffix}", format=container))
+    assert (len(frames), notices) == (25, [])
