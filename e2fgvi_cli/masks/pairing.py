@@ -27,10 +27,17 @@ _ADVICE = "give one mask a frame, name them like the frames, or give a single im
 
 @dataclass(frozen=True)
 class Pairing:
-    """`masks_of` frame number -> places in the list of masks (several: one an object); `notices` say by which rule."""
+    """`masks_of` frame number -> places in the list of masks (several: one an object); `missing` of `frames` have none;
+    `notices` say by which rule."""
 
     masks_of: dict[int, tuple[int, ...]]
+    frames: int
     notices: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> int:
+        """How many frames have no mask."""
+        return self.frames - len(self.masks_of)
 
 
 @dataclass(frozen=True)
@@ -226,10 +233,7 @@ def _paired(
     if unused:
         count = sum(map(len, unused))
         said.append(f"{count} mask{'s belong' if count > 1 else ' belongs'} to no frame, such as {masks[unused[0][0]]}")
-    missing = len(index_of) - len(found)
-    if missing:
-        said.append(f"{missing} of {len(index_of)} frames have no mask and are taken to have no hole")
-    return Pairing(found, tuple(said))
+    return Pairing(found, len(index_of), tuple(said))
 
 
 def _several(found: dict[int, tuple[int, ...]]) -> tuple[int, ...]:
@@ -237,7 +241,7 @@ def _several(found: dict[int, tuple[int, ...]]) -> tuple[int, ...]:
 
 
 def _in_order(count: int, *notices: str) -> Pairing:
-    return Pairing({index: (index,) for index in range(count)}, notices)
+    return Pairing({index: (index,) for index in range(count)}, count, notices)
 
 
 def _refuse_twins(masks: Sequence[str], what: str) -> None:

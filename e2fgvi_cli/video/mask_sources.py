@@ -168,6 +168,9 @@ def match_folder(mask: Path, info: VideoInfo, decoder: MaskDecoder) -> dict[int,
         count = frames_for(stems, info)
         pairing = masks.pair_with_count(stems, count, what.format(count))
     decoder.notices.extend(pairing.notices)
+    if pairing.missing:
+        then = "bridged where they lie between masks" if decoder.options.grow_gaps else "taken to have no hole"
+        decoder.say_once("missing", f"{pairing.missing} of {pairing.frames} frames have no mask and are {then}")
     return {index: tuple(files[place] for place in places) for index, places in pairing.masks_of.items()}
 
 

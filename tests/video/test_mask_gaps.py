@@ -45,6 +45,7 @@ def test_missing_and_empty_masks_are_bridged_where_the_object_is_on_both_sides(c
     holes, notices = holes_of(clip, masks, BRIDGED)
     for index in range(FRAMES):
         assert np.array_equal(holes[index], truth(index) * (2 <= index <= 9)), index
+    assert "5 of 12 frames have no mask and are bridged where they lie between masks" in notices
     assert notices[-1] == (
         "--grow-gaps: 4 frames without a mask are bridged (4-5, 7-8); 4 have no mask within 30 frames on both sides "
         "(0-1, 10-11)"
