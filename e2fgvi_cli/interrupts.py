@@ -5,6 +5,7 @@ Standard library only. `install` is for the program's own process; `deferred` is
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -43,8 +44,16 @@ def install() -> None:
     global _first, _others_hook  # noqa: PLW0603 (a process has one set of signal handlers)
     _first = None
     _handle(_raise)
+    # Registered before what others register, and so run after it.
+    atexit.unregister(_ignore)
+    atexit.register(_ignore)
     if sys.unraisablehook is not _raise_again:
         _others_hook, sys.unraisablehook = sys.unraisablehook, _raise_again
+
+
+def _ignore() -> None:
+    """For the interpreter's own end, in which it takes handlers away, and the signal would decide the exit code."""
+    _handle(signal.SIG_IGN)
 
 
 def leave_at_once(code: int | None = None, message: bytes = b"") -> None:

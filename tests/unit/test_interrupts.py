@@ -127,6 +127,16 @@ def test_signals_while_the_program_starts_leave_no_traceback(arguments: list[str
         assert process.returncode in (-signal.SIGINT, 130, 0, 2), (delay, said)
 
 
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_at_the_interpreters_own_end_does_not_decide_the_exit_code(number: int) -> None:
+    """Modules are taken down after Python has taken its handlers away."""
+    last = f"class Last:\n    def __del__(self, kill=os.kill, me=os.getpid()):\n        kill(me, {int(number)})\n"
+    done = run(
+        f"{last}interrupts.install()\nkept = Last()\nsys.last = kept\ninterrupts.leave_at_once(6)\nsys.exit(6)\n"
+    )
+    assert (done.returncode, done.stderr) == (6, "")
+
+
 def test_interrupted_is_a_keyboard_interrupt_that_knows_its_signal() -> None:
     assert Interrupted(signal.SIGTERM).number == signal.SIGTERM
     assert issubclass(Interrupted, KeyboardInterrupt)
