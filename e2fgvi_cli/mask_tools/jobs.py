@@ -23,6 +23,7 @@ from ..video.mask_files import MaskDecoder
 from .tracking import Anchor, FlowBetween, TrackOptions, mask_from_box, require_in_frame, require_mask, track
 
 LARGEST_SIDE = 640  # at which an object is followed; masks are written at the clip's own size
+_WARNING = "warning: "
 _SHEET_SIDE = 320  # of a frame on the contact sheet
 _CHUNK = 24  # frames decoded together when going backwards
 
@@ -58,10 +59,11 @@ def preview(
                 picture = masks.turn_to_display(overlay(frame.rgb, hole), reader.info.rotation)
                 ruled = with_ruler(shrink(picture, _SHEET_SIDE), reader.info.display_size)
                 drawn.offer(frame.index, [ruled], f"frame {frame.index}: {frames[-1].share:.1%} hole")
-        # What is said of a few masks before a run is said of all frames below.
-        notices = [*reader.notices, *(one for one in holes.notices if not one.startswith("warning: "))]
+        said = [*reader.notices, *holes.notices]
     written = sheet if sheet is not None and _save(drawn, sheet, overwrite) else None
-    return Preview(frames, notices, coverage_warnings(frames), written)
+    notices = [one for one in said if not one.startswith(_WARNING)]
+    warnings = [one.removeprefix(_WARNING) for one in said if one.startswith(_WARNING)]
+    return Preview(frames, notices, [*warnings, *coverage_warnings(frames)], written)
 
 
 def _save(drawn: ContactSheet, sheet: Path, overwrite: bool) -> bool:

@@ -21,6 +21,7 @@ from .normalise import as_levels, to_eight_bits
 from .options import DEFAULT_THRESHOLD, MaskOptions
 
 _MOST_OBJECTS = 64
+_DARK, _BRIGHT = 32, 223
 _NOISE = 16  # levels up to here are what lossy compression leaves of black
 
 
@@ -125,7 +126,20 @@ def decide(looks: Sequence[Look], options: MaskOptions) -> tuple[Reading, list[s
         )
     if by_levels and _means_numbers(by_levels, reading, options, notices):
         reading = replace(reading, any_number=True)
+    elif by_levels:
+        notices += _say_photograph(by_levels, reading)
     return reading, notices
+
+
+def _say_photograph(looks: Sequence[Look], reading: Reading) -> list[str]:
+    """A warning of pictures most of whose pixels are neither dark nor bright: a mask has such along its edges alone."""
+    levels = [reading.levels(look.numbers.values, look.deep) for look in looks]
+    between = [
+        look.numbers.share((level > _DARK) & (level < _BRIGHT)) for look, level in zip(looks, levels, strict=True)
+    ]
+    if float(np.median(between)) <= 0.5:
+        return []
+    return [f"warning: mask {looks[0].name} looks like a photograph, not like a mask: is it the right file?"]
 
 
 def _check_ids(looks: Sequence[Look], ids: frozenset[int]) -> list[str]:

@@ -47,8 +47,10 @@ class MaskDecoder:
     def settle(self, looks: Sequence[Look], whole: int | None) -> None:
         """Decide by what was looked at (of `whole` masks; None: unknown) how all are read, and say so. Raises `UserError`."""
         self._reading, notices = decide(looks, self.options)
-        shares = [(look.name, self._reading.share(look, self.options)) for look in looks]
-        self.notices += [*notices, *coverage_notices(shares, whole, inverted=self.options.invert)]
+        self.notices += notices
+        if not self._inspect:  # who inspects looks at every frame
+            shares = [(look.name, self._reading.share(look, self.options)) for look in looks]
+            self.notices += coverage_notices(shares, whole, inverted=self.options.invert)
 
     def look_at(self, path: Path) -> Look:
         """What the mask image holds. Raises `InputError` if it cannot be read."""

@@ -104,6 +104,17 @@ def test_preview_speaks_of_compressed_masks(tmp_path: Path) -> None:
     assert report.sheet is None
 
 
+def test_preview_says_each_warning_once(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", Recipe(frames=3))
+    cv2.imwrite(str(tmp_path / "gray.png"), np.full((48, 64), 140, np.uint8))
+    report = mask_jobs.preview(clip, tmp_path / "gray.png", MaskOptions(), None)
+    assert report.warnings == [
+        "mask gray.png looks like a photograph, not like a mask: is it the right file?",
+        "3 of 3 frames are more than 95% hole (0-2): is the mask inverted?",
+    ]
+    assert report.notices == []
+
+
 def clip_of_the_disc(folder: Path, count: int = 8) -> Path:
     folder.mkdir()
     for index in range(count):

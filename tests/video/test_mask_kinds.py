@@ -252,6 +252,16 @@ def test_holes_of_nothing_and_of_nearly_all(clip: Path, tmp_path: Path) -> None:
     ]
 
 
+def test_a_photograph_is_no_mask(clip: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "m.png"), picture(0, SIZE)[:, :, 0] // 2 + 60)
+    assert holes_of(clip, tmp_path / "m.png")[1] == [
+        "warning: mask m.png looks like a photograph, not like a mask: is it the right file?"
+    ]
+    soft = cv2.GaussianBlur(np.where(marked(30) > 0, 255, 0).astype(np.uint8), (0, 0), 4)
+    cv2.imwrite(str(tmp_path / "soft.png"), cv2.normalize(soft, None, 0, 255, cv2.NORM_MINMAX))
+    assert holes_of(clip, tmp_path / "soft.png")[1] == []
+
+
 def test_only_some_of_many_masks_are_looked_at_unless_those_are_blank(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "clip.mp4", Recipe(frames=100))
     blank = np.zeros(SIZE, np.uint8)
