@@ -64,19 +64,25 @@ def in_step(info: VideoInfo, mask_info: VideoInfo) -> bool:
 
 def _even_packets(info: VideoInfo) -> int | None:
     """How many packets a video has if each lies one frame after the one before, else None. Nothing is decoded."""
-    times: list[int] = []
-    with probe.open_container(info.path) as container:
-        stream: Any = probe.main_video_stream(container, info.path)
-        try:
-            for packet in container.demux(stream):
-                if packet.size and not packet.is_discard:
-                    if packet.pts is None:
-                        return None
-                    times.append(packet.pts)
-        except av.FFmpegError:
-            return None
+    times = _packet_times(info.path)
+    if times is None:
+        return None
     assert info.frame_rate is not None
     period = 1 / float(info.frame_rate * (info.time_base or 1))
     steps = [later - earlier for earlier, later in pairwise(sorted(times))]
     allowed = max(_UNEVEN * period, 1.01 if period > 2 else 0)
     return len(times) if all(abs(step - period) <= allowed for step in steps) else None
+
+
+def _packet_times(path: Path) -> list[int] | None:
+    """A time of each packet in the stream's ticks, from the container's index where it has all; None where some have none."""
+    with probe.open_container(path) as container:
+        stream: Any = probe.main_video_stream(container, path)
+        index = list(stream.index_entries)
+        if stream.frames == len(index) > 0:
+            return [entry.timestamp for entry in index if not entry.is_discard]
+        try:
+            times = [packet.pts for packet in container.demux(stream) if packet.size and not packet.is_discard]
+        except av.FFmpegError:
+            return None
+    return None if None in times else times
