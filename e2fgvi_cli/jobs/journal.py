@@ -91,6 +91,7 @@ class Journal:
         self.path, self._shown = path, shown or path
         self.owner = owner or new_owner()
         self._waiting: dict[str, tuple[object, object, float]] = {}
+        _require_folder(path.parent)
         with self._errors():
             path.parent.mkdir(parents=True, exist_ok=True)
             require_regular(path)
@@ -324,6 +325,7 @@ class Journal:
 @contextmanager
 def snapshot_of(path: Path) -> Iterator[Journal | None]:
     """The journal and those of other shards as they are now, in copies: looking at them writes nothing. None if there is none."""
+    _require_folder(path.parent)
     files = [file for file in (path, *sibling_journals(path)) if os.path.lexists(file)]
     if not files:
         yield None
@@ -340,6 +342,11 @@ def snapshot_of(path: Path) -> Iterator[Journal | None]:
         with Journal(Path(folder) / path.name, shown=path) as journal:
             journal.adopt_finished(sibling_journals(journal.path))
             yield journal
+
+
+def _require_folder(state: Path) -> None:
+    if os.path.lexists(state) and not state.is_dir():
+        raise InputError(f"the state folder {state} is no folder: choose another with --state")
 
 
 def require_regular(path: Path) -> None:

@@ -32,9 +32,13 @@ def check_paths(jobs: Sequence[Job], settings: BatchSettings) -> None:
     """
     written = [Written(f"{one.name} of the batch", one.path, one.folder) for one in settings.writes()]
     read = [] if settings.manifest is None or settings.manifest.is_dir() else [Read("the manifest", settings.manifest)]
+    seen = set()  # weights and masks are often those of all jobs
     for job in jobs:
         written += (replace(one, name=f"job {job.name!r}: {one.name}") for one in job.options.writes())
-        read += (replace(one, name=f"{one.name} of job {job.name!r}") for one in job.options.reads())
+        for one in job.options.reads():
+            if one.path not in seen:
+                seen.add(one.path)
+                read.append(replace(one, name=f"{one.name} of job {job.name!r}"))
     try:
         check(written, read)
     except InputError as error:

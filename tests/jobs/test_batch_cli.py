@@ -51,6 +51,8 @@ def test_usage_mistakes_are_2_and_unreadable_manifests_3(e2fgvi: Run, clips: Pat
         ((good, "--device", "tpu"), 2, "--device 'tpu' is no list of devices"),
         ((good, "--device", "cuda:0,cuda:1"), 2, "names several: use --devices cuda:0,cuda:1"),
         ((good, "--device", "cpu", "--devices", "cpu"), 2, "--device cpu and --devices cpu: give one of them"),
+        ((good, "--state", good), 3, "jobs.csv is no folder: choose another with --state"),
+        ((good, "--state", good, "--dry-run"), 3, "jobs.csv is no folder: choose another with --state"),
         ((good, "--shard", f"1/{'9' * 5000}"), 2, "is no part of the whole"),
         ((good, "--split", "9" * 5000), 2, "is unknown: use auto, off"),
         ((good, "--split", "half"), 2, "--split 'half'"),
