@@ -26,7 +26,7 @@ class InputArguments:
         Option(
             "--video",
             "-v",
-            help="Folder of frames, a pattern (seq/frame_%05d.png), or any video file.",
+            help="Folder of frames, pattern (seq/f_%05d.png), or any video file.",
             rich_help_panel=INPUT,
         ),
     ]

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..threads.opencv import one_thread_a_call
+from ..video import images
 from .config import DataConfig, TrainingConfig
 from .manifest import Selection, find_pictures
 from .shapes import FIELD
@@ -135,9 +136,8 @@ def read_clip(path: Path, size: tuple[int, int], max_frames: int) -> Frames:
 
 
 def read_picture(path: Path) -> Frames:
-    """(H, W, 3) RGB. Raises InputError if the file is no picture."""
-    # Through numpy, because imread cannot open every Unicode path on Windows.
-    data = np.fromfile(path, np.uint8)
+    """(H, W, 3) RGB. Raises InputError if the file is no picture, or no whole one."""
+    data = np.frombuffer(images.whole_bytes(path), np.uint8)
     bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if bgr is None:
         raise InputError(f"{path} is not a picture that can be read: replace or remove it")

@@ -18,6 +18,7 @@ from .stills import Stills, is_stills
 
 # demuxers that accept text or lists of other things and would call a README a video
 _NOT_VIDEO_FORMATS = frozenset({"tty", "lrc", "srt", "ass", "webvtt", "concat", "hls", "dash", "ffmetadata", "jacosub"})
+_SLOWEST, _FASTEST = Fraction(1, 86_400), Fraction(1_000_000)  # frames a second: a picture a day, a million a second
 _DURATION_TAG = re.compile(r"^(\d+):(\d\d):(\d\d(?:\.\d+)?)$")
 
 
@@ -160,8 +161,9 @@ def exact(value: Any) -> Fraction | None:
 
 
 def stream_rate(stream: Any) -> Fraction | None:
-    """Frames a second: the average where the container knows it, else FFmpeg's guess."""
-    return exact(stream.average_rate or stream.guessed_rate)
+    """Frames a second: the average where the container knows it, else FFmpeg's guess. None for what cannot be meant."""
+    rates = (exact(stream.average_rate), exact(stream.guessed_rate))
+    return next((rate for rate in rates if rate is not None and _SLOWEST <= rate <= _FASTEST), None)
 
 
 def claimed_duration(container: Any, stream: Any) -> Fraction | None:

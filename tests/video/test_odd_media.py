@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import cv2
@@ -413,5 +414,21 @@ def test_a_whole_file_of_any_container_has_nothing_to_say(suffix: str, container
         tmp_path / f"source{suffix if suffix == '.avi' else '.mp4'}",
         Recipe(frames=25, codec="mpeg4" if suffix == ".avi" else None),
     )
-    info, frames, notices = read_all(odd_media.repacked(source, tmp_path / f"whole{suffix}", format=container))
+    _info, frames, notices = read_all(odd_media.repacked(source, tmp_path / f"whole{suffix}", format=container))
     assert (len(frames), notices) == (25, [])
+
+
+@pytest.mark.parametrize(
+    ("average", "guessed", "expected"),
+    [
+        (Fraction(1, 10**9), Fraction(25), Fraction(25)),
+        (Fraction(1, 10**9), None, None),
+        (Fraction(10**8), Fraction(10**8), None),
+        (Fraction(1, 3600), Fraction(25), Fraction(1, 3600)),
+        (None, None, None),
+    ],
+)
+def test_rates_that_cannot_be_meant_are_unknown(
+    average: Fraction | None, guessed: Fraction | None, expected: Fraction | None
+) -> None:
+    assert probe.stream_rate(SimpleNamespace(average_rate=average, guessed_rate=guessed)) == expected
