@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .normalise import as_levels, to_eight_bits
+from .options import DEFAULT_THRESHOLD
 
 BLACK = 16
 """Largest channel of a colour that passes for black: palettes made by quantising a picture are not exact."""
@@ -80,9 +81,14 @@ class Look:
         return cls(name, Tally.of(indices), colours=colours)
 
     @property
-    def blank(self) -> bool:
-        """Whether one value fills the picture, so that it tells nothing about what the values mean."""
-        return len(self.numbers.values) <= 1 and (self.alpha is None or len(self.alpha.values) <= 1)
+    def settles(self) -> bool:
+        """Whether this picture alone shows what kind of mask it is: it has colours, transparency, or levels near white.
+        One of small numbers does not: they may be objects, or noise among masks of which others are white."""
+        if self.colours is not None:
+            return len(self.numbers.values) > 1
+        if self.alpha is not None and len(self.alpha.values) > 1:
+            return True
+        return bool(self.numbers.values[-1] > DEFAULT_THRESHOLD * (257 if self.deep else 1))
 
     @property
     def used_colours(self) -> NDArray[np.uint8]:

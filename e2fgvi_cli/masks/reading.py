@@ -202,40 +202,40 @@ def _highest(look: Look) -> int:
 
 
 def _means_numbers(looks: Sequence[Look], reading: Reading, options: MaskOptions, notices: list[str]) -> bool:
-    """Whether whatever is not 0 is hole: masks of 0 and 1, or of numbered objects, none of which reaches the threshold."""
+    """Whether whatever is not 0 is hole: masks of 0 and 1, of numbered objects none of which reaches the threshold, or of
+    objects in colours some of which do not. Raises `InputError` for faint masks that are none of these."""
     levels = [float(reading.levels(look.numbers.values[-1:], look.deep)[0]) for look in looks]
     highest = max(levels)
-    values = sorted({value for look in looks for value in look.numbers.values.tolist()})
     first = looks[levels.index(highest)]
-    few = values[0] == 0 and len(values) <= _MOST_OBJECTS and all(look.lossless for look in looks)
-    if highest > options.threshold:
-        coloured = next((look for look in looks if look.coloured), None)
-        if (
-            options.threshold != DEFAULT_THRESHOLD
-            or coloured is None
-            or not few
-            or not _NOISE < values[1] <= options.threshold
-        ):
-            return False
-        notices.append(
-            f"mask {coloured.name} is of few colours, some of them dark: every one but black is taken as hole"
-        )
-        return True
-    if options.threshold == DEFAULT_THRESHOLD and few and highest > 0:
-        if len(values) == 2:
-            notices.append(f"mask {first.name} holds only 0 and {values[1]}: {values[1]} is taken as white")
-        elif values != [0]:
-            notices.append(
-                f"mask {first.name} has no level above {_highest(first)}: read as object numbers (here "
-                f"{_listed(v for v in first.numbers.values.tolist() if v)}); --mask-ids takes some of them"
-            )
-        return len(values) > 1
-    if highest > (0 if all(look.lossless for look in looks) else _NOISE):
+    lossless = all(look.lossless for look in looks)
+    values = sorted({value for look in looks for value in look.numbers.values.tolist()})
+    numbers = lossless and values[0] == 0 and 1 < len(values) <= _MOST_OBJECTS
+    if numbers and options.threshold == DEFAULT_THRESHOLD:
+        sentence = _numbers_sentence(looks, first, values, highest)
+        notices += [sentence] if sentence else []
+        if sentence or highest > DEFAULT_THRESHOLD:
+            return bool(sentence)
+    if (0 if lossless else _NOISE) < highest <= options.threshold:
         raise InputError(
             f"no mask has a level above the threshold {options.threshold}: the highest is {highest:g}, in {first.name}; lower "
             "--mask-threshold, or use --mask-ids for images of object numbers"
         )
     return False
+
+
+def _numbers_sentence(looks: Sequence[Look], first: Look, values: Sequence[int], highest: float) -> str:
+    """What few `values` from 0 up mean; "" for levels, of which some reach the threshold. `first` has the highest."""
+    if highest > DEFAULT_THRESHOLD:
+        coloured = next((look for look in looks if look.coloured), None)
+        if coloured is None or not _NOISE < values[1] <= DEFAULT_THRESHOLD:
+            return ""
+        return f"mask {coloured.name} is of few colours, some of them dark: every one but black is taken as hole"
+    if len(values) == 2:
+        return f"mask {first.name} holds only 0 and {values[1]}: {values[1]} is taken as white"
+    return (
+        f"mask {first.name} has no level above {_highest(first)}: read as object numbers (here "
+        f"{_listed(v for v in first.numbers.values.tolist() if v)}); --mask-ids takes some of them"
+    )
 
 
 def coverage_notices(shares: Sequence[tuple[str, float]], whole: int | None, *, inverted: bool = False) -> list[str]:

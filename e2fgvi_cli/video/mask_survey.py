@@ -16,7 +16,7 @@ from .mask_files import MaskDecoder
 from .reader import FolderReader, FrameReader, VideoReader
 
 ENOUGH = 64
-"""So many masks are looked at, spread over the folder (of a video: the first ones); more only if all of those are blank."""
+"""So many masks are looked at, spread over the folder (of a video: the first ones); more while none of those shows what kind they are."""
 
 _BLACK_LEVEL = 16  # of the limited range
 _LOSSLESS_CODECS = frozenset(
@@ -60,7 +60,7 @@ def _enough(looks: Iterable[Look], decoder: MaskDecoder) -> list[Look]:
     for look in looks:
         found.append(look)
         missing.difference_update(look.numbers.values.tolist())
-        doubt = doubt and look.blank
+        doubt = doubt and not look.settles
         if len(found) >= ENOUGH and not doubt and not missing:
             break
     return found

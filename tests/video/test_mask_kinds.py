@@ -262,6 +262,16 @@ def test_a_photograph_is_no_mask(clip: Path, tmp_path: Path) -> None:
     assert holes_of(clip, tmp_path / "soft.png")[1] == []
 
 
+def test_faint_noise_in_many_masks_is_no_object_if_one_mask_is_white(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "clip.mp4", Recipe(frames=100))
+    noise = np.zeros(SIZE, np.uint8)
+    noise[::5, ::7] = 3
+    masks = folder_of(tmp_path / "m", *[noise] * 70, marked(3), *[noise] * 29)
+    holes, notices = holes_of(source, masks)
+    assert [index for index, hole in enumerate(holes) if hole.any()] == [70]
+    assert notices == []
+
+
 def test_only_some_of_many_masks_are_looked_at_unless_those_are_blank(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "clip.mp4", Recipe(frames=100))
     blank = np.zeros(SIZE, np.uint8)
