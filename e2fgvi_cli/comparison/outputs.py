@@ -110,7 +110,7 @@ class ComparisonWriter:
         padded = np.pad(picture, ((0, height - picture.shape[0]), (0, width - picture.shape[1]), (0, 0)), mode="edge")
         native = picture_of_samples(padded)
         if isinstance(frame.native, av.VideoFrame):
-            native.pts = frame.native.pts
+            native.pts, native.duration = frame.native.pts, frame.native.duration
         return Frame(frame.index, padded, frame.time, frame.name, native)
 
     def __exit__(

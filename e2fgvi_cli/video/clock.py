@@ -28,6 +28,7 @@ class FrameClock:
         self._claimed_duration = info.duration
         self._first = 0
         self._last = 0
+        self._length = Fraction(0)  # of the last picture, in seconds
         self._steps: Counter[int] = Counter()
         self._long: list[tuple[int, int]] = []
         self.count = 0
@@ -40,16 +41,22 @@ class FrameClock:
             self._first = pts if pts is not None else 0
             picture.pts = self._first
         elif pts is None or pts <= self._last:
-            step = max(1, round(1 / (self._rate * self._time_base)))
-            picture.pts = self._last + step
+            picture.pts = self._last + self._step(pts, picture.duration or 0)
             self.repaired += pts is not None
         pts = picture.pts if picture.pts is not None else 0
         if self.count:
             self._note_step(pts - self._last, self._last)
         self._last = pts
+        self._length = (picture.duration or 0) * self._time_base
         picture.time_base = self._time_base
         self.count += 1
         return self.count - 1, (self._last - self._first) * self._time_base
+
+    def _step(self, pts: int | None, duration: int) -> int:
+        """How far behind the last picture one without a usable time is: a frame, or half the way to the next one's time."""
+        step = max(1, round(1 / (self._rate * self._time_base)))
+        left = 0 if pts is None else pts + duration - self._last
+        return step if left <= 0 else min(step, max(1, left // 2))
 
     def gaps(self) -> list[str]:
         """Where three frames or more are missing from a clip that has them at one distance otherwise, in words.
@@ -85,5 +92,6 @@ class FrameClock:
         """Whether the last frame lies more than one and a half frames before the end the container claims."""
         if self._claimed_duration is None:
             return True  # then only the claimed count can tell
-        end = (self._last - self._first) * self._time_base + self.late_start() + 1 / self._rate
+        length = max(self._length, 1 / self._rate)
+        end = (self._last - self._first) * self._time_base + self.late_start() + length
         return self._claimed_duration - end > Fraction(3, 2) / self._rate

@@ -7,6 +7,8 @@ from typing import Any
 
 import av
 
+from . import picture_times
+
 # FFmpeg's own decoders of VP8 and VP9 leave out the alpha plane that WebM keeps beside the picture; libvpx has it.
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
@@ -14,6 +16,7 @@ _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 def pictures(container: Any, stream: Any) -> Iterator[av.VideoFrame | None]:
     """Decoded pictures in presentation order; None stands for a packet that could not be decoded."""
     decode = _decoder(stream)
+    order = picture_times.StoredOrder(container) if picture_times.lack_order(container, stream) else None
     packets = container.demux(stream)
     while True:
         try:
@@ -22,12 +25,19 @@ def pictures(container: Any, stream: Any) -> Iterator[av.VideoFrame | None]:
             return
         except av.FFmpegError:  # the container itself breaks off; the clock sees that the end is missing
             return
+        if order is not None:
+            order.sent(packet)
         try:
             found = decode(packet)
         except av.FFmpegError:
+            if order is not None:
+                order.lost()
             yield None
             continue
-        yield from found
+        for picture in found:
+            if order is not None:
+                order.place(picture)
+            yield picture
 
 
 def lost_alpha(stream: Any) -> bool:

@@ -222,8 +222,8 @@ def copy_picture(frame: av.VideoFrame, format_name: str | None = None) -> av.Vid
 
 
 def copy_tags(frame: av.VideoFrame, target: av.VideoFrame) -> None:
-    """Time stamp and colour tags of `frame`, onto `target`."""
-    target.pts = frame.pts
+    """Time stamp, duration and colour tags of `frame`, onto `target`."""
+    target.pts, target.duration = frame.pts, frame.duration
     if frame.time_base is not None:
         target.time_base = frame.time_base
     target.color_range, target.colorspace = frame.color_range, frame.colorspace

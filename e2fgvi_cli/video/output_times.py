@@ -106,5 +106,39 @@ class OutputTimes:
         return max(last + 1, -(-(milliseconds + _HALF) / 1000 // self.time_base))
 
 
+class PacketLengths:
+    """How long encoded packets last, in ticks: as the pictures in them are shown; not every encoder hands that on."""
+
+    def __init__(self) -> None:
+        self._lengths: dict[int, int] = {}
+        self._start: int | None = None
+        self._end: int | None = None
+        self._first_decoded: int | None = None
+
+    def show(self, tick: int, length: int) -> None:
+        """A picture goes to the encoder; length 0: unknown."""
+        self._start = tick if self._start is None else self._start
+        self._end = tick + length if length else None
+        self._lengths[tick] = length
+
+    def take(self, tick: int, decoded: int | None) -> int:
+        """Of the packet with this picture, decoded at that tick; 0 if unknown."""
+        self._first_decoded = decoded if self._first_decoded is None else self._first_decoded
+        return self._lengths.pop(tick, 0)
+
+    def stretch_last(self, tick: int, decoded: int | None, length: int) -> tuple[int | None, int]:
+        """(when the last packet of all is decoded, how long it lasts), so that what mp4 adds up is what is shown.
+
+        It adds the steps from one decoding to the next and the last length, which is too little where pictures are reordered
+        and shown unevenly. The packet is decoded later, but not after it is shown; then it lasts longer, but not past the end.
+        """
+        first = self._first_decoded
+        if not length or self._end is None or self._start is None or decoded is None or first is None:
+            return decoded, length
+        wanted = self._end - self._start + first  # where the decoding of a packet behind it would be
+        later = max(decoded, min(wanted - length, tick))
+        return later, max(length, min(wanted - later, self._end - tick))
+
+
 def _count(number: int, what: str) -> str:
     return f"{number} {what} was" if number == 1 else f"{number} {what}s were"

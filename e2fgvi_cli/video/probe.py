@@ -101,7 +101,7 @@ def _first_frame(container: Any, stream: Any, path: Path) -> av.VideoFrame:
 def _video_info(path: Path, container: Any, stream: Any, frame: av.VideoFrame) -> VideoInfo:
     layout = native.require_layout(native.viewable_format(frame.format))
     matrix: Any = frame.side_data.get("DISPLAYMATRIX")
-    duration = claimed_duration(container, stream)
+    duration = claimed_duration(container, stream, frame.pts)
     return VideoInfo(
         path=path,
         is_folder=False,
@@ -166,13 +166,15 @@ def stream_rate(stream: Any) -> Fraction | None:
     return next((rate for rate in rates if rate is not None and _SLOWEST <= rate <= _FASTEST), None)
 
 
-def claimed_duration(container: Any, stream: Any) -> Fraction | None:
-    """Seconds the video stream should last by the container's own word, or None."""
+def claimed_duration(container: Any, stream: Any, first: int | None = None) -> Fraction | None:
+    """Seconds the video stream should last by the container's own word, or None. first: time stamp of its first picture."""
     if stream.duration is not None and stream.time_base:
         return Fraction(stream.duration) * stream.time_base
     tag = _DURATION_TAG.match(stream.metadata.get("DURATION", ""))
     if tag:
-        return int(tag[1]) * 3600 + int(tag[2]) * 60 + Fraction(tag[3])
+        end = int(tag[1]) * 3600 + int(tag[2]) * 60 + Fraction(tag[3])
+        start = stream.start_time if stream.start_time is not None else first or 0
+        return max(end - start * stream.time_base, Fraction(0))
     if container.duration is not None and len(container.streams) == 1:
         before = max(container.start_time or 0, 0) if container.format.name == "flv" else 0  # FLV counts from time 0
         return Fraction(container.duration - before, av.time_base)

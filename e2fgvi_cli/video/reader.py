@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..threads.ahead import ReadAhead
 from ..types import Frame, VideoInfo
-from . import decoding, images, native, probe
+from . import decoding, images, native, picture_times, probe
 from .clock import DEFAULT_FOLDER_RATE, FrameClock
 from .image_headers import Kind
 from .stills import Picture, Stills, mixed_sizes
@@ -152,12 +152,13 @@ class VideoReader(_AheadReader):
         lost = broken = 0
         with probe.open_container(self.info.path) as container:
             stream = probe.main_video_stream(container, self.info.path)
-            clock = FrameClock(self.info, probe.stated_start(container, stream))
+            start = None if picture_times.lack_order(container, stream) else probe.stated_start(container, stream)
+            clock = FrameClock(self.info, start)
             if decoding.lost_alpha(stream):
                 self.notices.append(
                     f"the transparency of {self.info.path.name} is left out: this PyAV has no libvpx to decode it"
                 )
-            for picture in decoding.pictures(container, stream):
+            for picture in picture_times.with_lengths(decoding.pictures(container, stream), self.info):
                 if picture is None:
                     lost += 1
                     continue

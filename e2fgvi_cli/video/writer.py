@@ -22,7 +22,7 @@ from . import colour, images, local, native, probe, stream_copy, target, trial_m
 from .codecs import Encoding, choose
 from .folder_writer import FolderWriter
 from .options import OutputOptions
-from .output_times import OutputTimes
+from .output_times import OutputTimes, PacketLengths
 
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _RGB_TAGS = (1, 1, 1, 1)  # limited range, BT.709 matrix, primaries and transfer: for RGB sources written as Y'CbCr
@@ -88,7 +88,7 @@ class VideoWriter:
         self.notices: list[str] = list(encoding.notices)
         self._path, self._info, self._options, self._encoding = path, info, options, encoding
         self._times = _output_times(info, options, encoding)
-        self._lengths: dict[int, int] = {}  # how long a frame is shown, by its tick: not every encoder hands that on
+        self._lengths = PacketLengths()
         self._own_publication = publication is None
         self._publication = publication or Publication()
         self._container: Any = None
@@ -182,14 +182,16 @@ class VideoWriter:
         with disk_errors(self._path):
             if self._copy is not None:
                 self._copy.advance(seconds)
-            self._lengths[picture.pts] = picture.duration
+            self._lengths.show(picture.pts, picture.duration)
             self._mux(self._stream.encode(picture))
 
-    def _mux(self, packets: list[Any]) -> None:
-        for packet in packets:
-            length = self._lengths.pop(packet.pts, 0)
+    def _mux(self, packets: list[Any], *, end: bool = False) -> None:
+        for number, packet in enumerate(packets, start=1):
+            decoded, length = packet.dts, self._lengths.take(packet.pts, packet.dts)
+            if end and number == len(packets) and self._encoding.container in ("mp4", "mov"):
+                decoded, length = self._lengths.stretch_last(packet.pts, decoded, length)
             if length:
-                packet.duration = length
+                packet.dts, packet.duration = decoded, length
             self._container.mux(packet)
 
     def _for_encoder(self, picture: av.VideoFrame) -> av.VideoFrame:
@@ -222,7 +224,7 @@ class VideoWriter:
             src_color_range=source_range,
             dst_color_range=result_range,
         )
-        converted.pts = picture.pts
+        converted.pts, converted.duration = picture.pts, picture.duration
         return converted
 
     def __exit__(
@@ -233,7 +235,7 @@ class VideoWriter:
             return
         try:
             with disk_errors(self._path):
-                self._mux(self._stream.encode(None))
+                self._mux(self._stream.encode(None), end=True)
                 if self._copy is not None:
                     self._copy.finish()
                 self.notices += self._times.notices()

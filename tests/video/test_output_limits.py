@@ -41,6 +41,34 @@ def test_frame_names_as_long_as_a_file_system_takes(tmp_path: Path) -> None:
     assert all(path.name.startswith("é" * 80) and path.suffix == ".png" for path in found)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
+def test_slides_last_as_long_as_in_the_source(tmp_path: Path, suffix: str) -> None:
+    """Three pictures of 0.2, 1.3 and 2.5 s."""
+    ticks = (0, 200, 1500)
+    codec = "libvpx-vp9" if suffix == ".webm" else "libx264"
+    source = tmp_path / f"source{suffix}"
+    with av.open(str(source), "w") as container:
+        stream = container.add_stream(codec, rate=25, options={} if suffix == ".webm" else {"bf": "0"})
+        stream.codec_context.height, stream.codec_context.width = 48, 64
+        stream.codec_context.time_base = Fraction(1, 1000)
+        packets = []
+        for index, tick in enumerate(ticks):
+            frame = av.VideoFrame.from_ndarray(picture(index, (48, 64)), "rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = tick, Fraction(1, 1000)
+            packets += stream.encode(frame)
+        for packet in [*packets, *stream.encode(None)]:
+            packet.duration = {0: 200, 200: 1300, 1500: 2500}[packet.pts]
+            container.mux(packet)
+    for name in (f"out{suffix}", "out.mp4", "out.mkv"):
+        if name == "out.mkv" and suffix == ".webm":
+            continue
+        assert passed(source, tmp_path / name, OutputOptions(overwrite=True)) == []
+        with av.open(str(tmp_path / name)) as container:
+            assert container.duration == 4_000_000
+            last = list(container.decode(video=0))[-1]
+            assert last.pts * last.time_base == Fraction(3, 2)
+
+
 def test_rate_with_more_digits_than_ffmpeg_holds(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "source.mp4", Recipe())
     passed(source, tmp_path / "out.mp4", OutputOptions(frame_rate=Fraction("23.976023976")))
