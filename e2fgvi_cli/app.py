@@ -26,7 +26,10 @@ from .errors import EXIT_DEVICE, EXIT_FAILED, EXIT_INPUT, UserError, out_of_memo
 
 DEBUG_VARIABLE = "E2FGVI_DEBUG"
 """1: tracebacks on standard error. A file name: they are appended to it."""
-_INTERRUPTED = {"batch": "run the same command again to go on"}
+_INTERRUPTED = {
+    "batch": "run the same command again to go on",
+    "weights": "a download goes on where it stopped when it is asked for again",
+}
 
 
 def _complain(message: str) -> None:
@@ -50,6 +53,8 @@ def _describe(error: BaseException) -> tuple[int, str]:
             EXIT_INPUT,
             f"no space left on the device for {error.filename or 'the output'}: free some or choose another folder",
         )
+    if isinstance(error, FileNotFoundError) and not _has_working_folder():
+        return EXIT_INPUT, "the folder in which this was started is not there any more: change to one that is"
     from .doctor import startup_diagnosis
 
     diagnosis = startup_diagnosis(error)
@@ -57,6 +62,14 @@ def _describe(error: BaseException) -> tuple[int, str]:
         return EXIT_FAILED, diagnosis
     reason = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
     return EXIT_FAILED, f"unexpected failure, please report it: {reason} (set {DEBUG_VARIABLE}=1 for the traceback)"
+
+
+def _has_working_folder() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 def _describe_interrupt(command: str | None) -> str:
@@ -161,18 +174,26 @@ app.add_typer(train_app, name="train")
 def main() -> None:
     """Entry point of the console script, once `__main__` has seen to signals and streams. Ends the process."""
     _answered.clear()
-    streams.guard()
-    interrupts.install()
+    try:
+        streams.guard()
+        interrupts.install()
+        code = _run()
+        # Nothing is left to clean up: a signal during the interpreter's own end must not make it complain.
+        interrupts.leave_at_once(code)
+    except BaseException as error:  # from before or after the subcommand
+        code = _answer(error, None)
+        interrupts.leave_at_once(code)
+    sys.exit(streams.finish(code))
+
+
+def _run() -> int:
+    """The exit code of the command line, whose framework ends by raising."""
     try:
         app(prog_name="e2fgvi")
         code: Any = 0
     except SystemExit as end:
         code = end.code
-        if interrupts.received() is not None and not _answered:  # by the framework, while it parsed
-            code = _answer(KeyboardInterrupt(), None)
-    except BaseException as error:  # from before or after the subcommand
-        code = _answer(error, None)
-    code = code if isinstance(code, int) else int(code is not None)
-    # Nothing is left to clean up: a signal during the interpreter's own end must not make it complain.
-    interrupts.leave_at_once(code)
-    sys.exit(streams.finish(code))
+    number = interrupts.received()
+    if number is not None and not _answered:  # by the framework, while it parsed
+        return _answer(interrupts.Interrupted(number), None)
+    return code if isinstance(code, int) else int(code is not None)

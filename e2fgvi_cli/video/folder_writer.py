@@ -42,6 +42,7 @@ class FolderWriter:
         try:
             self._temporary.mkdir()
         except OSError as error:
+            self._publication.withdraw(self._temporary)
             raise InputError(f"the output {self._path} cannot be written: {error.strerror or error}") from error
         return self
 

@@ -240,13 +240,13 @@ class VideoWriter:
                     self._copy.finish()
                 self.notices += self._times.notices()
                 self._container.close()
-                if self._own_publication:
-                    self._publication.publish()
         except BaseException:
             self._abandon()
             raise
         if self._copy is not None:
             self._copy.close()
+        if self._own_publication:
+            self._publication.publish()
 
     def _abandon(self) -> None:
         """Close what is open, whatever state it is in, and remove the unfinished file."""

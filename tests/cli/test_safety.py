@@ -303,3 +303,44 @@ def test_the_bare_doctor_answers_ctrl_c() -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_signal_in_the_last_moment_finds_the_output_whole(
+    e2fgvi: Any, place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave = app.interrupts.leave_at_once
+
+    def late(code: int) -> None:
+        if app.interrupts.received() is None:
+            send(signal.SIGHUP)()
+        leave(code)
+
+    monkeypatch.setattr(app.interrupts, "leave_at_once", late)
+    done = e2fgvi(*RUN, "-o", "o")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        129,
+        "error: interrupted after o was written: that is whole",
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder in use cannot be removed there")
+def test_a_working_folder_that_is_gone_is_a_sentence(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    code = (
+        "import os, sys\nos.rmdir(os.getcwd())\nfrom e2fgvi_cli.app import main\n"
+        "sys.argv = ['e2fgvi', 'inpaint', '-v', 'x.mp4', '-m', 'm.png']\nmain()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=gone,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (
+        3,
+        "error: the folder in which this was started is not there any more: change to one that is\n",
+    )
