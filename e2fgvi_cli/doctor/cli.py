@@ -236,4 +236,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point of `python -m e2fgvi_cli.doctor`."""
     guard()
     request = parse(sys.argv[1:] if arguments is None else arguments)
-    return finish(main_with(request, sys.stdout, sys.stderr))
+    try:
+        code = main_with(request, sys.stdout, sys.stderr)
+    except Exception as error:  # this is what runs where nothing else does: a line, not a traceback
+        sys.stderr.write(f"error: the check itself failed, please report it: {type(error).__name__}: {error}\n")
+        code = EXIT_FAIL
+    return finish(code)

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import concurrent.futures
 import errno
+import math
 import os
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from .check import Check
 from .host import Host
-from .model import Outcome, Result, Severity, Status, say
+from .loader.model import ShortageError
+from .model import Outcome, Remedy, Result, Severity, Status, say
 
+T = TypeVar("T")
 SLOW_NOTICE = 10.0
+ENOUGH_FOR_THREADS = 4 << 30
+"""Bytes of address space: torch's libraries alone are mapped with two."""
 
 
 @dataclass
@@ -77,7 +84,7 @@ def run_checks(
     start = time.monotonic()
     done: dict[str, Result] = {}
     static = [check for check in checks if not check.probe]
-    with concurrent.futures.ThreadPoolExecutor(max_workers=1) as ahead:
+    with _pool(1) as ahead:
         ahead.submit(lambda: host.gpu)  # the driver is asked while files are read
         for check in static:
             done[check.id] = _guarded(check, host, done)
@@ -91,6 +98,48 @@ def run_checks(
     return Report(order, time.monotonic() - start, static_seconds)
 
 
+class _OneByOne(concurrent.futures.Executor):
+    """Runs what is submitted at once, in the thread that submits it."""
+
+    def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[T]:
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+        try:
+            future.set_result(function(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def address_space() -> float:
+    """Bytes this process may map (`ulimit -v`), infinity without a limit."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return math.inf
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return math.inf if limit == resource.RLIM_INFINITY else float(limit)
+
+
+def _pool(workers: int) -> concurrent.futures.Executor:
+    """Threads, where the system has room for so many: a limit of processes may leave none, and with little address space
+    a thread can die before it says that it lives, which is waited for, for ever.
+    """
+    if address_space() < ENOUGH_FOR_THREADS:
+        return _OneByOne()
+    leave = threading.Event()
+    threads = [threading.Thread(target=leave.wait) for _ in range(workers)]
+    try:
+        for thread in threads:
+            thread.start()
+    except RuntimeError:
+        return _OneByOne()
+    finally:
+        leave.set()
+    for thread in threads:
+        thread.join()
+    return concurrent.futures.ThreadPoolExecutor(max_workers=workers)
+
+
 def _run_probes(
     checks: list[Check], host: Host, done: dict[str, Result], on_slow: Callable[[list[str]], None] | None
 ) -> None:
@@ -98,7 +147,7 @@ def _run_probes(
     waiting = list(checks)
     names = {check.id for check in checks}
     start, told = time.monotonic(), False
-    with concurrent.futures.ThreadPoolExecutor(max_workers=max(2, min(4, os.cpu_count() or 2))) as pool:
+    with _pool(max(2, min(4, os.cpu_count() or 2))) as pool:
         running: dict[concurrent.futures.Future[Result], Check] = {}
         while waiting or running:
             ready = [check for check in waiting if all(need in done or need not in names for need in check.needs)]
@@ -123,6 +172,9 @@ def _guarded(check: Check, host: Host, done: dict[str, Result]) -> Result:
         return Result(check.id, check.group, check.severity, outcome, root)
     try:
         outcome = check.run(host)
+    except (ShortageError, MemoryError) as error:
+        limits = say("crash.limits", error=str(error) or type(error).__name__)
+        outcome = Outcome(Status.CRASH, limits, {}, "sys.limits", [], [Remedy(say("remedy.limits"))])
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             outcome = Outcome(Status.BLOCKED, say("blocked.disk", folder=tempfile.gettempdir()), cause="sys.disk")

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from e2fgvi_cli.doctor import cli
-from e2fgvi_cli.doctor.checks import extensions, system
+from e2fgvi_cli.doctor.checks import all_checks, extensions, system
 from e2fgvi_cli.doctor.facts import owner_of
 from e2fgvi_cli.doctor.host import Host
 from e2fgvi_cli.doctor.loader.explain import explain
 from e2fgvi_cli.doctor.loader.model import Library
 from e2fgvi_cli.doctor.loader.variable import find_intruder
-from e2fgvi_cli.doctor.model import Status
+from e2fgvi_cli.doctor.model import Status, passed
+from e2fgvi_cli.doctor.runner import run_checks, select
 from e2fgvi_cli.doctor.texts import choose_language, render
 
 from ..conftest import ROOT
@@ -64,6 +67,45 @@ def test_a_deleted_working_folder(tmp_path: Path) -> None:
     assert f"[warn]  sys.folder             the working folder {gone} was deleted" in done.stdout
     assert "Traceback" not in done.stderr
     assert system.check_folder(machine(tmp_path)).status is Status.PASS
+
+
+def test_no_thread_to_be_had(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A limit of memory leaves none: the checks run one after the other."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    checks = [replace(c, run=lambda _: passed("sys.path.ok")) for c in select(all_checks(), ["sys.path", "deform.op"])]
+    report = run_checks(checks, machine(tmp_path))
+    assert [entry.status for entry in report.results] == [Status.PASS, Status.PASS]
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM])
+def test_a_limit_of_the_process_is_no_damaged_file(
+    number: int, elf: ElfFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("e2fgvi_cli.doctor.loader.model.read_binary", refuse)
+    host = Host.detect()
+    check = replace(
+        select(all_checks(), ["ext.static:av"])[0], run=lambda h: explain(elf.good(), h.setting(), h.library)
+    )
+    (result,) = run_checks([check], host, probes=False).results
+    assert (result.status, result.outcome.cause) == (Status.CRASH, "sys.limits")
+    assert os.strerror(number) in render(result.outcome.summary, "en")
+    assert "ulimit -n" in render(result.outcome.remedies[0].why, "en")
+
+
+def test_a_fault_of_the_doctor_is_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(cli, "guard", lambda: None)
+    monkeypatch.setattr(cli, "main_with", lambda *_: 1 // 0)
+    assert cli.main([]) == 1
+    assert capsys.readouterr().err == (
+        "error: the check itself failed, please report it: ZeroDivisionError: integer division or modulo by zero\n"
+    )
 
 
 def test_the_bare_file_without_site(tmp_path: Path) -> None:

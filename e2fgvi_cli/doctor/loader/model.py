@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import errno
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -81,6 +82,13 @@ class Setting:
     system_root: Path | None = None  # Windows' System32 or a Linux root folder other than "/", for tests
 
 
+SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+class ShortageError(Exception):
+    """This process may open no more files or map no more memory: nothing is said of the file."""
+
+
 class Library:
     """Parsed files, each read once. Use with `with`, or call `close`."""
 
@@ -88,12 +96,14 @@ class Library:
         self._files: dict[tuple[str, str | None], Binary | Malformed | OSError] = {}
 
     def get(self, path: Path, machine: str | None = None) -> Binary:
-        """The parsed file. Raises Malformed or OSError, the same one each time."""
+        """The parsed file. Raises Malformed or OSError, the same one each time; ShortageError where a limit of the process is reached."""
         key = (os.path.realpath(path), machine)
         if key not in self._files:
             try:
                 self._files[key] = read_binary(path, machine)
             except (Malformed, OSError) as error:
+                if isinstance(error, OSError) and error.errno in SHORTAGES:
+                    raise ShortageError(error.strerror or str(error)) from error
                 self._files[key] = error
         entry = self._files[key]
         if isinstance(entry, Exception):
@@ -114,4 +124,4 @@ class Library:
         self.close()
 
 
-__all__ = ["Bond", "Fault", "Flaw", "Found", "Library", "Setting"]
+__all__ = ["Bond", "Fault", "Flaw", "Found", "Library", "Setting", "ShortageError"]
