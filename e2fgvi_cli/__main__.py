@@ -6,12 +6,11 @@ An interruption while the program loads ends it with a sentence, and so does a p
 import sys
 
 try:
-    from . import interrupts, streams
+    from . import early, streams  # noqa: F401 (early: for what it does)
     from .errors import EXIT_FAILED
-
-    interrupts.leave_at_once(message=b"error: interrupted before anything was done\n")
-except KeyboardInterrupt:
-    sys.exit(130)  # errors.py may not be there yet
+except KeyboardInterrupt:  # before `early` was there
+    sys.stderr.write("error: interrupted before anything was done\n")
+    sys.exit(130)
 
 
 def main() -> None:

@@ -106,7 +106,7 @@ def test_the_doctor_is_standard_library_only(path: Path) -> None:
 
 LAYERS = (
     {"__init__", "arithmetic", "errors", "types"},
-    {"interrupts", "paths", "renaming", "streams", "_model"},
+    {"early", "interrupts", "paths", "renaming", "streams", "_model"},
     {"publication"},
     {"threads", "weights", "planner", "masks"},
     {"doctor", "frames"},
