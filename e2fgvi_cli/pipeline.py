@@ -132,6 +132,7 @@ class Inpainting:
             self._notice(*itertools.chain.from_iterable(one.notices for one in every))
             self._notice(*reader.notices, *holes.notices)
             stack.enter_context(output)
+            self._notice(*output.notices)  # what will be left out, before the work
             for finished in finished_frames(reader, holes.hole_at, [one.engine for one in every], options):
                 if self._cancel is not None and self._cancel.is_set():
                     raise CancelledError(

@@ -17,6 +17,7 @@ from . import local
 _NOT_METADATA = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder", "rotate", "duration"})
 # what mkvmerge notes about a stream, no longer true of the new one
 _STATISTICS = ("_statistics", "number_of_", "bps")
+_WITH_TIME_CODES = ("mp4", "mov")
 _SMALL = {"webm": "libvpx"}  # an encoder for the trial; MPEG-4 elsewhere
 
 
@@ -89,8 +90,8 @@ def descriptions_that_fit(
     Tried on a picture of 16 x 16.
     """
     every = Descriptions(metadata_of(source), stream_metadata(main), tuple(source.chapters()))
-    candidates = list(_fewer(every))
-    return next((one for one in candidates if _is_taken(one, container, options, rate)), candidates[-1])
+    rate = rate if container in _WITH_TIME_CODES else Fraction(25)
+    return next((one for one in _fewer(every) if _is_taken(one, container, options, rate)), every)
 
 
 def _fewer(every: Descriptions) -> Iterator[Descriptions]:
@@ -130,7 +131,7 @@ def _is_taken(descriptions: Descriptions, container: str, options: dict[str, str
         with contextlib.suppress(*REFUSALS):
             output.close()
         return False
-    if container not in ("mp4", "mov") or not _time_codes(descriptions.of_file, descriptions.of_video):
+    if container not in _WITH_TIME_CODES or not _time_codes(descriptions.of_file, descriptions.of_video):
         return True
     file.seek(0)
     with av.open(file, **local.KEEP_METADATA_BYTES) as written:  # some time codes are left out without a word

@@ -26,7 +26,7 @@ def lack_order(container: Any, stream: Any) -> bool:
 class StoredOrder:
     """Gives the first picture shown the time of the first packet, the second that of the second, and so on.
 
-    Leaves pictures alone if the file has times of its own: the way from decoding to showing then differs between packets.
+    Leaves pictures alone if an ASF has times of showing after all: the way from decoding to showing then differs.
     """
 
     def __init__(self, container: Any) -> None:
@@ -50,7 +50,7 @@ class StoredOrder:
         if not self._sent:
             return
         if self._active is None:
-            self._active = len({ahead for _, ahead in self._sent}) == 1
+            self._active = not self._delayed or len({ahead for _, ahead in self._sent}) == 1
             if self._delayed and picture.dts is not None:
                 self._delay = picture.dts - self._sent[0][0]
         place = self._sent.popleft()[0] + self._delay

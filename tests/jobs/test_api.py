@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,26 @@ def test_stopping_early_and_cancelling_leave_nothing(options: InpaintOptions) ->
         run.finish()
     assert caught.value.exit_code == EXIT_INTERRUPTED
     assert list(options.output.parent.iterdir()) == []
+
+
+def test_what_is_left_out_is_said_before_the_work(options: InpaintOptions, tmp_path: Path) -> None:
+    import av
+
+    clip = tmp_path / "clip.mkv"
+    with av.open(str(clip), "w") as container:
+        container.add_attachment("font.ttf", "font/ttf", b"not really a font")
+        video = container.add_stream("ffv1", rate=25)
+        video.codec_context.height, video.codec_context.width = 40, 48
+        for index in range(4):
+            frame = av.VideoFrame.from_ndarray(np.full((40, 48, 3), 60 * index, np.uint8), "rgb24")
+            frame = frame.reformat(format="yuv420p")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+    notices: list[str] = []
+    with inpaint(replace(options, video=clip, output=tmp_path / "out.mp4"), on_notice=notices.append) as run:
+        next(iter(run))
+        assert "attachment stream 0 (attachment) does not fit into mp4: left out" in notices
 
 
 def test_frames_only(options: InpaintOptions) -> None:
