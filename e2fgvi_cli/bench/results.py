@@ -270,7 +270,7 @@ class Benchmark:
         )
 
     def ratios(self, case: CaseResult) -> tuple[Ratio, ...]:
-        """Against the released way of working and against one device, of the same size and mode, where those were measured."""
+        """Against the published way of working and against one device, of the same size and mode, where those were measured."""
         if case.measured is None or case.subject.program == RELEASED:
             return ()
         mine, found = case.subject, []

@@ -219,7 +219,7 @@ def _free() -> None:
 
 @dataclass(frozen=True)
 class _Analysis:
-    """`predicted`: what the planner says of the largest crop, in bytes; None for the released way, which has no plan."""
+    """`predicted`: what the planner says of the largest crop, in bytes; None for the published way, which has no plan."""
 
     arithmetic: Arithmetic | None = None
     stages: tuple[StageTime, ...] = ()
