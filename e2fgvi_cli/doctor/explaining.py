@@ -70,8 +70,6 @@ def _package_of(path: Path) -> str:
 
 def explain_file(path: Path, search: list[Path], host: Host) -> tuple[list[Text], list[tuple[Text, str]], bool]:
     """(lines, remedies with their commands, sound) for one file. Raises OSError if it cannot be opened."""
-    with open(path, "rb"):
-        pass
     try:
         binary = host.library.get(path, host.machine)
     except Malformed as error:

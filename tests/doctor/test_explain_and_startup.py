@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 import time
@@ -62,6 +63,9 @@ def test_explain_what_is_no_library(tmp_path: Path) -> None:
     code, text = explained("--explain", tmp_path / "x.so")
     assert (code, "neither a PE, an ELF nor a Mach-O file" in text) == (1, True)
     assert explained("--explain", tmp_path / "y.so")[0] == 2
+    os.mkfifo(tmp_path / "pipe.so")
+    for path in (tmp_path / "pipe.so", tmp_path, "/dev/zero"):
+        assert explained("--explain", path) == (2, f"error: --explain {path} cannot be opened: not a regular file\n")
     assert explained("--explain", tmp_path / "x.so", "--search", tmp_path / "none")[0] == 2
 
 

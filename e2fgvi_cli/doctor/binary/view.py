@@ -7,7 +7,10 @@ never an IndexError, a huge allocation or an endless loop. Tables cannot be larg
 
 from __future__ import annotations
 
+import errno
 import mmap
+import os
+import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +41,7 @@ class Budget:
 class View:
     """A read-only mapped file (or bytes). Offsets are absolute, in bytes. Close it, or use it with `with`.
 
-    Raises OSError when the file cannot be opened.
+    Raises OSError when the file cannot be opened, or is no regular file: a pipe could be waited for, for ever.
     """
 
     def __init__(self, source: Path | bytes) -> None:
@@ -47,6 +50,8 @@ class View:
         if isinstance(source, bytes):
             self.data = source
         else:
+            if not stat.S_ISREG(os.stat(source).st_mode):
+                raise OSError(errno.EINVAL, "not a regular file")
             with open(source, "rb") as handle:
                 try:
                     self._map = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
