@@ -15,6 +15,7 @@ import pytest
 from e2fgvi_cli.api import InpaintOptions, inpaint
 from e2fgvi_cli.errors import EXIT_INTERRUPTED, InputError
 from e2fgvi_cli.types import Progress
+from e2fgvi_cli.video.options import OutputOptions
 from tests.conftest import ROOT
 from tests.factories import read_folder
 
@@ -74,9 +75,10 @@ def test_what_is_left_out_is_said_before_the_work(options: InpaintOptions, tmp_p
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
     notices: list[str] = []
-    with inpaint(replace(options, video=clip, output=tmp_path / "out.mp4"), on_notice=notices.append) as run:
+    film = replace(options, video=clip, output=tmp_path / "out.mp4", encoding=OutputOptions())
+    with inpaint(film, on_notice=notices.append) as run:
         next(iter(run))
-        assert "attachment stream 0 (attachment) does not fit into mp4: left out" in notices
+        assert "attachment stream 1 (attachment) does not fit into mp4: left out" in notices
 
 
 def test_frames_only(options: InpaintOptions) -> None:
