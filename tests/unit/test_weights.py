@@ -31,6 +31,11 @@ class Handler(BaseHTTPRequestHandler):
             return
         if self.path == "/wrong":
             self._send(200, b"<html>quota</html>")
+        elif self.path == "/badlength":
+            self.send_response(200)
+            self.send_header("Content-Length", "many")
+            self.end_headers()
+            self.wfile.write(CONTENT)
         elif self.path == "/noranges":
             self._send(200, CONTENT)
         elif start >= len(CONTENT):
@@ -115,6 +120,24 @@ def test_failure_names_every_source_and_the_way_by_hand(server: str, tmp_path: P
     assert "/closed: " in message
     assert "from the moon, then run `e2fgvi weights import FILE`" in message
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_answer_without_end_is_left(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("e2fgvi_cli.weights.download.LARGEST_FILE", 2 << 20)
+    seen: list[int] = []
+    with pytest.raises(WeightsError, match="could not fetch"):
+        fetch(known(f"{server}/ok"), folder=tmp_path, on_progress=lambda done, _: seen.append(done))
+    assert max(seen) <= 2 << 20
+
+
+def test_lengths_that_are_no_numbers_are_not_believed(server: str, tmp_path: Path) -> None:
+    assert fetch(known(f"{server}/badlength"), folder=tmp_path).read_bytes() == CONTENT
+
+
+def test_a_folder_in_the_files_place_is_named(server: str, tmp_path: Path) -> None:
+    (tmp_path / "test.pth" / "inside").mkdir(parents=True)
+    with pytest.raises(WeightsError, match="move what is there"):
+        fetch(known(f"{server}/ok"), folder=tmp_path)
 
 
 def test_a_folder_that_cannot_be_made_is_named(server: str, tmp_path: Path) -> None:
