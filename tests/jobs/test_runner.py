@@ -17,6 +17,7 @@ import pytest
 from e2fgvi_cli.errors import InputError, UsageError
 from e2fgvi_cli.jobs import Event, Job, journal, run_batch
 from e2fgvi_cli.jobs.journal import Journal, is_dead, parse_shard
+from e2fgvi_cli.jobs.report import write_reports
 from e2fgvi_cli.jobs.selection import ANNOUNCEMENT
 from e2fgvi_cli.jobs.thumbnails import thumbnail_of
 from tests.factories import clip, read_folder
@@ -436,3 +437,20 @@ def test_a_side_output_that_is_gone_is_made_again(tmp_path: Path) -> None:
     assert run_batch([job], settings(tmp_path)).records[0].outcome == "done"
     assert len(list((tmp_path / "side").iterdir())) == 6
     assert run_batch([job], settings(tmp_path)).records[0].outcome == "skipped"
+
+
+def test_names_that_mean_something_elsewhere_are_plain_names_to_a_batch(tmp_path: Path) -> None:
+    """To SQLite (#, ?, %), to FFmpeg (%d, a colon), to glob (brackets), and bytes that are no text."""
+    folder = tmp_path / "reel #2 50% off?mode=ro [x]"
+    jobs = [make_job(folder, name, 4, output=f"{name}.mkv") for name in ("take1:final %03d", "12:30:05 #1?")]
+    odd = make_job(folder, "odd", 4)
+    name = folder / "out" / os.fsdecode(b"caf\xe9.mkv")
+    jobs.append(replace(odd, options=replace(odd.options, output=name, encoding=jobs[0].options.encoding)))
+    before = sorted(tmp_path.iterdir())
+    result = run_batch(jobs, settings(folder, shard=(1, 1)))
+    assert [(r.outcome, r.message) for r in result.records] == [("done", "")] * 3
+    assert sorted(p.name for p in (folder / "out").iterdir()) == sorted(job.options.output.name for job in jobs)
+    assert [r.outcome for r in run_batch(jobs, settings(folder)).records] == ["skipped"] * 3
+    assert [r.outcome for r in run_batch(jobs, settings(folder, shard=(1, 2))).records] == ["skipped"] * 2
+    write_reports(result, settings(folder))
+    assert sorted(tmp_path.iterdir()) == before
