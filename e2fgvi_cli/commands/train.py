@@ -134,7 +134,7 @@ def files(
         for licence, count in selection.licences.items():
             typer.echo(f"{count:5} {licence}")
         return
-    for item in (*selection.clips, *selection.photos, *selection.validation):
+    for item in (*selection.training, *selection.validation):
         typer.echo(str(item.path))
 
 

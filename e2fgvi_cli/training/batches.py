@@ -11,14 +11,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .camera import camera_paths, doubled, jitter_colours, relief_maps, sample_clips, sample_photographs
+from .augment import record
+from .camera import camera_paths, jitter_colours, relief_maps, sample_clips, sample_photographs
 from .config import PhaseConfig, TrainingConfig
+from .foregrounds import Foregrounds
 from .holes import HoleMaker
 from .material import Material
-from .shapes import Draw, place, sample_field
+from .mixing import counts_of, shares_of_kinds
+from .panorama import panorama_paths, sample_panoramas
+from .sampling import doubled
+from .shapes import Draw
 
-FOREGROUND_AREA = (0.02, 0.2)
-FOREGROUND_SPEED = 8.0
+SCENE_REACH = 3
+"""Reference frames of a scene are at most so many pictures away."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +55,25 @@ class BatchMaker:
 
     def __init__(self, material: Material, config: TrainingConfig, phase: PhaseConfig, draw: Draw) -> None:
         self.material, self.data, self.phase, self._draw = material, config.data, phase, draw
+        self.augment = config.augment
         self.holes = HoleMaker(config.holes, material.silhouettes, material.device)
         self.per_draw = config.speed.batches_per_draw
-        share = config.data.photo_share
-        if not len(material.photos):
-            share = 0.0
-        elif not len(material.first):
-            share = 1.0
-        self.photo_share = share
+        data = config.data
+        self.shares = shares_of_kinds(
+            {"photos": data.photo_share, "panoramas": data.panorama_share, "scenes": data.scene_share},
+            "clips",
+            {
+                "photos": len(material.photos) > 0,
+                "panoramas": len(material.panoramas) > 0,
+                "scenes": len(material.scenes) > 0,
+                "clips": len(material.first) > 0,
+            },
+        )
+        """The part of the samples that each kind of material gives."""
+        self._foregrounds = (
+            Foregrounds(config.data.foreground_share, area=(0.02, 0.2), max_speed=8.0),
+            Foregrounds(config.augment.behind_hole, area=(0.03, 0.2), max_speed=10.0, pliant=0.35, behind_hole=True),
+        )
         self._many: Batch | None = None
         self._used = 0
         self._before = draw.generator.get_state()
@@ -93,32 +109,81 @@ class BatchMaker:
     @torch.no_grad()
     def make(self, n: int) -> Batch:
         """n samples in random order."""
-        photos = round(n * self.photo_share)
-        if n == 1 and 0 < self.photo_share < 1:
-            photos = int(bool(self._draw.chance(1, share=self.photo_share)))
-        parts = []
-        if photos:
-            parts.append(self._photographs(photos))
-        if n - photos:
-            parts.append(self._clips(n - photos))
-        order = torch.randperm(n, device=self.material.device, generator=self._draw.generator)
+        draw, device = self._draw, self.material.device
+        make = {
+            "photos": self._photographs,
+            "panoramas": self._panoramas,
+            "scenes": self._scenes,
+            "clips": self._clips,
+        }
+        blurred = draw.chance(n, share=self.augment.motion_blur)
+        shutter = draw.uniform(n, low=0.1, high=self.augment.shutter) * blurred if self.augment.motion_blur else None
+        parts, at = [], 0
+        for kind, count in counts_of(self.shares, n, float(draw.uniform(1))).items():
+            if count:
+                parts.append(make[kind](count, None if shutter is None else shutter[at : at + count]))
+                at += count
+        order = torch.randperm(n, device=device, generator=draw.generator)
         frames, times = (torch.cat([p[k] for p in parts])[order] for k in (0, 1))
-        frames = self._foregrounds(frames, times)
-        frames = jitter_colours(frames, times, self._draw)
-        return Batch(frames * 2 - 1, self.holes.draw(times, self.phase.size, self._draw))
+        holes = self.holes.draw(times, self.phase.size, draw)
+        frames = self._with_foregrounds(frames, times, holes, None if shutter is None else shutter[order])
+        frames = jitter_colours(frames, times, draw)
+        return Batch(record(frames, times, self.augment, draw) * 2 - 1, holes)
 
-    def _photographs(self, n: int) -> tuple[Tensor, Tensor]:
-        draw, material, size = self._draw, self.material, self.phase.size
-        span = torch.full((n,), float(self.phase.local), device=material.device)
+    def _zooming(self, n: int) -> Tensor:
+        return self._draw.chance(n, share=self.augment.zoom)
+
+    def _around(self, n: int) -> Tensor:
+        """Times (n, T) of a window that nothing but its reach ends."""
+        span = torch.full((n,), float(self.phase.local), device=self.material.device)
         reach = float(self.data.reference_reach)
-        times = self._times(span, -reach * torch.ones_like(span), span - 1 + reach)
-        chosen = draw.below(torch.full((n,), float(len(material.photos)), device=material.device))
+        return self._times(span, -reach * torch.ones_like(span), span - 1 + reach)
+
+    def _photographs(self, n: int, shutter: Tensor | None) -> tuple[Tensor, Tensor]:
+        draw, material, size = self._draw, self.material, self.phase.size
+        times = self._around(n)
+        chosen = draw.choice(material.photo_weight, n)
         source = (material.photos.shape[-2], material.photos.shape[-1])
-        path = camera_paths(n, draw, source, size, moving=True)
-        grid = path.grid(times, doubled(size), relief_maps(n, draw, doubled(size)))
+        always = torch.ones(n, dtype=torch.bool, device=material.device)
+        path = camera_paths(n, draw, source, size, moving=always, zooming=self._zooming(n))
+        grid = path.grid(times, doubled(size), relief_maps(n, draw, doubled(size)), shutter)
         return sample_photographs(material.photos[chosen].float() / 255, grid), times
 
-    def _clips(self, n: int) -> tuple[Tensor, Tensor]:
+    def _panoramas(self, n: int, shutter: Tensor | None) -> tuple[Tensor, Tensor]:
+        draw, material, size = self._draw, self.material, self.phase.size
+        times = self._around(n)
+        chosen = draw.choice(material.panorama_weight, n)
+        path = panorama_paths(n, draw, material.panorama_detail[chosen], size, zooming=self._zooming(n))
+        grid = path.grid(times, doubled(size), shutter)
+        return sample_panoramas(material.panoramas[chosen].float() / 255, grid), times
+
+    def _scenes(self, n: int, shutter: Tensor | None) -> tuple[Tensor, Tensor]:
+        """One picture under a moving camera as local frames; its neighbours, at about the same place, as references."""
+        draw, material, size, local = self._draw, self.material, self.phase.size, self.phase.local
+        times = self._around(n)
+        pictures = self._scene_pictures(times)
+        source = (material.scenes.shape[-2], material.scenes.shape[-1])
+        always = torch.ones(n, dtype=torch.bool, device=material.device)
+        path = camera_paths(n, draw, source, size, moving=always, zooming=self._zooming(n))
+        # What lies between two pictures is the way to the other one, not more of the way over this one.
+        near = times.clamp(0, local - 1)
+        frames = material.scenes[pictures].float() / 255
+        return sample_clips(frames, path.grid(near, doubled(size), None, shutter)), times
+
+    def _scene_pictures(self, times: Tensor) -> Tensor:
+        """Which picture of which scene each frame is: indices (n, T) into the material's pictures. times: (n, T)."""
+        draw, material, local = self._draw, self.material, self.phase.local
+        n = len(times)
+        scene = draw.choice(material.scene_weight, n)
+        length = material.scene_length[scene]
+        picture = draw.below(length.float())
+        before, after = (-times).clamp_min(0), (times - (local - 1)).clamp_min(0)
+        away = (torch.maximum(before, after) * SCENE_REACH / max(self.data.reference_reach, 1)).ceil()
+        direction = torch.where(draw.chance(n, share=0.5), -1, 1)[:, None] * torch.where(before > 0, -1, 1)
+        neighbour = (picture[:, None] + direction * away.long()).clamp_min(0)
+        return material.scene_first[scene][:, None] + torch.minimum(neighbour, length[:, None] - 1)
+
+    def _clips(self, n: int, shutter: Tensor | None) -> tuple[Tensor, Tensor]:
         draw, material, size = self._draw, self.material, self.phase.size
         windows = self._windows(n)
         stored = material.frames
@@ -126,8 +191,10 @@ class BatchMaker:
         frames = stored[indices].to(material.device, non_blocking=True)
         frames = frames.unflatten(0, windows.indices.shape).float() / 255
         source = (stored.shape[-2], stored.shape[-1])
-        path = camera_paths(n, draw, source, size, moving=False)
-        return sample_clips(frames, path.grid(windows.times, doubled(size))), windows.times
+        path = camera_paths(
+            n, draw, source, size, moving=draw.chance(n, share=self.augment.moving_clips), zooming=self._zooming(n)
+        )
+        return sample_clips(frames, path.grid(windows.times, doubled(size), None, shutter)), windows.times
 
     def _windows(self, n: int) -> _Windows:
         """Random windows of random clips, played at random speed, half of them backwards."""
@@ -169,23 +236,14 @@ class BatchMaker:
         inside = self._draw.below(local_span[:, None].expand(n, reference).contiguous()).float()
         return torch.cat((own, torch.where(nowhere, inside, outside)), dim=1)
 
-    def _foregrounds(self, frames: Tensor, times: Tensor) -> Tensor:
+    def _with_foregrounds(self, frames: Tensor, times: Tensor, holes: Tensor, shutter: Tensor | None) -> Tensor:
         """Photographs cut to an outline, moving in front of some of the samples. frames: (n, T, 3, h, w) in [0, 1]."""
-        draw, material, size = self._draw, self.material, self.phase.size
-        if not len(material.photos) or self.data.foreground_share <= 0:
+        draw, material, n = self._draw, self.material, len(frames)
+        if not len(material.photos):
             return frames
-        n = frames.shape[0]
-        field, _ = self.holes.outlines(n, draw)
-        never = torch.zeros(n, dtype=torch.bool, device=material.device)
-        placement = place(
-            field, draw, size=size, area=FOREGROUND_AREA, max_speed=FOREGROUND_SPEED, still=never, wide=never
-        )
-        coordinates = placement.local_coordinates(times, doubled(size))
-        # The texture is glued to the outline: both are read through the same coordinates.
-        zoom, shift = draw.uniform(n, 1, 1, 1, 1, low=0.15, high=0.5), draw.uniform(n, 1, 1, 1, 2, low=-0.5, high=0.5)
-        chosen = draw.below(torch.full((n,), float(len(material.photos)), device=material.device))
-        texture = sample_photographs(material.photos[chosen].float() / 255, coordinates * zoom + shift)
-        alpha = sample_field(field, coordinates).flatten(0, 1)
-        alpha = torch.nn.functional.avg_pool2d(alpha, 2).unflatten(0, times.shape)
-        alpha = alpha * draw.chance(n, 1, 1, 1, 1, share=self.data.foreground_share)
-        return frames + alpha * (texture - frames)
+        for kind in self._foregrounds:
+            if kind.share > 0:
+                field, _ = self.holes.outlines(n, draw)
+                texture = material.photos[draw.choice(material.photo_weight, n)].float() / 255
+                frames = kind.paint(frames, times, holes, self.phase.local, field, texture, draw, shutter)
+        return frames

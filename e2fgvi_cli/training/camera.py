@@ -12,10 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .sampling import SUPERSAMPLE, pixel_times
 from .shapes import Draw
-
-SUPERSAMPLE = 2
-"""Frames are sampled at twice the size and averaged: bilinear sampling alone flickers where a picture is shrunk."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +34,20 @@ class CameraPath:
     rhythm: Tensor
     phase: Tensor
 
-    def grid(self, times: Tensor, size: tuple[int, int], relief: Tensor | None = None) -> Tensor:
+    def grid(
+        self, times: Tensor, size: tuple[int, int], relief: Tensor | None = None, shutter: Tensor | None = None
+    ) -> Tensor:
         """Where every frame pixel looks in the source: (n, T, h, w, 2). times: (n, T).
 
         relief: (n, 1, h, w) around 0, how near things are: the near ones move more, which no flat picture does.
+        shutter: (n,), as `sampling.pixel_times` takes it.
         """
         h, w = size
 
         def at(value: Tensor) -> Tensor:
             return value[:, None, None, None]
 
-        t = times[:, :, None, None]
+        t = pixel_times(times, size, shutter)
         x = ((torch.arange(w, device=times.device) + 0.5) * (2 / w) - 1).view(1, 1, 1, w)
         y = ((torch.arange(h, device=times.device) + 0.5) * (2 / h) - 1).view(1, 1, h, 1)
         swing = torch.sin(at(self.rhythm) * t + at(self.phase))
@@ -69,18 +70,27 @@ class CameraPath:
         )
 
 
-def camera_paths(n: int, draw: Draw, source: tuple[int, int], frame: tuple[int, int], *, moving: bool) -> CameraPath:
+def camera_paths(
+    n: int,
+    draw: Draw,
+    source: tuple[int, int],
+    frame: tuple[int, int],
+    *,
+    moving: Tensor,
+    zooming: Tensor | None = None,
+) -> CameraPath:
     """Random paths of a frame of size `frame` over sources of size `source` (height, width).
 
-    moving: over a photograph, whose motion is all from the camera. Else over a clip, which has its own: a fixed crop, mirrored
-    half of the time, at times with a little shake.
+    moving: (n,) bool. True over a photograph, whose motion is all from the camera; False over a clip, which has its own: a fixed crop,
+    mirrored half of the time, at times with a little shake. zooming: (n,) bool, up to five times as fast as the others.
     """
+    own = moving.float()
     (sh, sw), (h, w) = source, frame
     # From a little less than the source's own resolution up to the whole picture, without distorting it.
     native = max(h / sh, w / sw)
     largest = min(1.0, sh / sw * (w / h)), min(1.0, sw / sh * (h / w))  # a frame that fits, by direction
     smallest = min(0.75 * native, 0.9)
-    part = draw.uniform(n, low=smallest, high=0.92 if moving else 1.0)
+    part = smallest + draw.uniform(n) * (torch.where(moving, 0.92, 1.0) - smallest)
     zoom = torch.stack((part * largest[0], part * largest[1]), dim=1)
     room = (1 - zoom).clamp_min(0)
     centre = (2 * draw.uniform(n, 2) - 1) * room
@@ -88,16 +98,17 @@ def camera_paths(n: int, draw: Draw, source: tuple[int, int], frame: tuple[int, 
     zoom = torch.stack((zoom[:, 0] * mirrored, zoom[:, 1]), dim=1)
     # Speeds in parts of the frame, slow ones more often: 0.1 to 8 pixels a frame at a width of 432.
     pace = draw.log_uniform(n, 1, low=0.0005, high=0.037) * (2 * draw.uniform(n, 2) - 1)
-    shake = torch.ones(n, device=draw.device) if moving else draw.chance(n, share=0.3).float()
+    shake = (moving | draw.chance(n, share=0.3)).float()
+    fast = 1.0 if zooming is None else 1 + 4 * zooming.float()
     size = zoom.abs()
     return CameraPath(
         zoom=zoom,
         centre=centre,
-        drift=pace * size * float(moving),
+        drift=pace * size * own[:, None],
         sway=draw.uniform(n, 2, low=-0.02, high=0.02) * size * shake[:, None],
-        closer=draw.uniform(n, low=-0.012, high=0.012) * shake * (1.0 if moving else 0.3),
+        closer=draw.uniform(n, low=-0.012, high=0.012) * fast * shake * torch.where(moving, 1.0, 0.3),
         turn=draw.uniform(n, low=-0.008, high=0.008) * shake,
-        tilt=draw.uniform(n, 2, low=-0.04, high=0.04) * shake[:, None] * float(moving),
+        tilt=draw.uniform(n, 2, low=-0.04, high=0.04) * own[:, None],
         rhythm=draw.uniform(n, low=0.08, high=0.35),
         phase=draw.uniform(n, high=6.283),
     )
@@ -123,11 +134,6 @@ def sample_clips(frames: Tensor, grid: Tensor) -> Tensor:
     n, t = frames.shape[:2]
     sampled = F.grid_sample(frames.flatten(0, 1), grid.flatten(0, 1), padding_mode="reflection", align_corners=False)
     return F.avg_pool2d(sampled, SUPERSAMPLE).unflatten(0, (n, t))
-
-
-def doubled(size: tuple[int, int]) -> tuple[int, int]:
-    """The size that frames are sampled at."""
-    return size[0] * SUPERSAMPLE, size[1] * SUPERSAMPLE
 
 
 def jitter_colours(frames: Tensor, times: Tensor, draw: Draw) -> Tensor:

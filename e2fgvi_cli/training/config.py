@@ -32,7 +32,8 @@ class DataConfig:
     """Which material, and how clips are cut from it. Paths are relative to the configuration's file.
 
     `manifest` names sources with their licences below `root`; `clips` and `photos` are one's own videos, folders of frames,
-    folders of either, or pictures. Either may be left out. Sizes are (height, width) that material is stored at.
+    folders of either, or pictures; `panoramas` are equirectangular pictures (360 by 180 degrees) or folders of them; each of `scenes`
+    is a folder of photographs of one place in their order. All may be left out. Sizes are (height, width) that material is stored at.
     """
 
     manifest: str = ""
@@ -40,15 +41,26 @@ class DataConfig:
     classes: tuple[LicenceClass, ...] = ("A", "B1")
     clips: tuple[str, ...] = ()
     photos: tuple[str, ...] = ()
+    panoramas: tuple[str, ...] = ()
+    scenes: tuple[str, ...] = ()
     silhouettes: tuple[str, ...] = ()
     """Masks (255 = object) whose outlines become holes and foregrounds; outlines are also cut from clips of fixed cameras."""
     own_licence: str = "not stated"
     clip_size: tuple[int, int] = (240, 432)
     photo_size: tuple[int, int] = (400, 720)
+    """Of photographs and of the pictures of scenes."""
+    panorama_size: tuple[int, int] = (2048, 4096)
     max_frames: int = 300
     """Frames kept of one clip (from its start)."""
     photo_share: float = 0.5
-    """Part of the samples that are photographs under a moving camera (all, if there are no clips; none, without photographs)."""
+    """Part of the samples that are photographs under a moving camera. Clips get what the three shares leave of 1; the share of a kind
+    that there is no material of is divided among the others."""
+    panorama_share: float = 0.1
+    """Part of the samples that a camera sees which turns inside a panorama."""
+    scene_share: float = 0.05
+    """Part of the samples whose local frames are one photograph of a scene and whose references are its neighbours."""
+    source_cap: float = 1.0
+    """No source of the manifest gives more than this part of a kind's samples (or an equal part, if there are too few sources for that)."""
     foreground_share: float = 0.4
     """Part of the samples that get a moving foreground cut from a photograph."""
     reference_reach: int = 40
@@ -57,6 +69,26 @@ class DataConfig:
     """Clips are also played up to so many times faster."""
     storage: Literal["auto", "device", "host"] = "auto"
     """Where decoded frames lie. auto: on the device if they take less than half of its free memory."""
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """What a real camera does to a recording; all of it is part of the truth that is to be filled in. Each is a part of the samples."""
+
+    motion_blur: float = 0.0
+    shutter: float = 0.7
+    """Of blurred samples the shutter is open for at most this part of a frame's time."""
+    exposure: float = 0.0
+    """The gain swings by up to a sixth, jumps once, or runs over the picture in bands (a rolling shutter under mains light)."""
+    noise: float = 0.0
+    compression: float = 0.0
+    """Blocks of 8 x 8 quantised as JPEG does, at qualities from 35 to 90."""
+    zoom: float = 0.0
+    """The camera zooms up to five times as fast as it does otherwise."""
+    moving_clips: float = 0.0
+    """Clips, too, are seen by a moving camera, in front of their own motion."""
+    behind_hole: float = 0.0
+    """A foreground that changes its shape passes behind the hole."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +219,7 @@ class TrainingConfig:
     save_every_minutes: float = 4.0
     sheet_every_minutes: float = 4.0
     data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     holes: HoleConfig = field(default_factory=HoleConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -238,10 +271,22 @@ def _check(config: TrainingConfig) -> None:
             f"holes: min_area {config.holes.min_area:g} and max_area {config.holes.max_area:g} "
             "must be above 0, in this order, below 1"
         )
-    if not config.data.manifest and not config.data.clips and not config.data.photos:
-        raise UsageError("[data] names no material: give clips = [...], photos = [...] or a manifest with its root")
+    _check_material(config.data, config.augment)
     if config.speed.batches_per_draw < 1:
         raise UsageError(f"speed: batches_per_draw is {config.speed.batches_per_draw}, use 1 or more")
+
+
+def _check_material(data: DataConfig, augment: AugmentConfig) -> None:
+    if not (data.manifest or data.clips or data.photos or data.panoramas or data.scenes):
+        raise UsageError("[data] names no material: give clips = [...], photos = [...] or a manifest with its root")
+    for name in ("photo_share", "panorama_share", "scene_share"):
+        if not 0 <= getattr(data, name) <= 1:
+            raise UsageError(f"data: {name} is {getattr(data, name):g}, use a part from 0 to 1")
+    if not 0 < data.source_cap <= 1:
+        raise UsageError(f"data: source_cap is {data.source_cap:g}, use a part above 0, up to 1 (no cap)")
+    for name, share in vars(augment).items():
+        if not 0 <= share <= 1:
+            raise UsageError(f"augment: {name} is {share:g}, use a part from 0 to 1")
 
 
 def _check_size(what: str, size: tuple[int, int], multiple: tuple[int, int]) -> None:

@@ -1,7 +1,8 @@
 """Which files a run may use and under which licence: the manifest of sources, selection by class, exclusions. No torch.
 
-A manifest is JSON: {"sources": [{"name", "kind": "clips" | "photos", "files": [globs], "class", "licence", "origin",
-"weight"?, "fixed_camera"?}], "excluded": [{"files": [globs], "reason"}]}. Globs are relative to the material's root.
+A manifest is JSON: {"sources": [{"name", "kind": "clips" | "photos" | "panoramas" | "scenes", "files": [globs], "class", "licence",
+"origin", "weight"?, "fixed_camera"?}], "excluded": [{"files": [globs], "reason"}]}. Globs are relative to the material's root.
+Pictures of a scene lie in a folder of their own, in the order of their names.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ..errors import InputError
 from ..paths import Read, Written, check_paths
@@ -19,12 +20,13 @@ from .config import DataConfig, TrainingConfig
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg"}
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
-Kind = Literal["clips", "photos"]
+Kind = Literal["clips", "photos", "panoramas", "scenes"]
+KINDS = get_args(Kind)
 
 
 @dataclass(frozen=True)
 class Item:
-    """One clip (a video file or a folder of frames) or one photograph."""
+    """One clip (a video file or a folder of frames), one photograph, one panorama, or one picture of a scene."""
 
     path: Path
     name: str
@@ -34,6 +36,8 @@ class Item:
     licence: str
     weight: float = 1.0
     fixed_camera: bool = False
+    source: str = "own"
+    """The manifest's name of where it comes from: what `data.source_cap` counts by."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +48,20 @@ class Selection:
     photos: tuple[Item, ...]
     validation: tuple[Item, ...]
     notices: tuple[str, ...] = ()
+    panoramas: tuple[Item, ...] = ()
+    scenes: tuple[Item, ...] = ()
+    """Pictures, those of a scene together and in order."""
+
+    @property
+    def training(self) -> tuple[Item, ...]:
+        """Everything that batches are made of."""
+        return (*self.clips, *self.photos, *self.panoramas, *self.scenes)
 
     @property
     def licences(self) -> dict[str, int]:
         """Number of items under each "class: licence", most items first."""
         counts: dict[str, int] = {}
-        for item in (*self.clips, *self.photos):
+        for item in self.training:
             key = f"{item.licence_class}: {item.licence}"
             counts[key] = counts.get(key, 0) + 1
         return dict(sorted(counts.items(), key=lambda entry: -entry[1]))
@@ -65,16 +77,19 @@ def select(config: TrainingConfig) -> Selection:
         items += [_own(path, "clips", config.data) for path in find_clips(config.path(value))]
     for value in config.data.photos:
         items += [_own(path, "photos", config.data) for path in find_pictures(config.path(value))]
+    for value in config.data.panoramas:
+        items += [_own(path, "panoramas", config.data) for path in find_pictures(config.path(value))]
+    for value in config.data.scenes:
+        items += [_own(path, "scenes", config.data) for path in find_pictures(config.path(value))]
     patterns = config.validation.clips
     held_out = [i for i in items if i.kind == "clips" and _matches(i.name, patterns)]
     if patterns and not held_out:
         raise InputError(f"no clip matches validation.clips {list(patterns)}: give names such as {_examples(items)}")
     training = [i for i in items if i not in held_out]
-    clips = tuple(i for i in training if i.kind == "clips")
-    photos = tuple(i for i in training if i.kind == "photos")
-    if not clips and not photos:
+    if not training:
         raise InputError("no training material is left: check the paths of [data], its classes and validation.clips")
-    return Selection(clips, photos, tuple(held_out), tuple(notices))
+    clips, photos, panoramas, scenes = (tuple(i for i in training if i.kind == kind) for kind in KINDS)
+    return Selection(clips, photos, tuple(held_out), tuple(notices), panoramas, scenes)
 
 
 RUN_FILES = ("config.json", "log.jsonl", "state.pt", "best.safetensors")
@@ -124,6 +139,7 @@ def _from_manifest(config: TrainingConfig) -> tuple[list[Item], list[str]]:
                     licence=f"{source['licence']} ({source['name']})",
                     weight=float(source.get("weight", 1.0)),
                     fixed_camera=bool(source.get("fixed_camera", False)),
+                    source=source["name"],
                 )
     if not items:
         raise InputError(f"{root} holds no file of the classes {', '.join(config.data.classes)} of {path}")
@@ -137,12 +153,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         for source in manifest["sources"]:
-            if not {"name", "kind", "files", "class", "licence"} <= set(source) or source["kind"] not in (
-                "clips",
-                "photos",
-            ):
+            if not {"name", "kind", "files", "class", "licence"} <= set(source) or source["kind"] not in KINDS:
                 raise InputError(
-                    f"{path}: source {source.get('name', source)!r} needs name, kind (clips or photos), files, class, licence"
+                    f"{path}: source {source.get('name', source)!r} needs name, kind ({', '.join(KINDS)}), files, class, licence"
                 )
     except OSError as error:
         raise InputError(f"cannot read the manifest {path}: {error.strerror or error}") from error

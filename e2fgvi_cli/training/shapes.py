@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .sampling import pixel_times
+
 FIELD = 128
 """Side of an outline's field in pixels."""
 
@@ -130,15 +132,18 @@ class Placement:
     swell: Tensor
     rhythm: Tensor
 
-    def local_coordinates(self, times: Tensor, size: tuple[int, int]) -> Tensor:
-        """Every frame pixel in the outline's own coordinates, as a sampling grid (n, T, h, w, 2). times: (n, T)."""
+    def local_coordinates(self, times: Tensor, size: tuple[int, int], shutter: Tensor | None = None) -> Tensor:
+        """Every frame pixel in the outline's own coordinates, as a sampling grid (n, T, h, w, 2). times: (n, T).
+
+        shutter: (n,), as `sampling.pixel_times` takes it; `size` is a supersampled one then.
+        """
         h, w = size
         aspect = w / h
 
         def at(value: Tensor) -> Tensor:
             return value[:, None, None, None]
 
-        t = times[:, :, None, None]
+        t = pixel_times(times, size, shutter)
         px = ((torch.arange(w, device=times.device) + 0.5) * (2 / w) - 1).view(1, 1, 1, w)
         py = ((torch.arange(h, device=times.device) + 0.5) * (2 / h) - 1).view(1, 1, h, 1)
         # The centre bounces between the borders.

@@ -1,12 +1,14 @@
 #!/bin/bash
 # Training on a machine that is lent for some minutes, bare each time, without network; docs/training.md says how to call it.
-#   lent.sh pack FOLDER SHARED   here: the material and the scored clips as FOLDER/part.1, part.2, ... of 19 MB
-#   lent.sh keep FOLDER          there, first call: keep this checkout, with its weights, and part.1
+#   lent.sh pack FOLDER SHARED   here: the material, pictures no larger than they are stored, and the scored clips as FOLDER/part.1, part.2, ... of 18 MB;
+#                                and this checkout's program as FOLDER/code, so that it may be called from another one that goes on changing
+#   lent.sh keep FOLDER          there, first call: keep the calling checkout's weights, FOLDER/code and part.1
+#   lent.sh send FOLDER          there, a call for each further part that does not fit beside the weights into 64 MiB: keep the parts that came along
 #   lent.sh train FOLDER MINUTES CALL [ARGUMENTS]...   there: unpack, train MINUTES in all, of which this call waits CALL; call it again to wait on.
-#                                One ARGUMENTS (a string) for each run; several runs take a GPU each, one run takes all GPUs. The weights
+#                                One ARGUMENTS (a string) for each run; the GPUs are divided evenly among the runs. The weights
 #                                of the last one named come back with every call, as it last saved them
 #   lent.sh score [latest]       there: whole clips, the network alone and the program, and sheets, for every run: its best weights (by its own held-out clips),
-#                                or its latest, for runs that decibels do not judge; of several runs their mean too, without sheets; and the best weights of all these
+#                                or its latest, for runs that decibels do not judge; of several runs their mean too, and that mean with the start's weights, without sheets; and the best weights of all these
 # Runs go on between calls, and what a machine kills of them is resumed. What comes back lies in $OUT: at most 8 files of 16 MiB.
 # CONFIG, WORK, PYTHON, GPUS and EVALUATE (arguments) are for rehearsals.
 set -eu
@@ -41,13 +43,48 @@ start() {
 case $verb in
 pack)
   mkdir -p "$2"
-  python3 -m e2fgvi_cli train files "$config" --set "data.root=$3/train" | sed "s|^$3/||" >"$2/files"
-  tar -C "$3" -cf - --exclude=object -T "$2/files" eval | xz -3 -T0 | split -b 19000000 -a 1 --numeric-suffixes=1 - "$2/part."
+  "$python" -m e2fgvi_cli train files "$config" --set "data.root=$3/train" | sed "s|^$3/||" >"$2/files"
+  # A photograph of 1600 pixels is stored at 720: it need not travel larger.
+  "$python" - "$3" "$2" <<'P'
+import shutil, sys
+from pathlib import Path
+import cv2
+shared, folder = map(Path, sys.argv[1:])
+stage = folder / "stage"
+shutil.rmtree(stage, ignore_errors=True)
+for name in (folder / "files").read_text().split("\n"):
+    if not name:
+        continue
+    source, target = shared / name, stage / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    picture = None if source.suffix == ".mp4" else cv2.imread(str(source))
+    if picture is not None:
+        h, w = picture.shape[:2]
+        factor = 4096 / w if "panoramas" in name else max(400 / h, 720 / w)
+        if factor < 1:
+            picture = cv2.resize(picture, (round(w * factor), round(h * factor)), interpolation=cv2.INTER_AREA)
+        smaller = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
+    if picture is None or (factor >= 1 and len(smaller) > 0.8 * source.stat().st_size):
+        shutil.copyfile(source, target)
+    else:
+        target.write_bytes(smaller)
+P
+  cp -rf "$3/eval" "$2/stage/" && chmod -R u+w "$2/stage" && rm -rf "$2/stage/eval"/*/object
+  rm -f "$2"/part.*
+  tar -C "$2/stage" -cf - train eval | xz -3 -T0 | split -b 18000000 -a 1 --numeric-suffixes=1 - "$2/part."
+  rm -rf "$2/stage" "$2/code" && mkdir "$2/code"
+  git ls-files -z -- pyproject.toml e2fgvi_cli model examples | xargs -0 cp --parents -t "$2/code"
   ls -l "$2"
   ;;
 keep)
   needs "$2/part.1"
-  mkdir -p "$work/repo" "$work/parts" && cp -a . "$work/repo/" && cp "$2/part.1" "$work/parts/"
+  mkdir -p "$work/repo" "$work/parts"
+  if [ -d "$2/code" ]; then
+    cp -a "$2/code/." "$work/repo/" && mkdir -p "$work/repo/release_model" && cp release_model/*.safetensors "$work/repo/release_model/"
+  else
+    cp -a . "$work/repo/"
+  fi
+  cp "$2/part.1" "$work/parts/"
   # A bare machine has nothing in its file cache: what will be loaded is read while the next call travels. Presumably that is where most of the
   # 100 s before a first score go. Nor does Python keep bytecode of what is installed there, so it is compiled once.
   libraries=$("$python" -c 'import importlib.util as u; print(*(p for n in ("torch", "nvidia", "triton") if (s := u.find_spec(n)) for p in s.submodule_search_locations))')
@@ -58,20 +95,25 @@ keep)
   "$python" -m compileall -qq -j 0 $("$python" -c 'import importlib.util as u, os; print(*(os.path.dirname(s.origin) for n in ("torch", "torchvision", "triton", "sympy", "mpmath", "numpy", "typer", "rich") if (s := u.find_spec(n)) and s.origin))') ||
     echo "bytecode: not all compiled"
   ;;
+send)
+  needs "$work/repo/release_model"
+  cp "$2"/part.* "$work/parts/" && ls -l "$work/parts"
+  ;;
 train)
   needs "$work/repo/release_model"
   if [ ! -d "$work/shared" ]; then
-    needs "$2/part.2"
-    cp "$2"/part.[2-9] "$work/parts/" && mkdir "$work/shared.new" && cat "$work"/parts/part.* | xz -dc -T0 | tar -C "$work/shared.new" -xf -
+    cp "$2"/part.[2-9] "$work/parts/" || needs "$work/parts/part.2"
+    mkdir -p "$work/shared.new" && cat "$work"/parts/part.* | xz -dc -T0 | tar -C "$work/shared.new" -xf -
     mv "$work/shared.new" "$work/shared"
   fi
   cd "$work/repo"
   minutes=$3 until=$(awk "BEGIN { print int($4 * 60) }")
   gpus=${GPUS:-$(nvidia-smi -L | wc -l)}
   [ $# -gt 4 ] && runs=("${@:5}") || runs=("")
+  each=$((gpus / ${#runs[@]}))
+  [ "$each" -gt 0 ] || each=1
   for i in "${!runs[@]}"; do
-    run=$work/run-$i chosen=$i
-    [ ${#runs[@]} -gt 1 ] || chosen=$(seq -s, 0 $((gpus - 1)))
+    run=$work/run-$i chosen=$(seq -s, $((i * each)) $((i * each + each - 1)))
     alive "$run" || finished "$run" || start "$run" "$chosen" "$minutes" ${runs[$i]}
   done
   while [ "$SECONDS" -lt "$until" ]; do
@@ -112,6 +154,8 @@ score)
   if [ ${#all[@]} -gt 1 ]; then
     mkdir -p "$work/mean" && "$python" -m e2fgvi_cli train average "${all[@]}" -o "$work/mean/$file"
     measure mean "$work/mean/$file"
+    mkdir -p "$work/mean-start" && "$python" -m e2fgvi_cli train average "${all[@]}" release_model/e2fgvi-hq-open.safetensors -o "$work/mean-start/$file"
+    measure mean-start "$work/mean-start/$file"
   fi
   wait
   # The mean over both kinds of holes decides.
@@ -135,7 +179,7 @@ P
   split -b 15M -d "$best/$file" "$out/best."
   ;;
 *)
-  sed -n 2,11p "$0"
+  sed -n 2,16p "$0"
   exit 2
   ;;
 esac

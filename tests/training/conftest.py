@@ -53,8 +53,17 @@ def config(tmp_path: Path) -> TrainingConfig:
     )
 
 
-def material(*, clips: int = 2, frames: int = 14, photos: int = 2, outlines: int = 1, held_out: int = 0) -> Material:
-    """Panning textures of 48 x 60 pixels, textures as photographs, discs as outlines."""
+def material(
+    *,
+    clips: int = 2,
+    frames: int = 14,
+    photos: int = 2,
+    outlines: int = 1,
+    held_out: int = 0,
+    panoramas: int = 0,
+    scenes: int = 0,
+) -> Material:
+    """Panning textures of 48 x 60 pixels, textures as photographs, discs as outlines, scenes of five pictures."""
     size = (48, 60)
     every = [clip(frames, *size, seed=i) for i in range(clips)]
     stored = np.concatenate(every).transpose(0, 3, 1, 2) if every else np.zeros((0, 3, *size), np.uint8)
@@ -62,12 +71,27 @@ def material(*, clips: int = 2, frames: int = 14, photos: int = 2, outlines: int
     axis = torch.linspace(-1, 1, FIELD)
     disc = ((axis[:, None] ** 2 + axis[None] ** 2) < 0.8).to(torch.uint8) * 255
     lengths = torch.full((clips,), frames, dtype=torch.int64)
+    around = [texture(64, 128, seed=70 + i).transpose(2, 0, 1) for i in range(panoramas)]
+    places = [texture(*size, seed=80 + i).transpose(2, 0, 1) for i in range(5 * scenes)]
+    scene_lengths = torch.full((scenes,), 5, dtype=torch.int64)
+
+    def stack(pictures: list[np.ndarray], shape: tuple[int, int]) -> torch.Tensor:
+        return torch.from_numpy(np.stack(pictures)) if pictures else torch.zeros(0, 3, *shape, dtype=torch.uint8)
+
     return Material(
         frames=torch.from_numpy(np.ascontiguousarray(stored)),
         first=lengths.cumsum(0) - lengths,
         length=lengths,
         clip_weight=torch.ones(clips),
-        photos=torch.from_numpy(np.stack(pictures)) if pictures else torch.zeros(0, 3, *size, dtype=torch.uint8),
+        photos=stack(pictures, size),
+        photo_weight=torch.ones(photos),
+        panoramas=stack(around, (64, 128)),
+        panorama_detail=torch.full((panoramas,), 128.0),
+        panorama_weight=torch.ones(panoramas),
+        scenes=stack(places, size),
+        scene_first=scene_lengths.cumsum(0) - scene_lengths,
+        scene_length=scene_lengths,
+        scene_weight=torch.ones(scenes),
         silhouettes=disc.expand(outlines, 1, FIELD, FIELD),
         device=CPU,
         validation=tuple((f"clip{i}", clip(4, 36, 36, seed=90 + i)) for i in range(held_out)),

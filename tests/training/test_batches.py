@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from e2fgvi_cli.training.batches import BatchMaker
-from e2fgvi_cli.training.camera import CameraPath, camera_paths, doubled, jitter_colours, sample_photographs
+from e2fgvi_cli.training.camera import CameraPath, camera_paths, jitter_colours, sample_photographs
 from e2fgvi_cli.training.config import HoleConfig, TrainingConfig
 from e2fgvi_cli.training.holes import CAPTION, HoleMaker
+from e2fgvi_cli.training.sampling import doubled
 from e2fgvi_cli.training.shapes import FIELD, Draw, blobs, bounce, boxes, place, sample_field, strokes
 
 from .conftest import CPU, material, with_phase
@@ -129,7 +130,7 @@ def test_a_camera_that_stands_still_shows_the_picture() -> None:
 
 
 def test_clips_are_cropped_without_distortion() -> None:
-    path = camera_paths(200, draw(), (240, 432), (120, 216), moving=False)
+    path = camera_paths(200, draw(), (240, 432), (120, 216), moving=torch.zeros(200, dtype=torch.bool))
     assert float(path.drift.abs().max()) == 0
     width, height = path.zoom[:, 0].abs() * 432, path.zoom[:, 1] * 240
     assert torch.allclose(width / height, torch.full_like(width, 216 / 120), rtol=1e-4)
