@@ -154,8 +154,10 @@ score)
   if [ ${#all[@]} -gt 1 ]; then
     mkdir -p "$work/mean" && "$python" -m e2fgvi_cli train average "${all[@]}" -o "$work/mean/$file"
     measure mean "$work/mean/$file"
-    mkdir -p "$work/mean-start" && "$python" -m e2fgvi_cli train average "${all[@]}" release_model/e2fgvi-hq-open.safetensors -o "$work/mean-start/$file"
-    measure mean-start "$work/mean-start/$file"
+    mkdir -p "$work/mean-start"
+    if "$python" -m e2fgvi_cli train average "${all[@]}" release_model/e2fgvi-hq-open.safetensors -o "$work/mean-start/$file"; then
+      measure mean-start "$work/mean-start/$file"
+    fi
   fi
   wait
   # The mean over both kinds of holes decides.
