@@ -73,7 +73,7 @@ P
   rm -f "$2"/part.*
   tar -C "$2/stage" -cf - train eval | xz -3 -T0 | split -b 18000000 -a 1 --numeric-suffixes=1 - "$2/part."
   rm -rf "$2/stage" "$2/code" && mkdir "$2/code"
-  git ls-files -z -- pyproject.toml e2fgvi_cli model examples | xargs -0 cp --parents -t "$2/code"
+  git ls-files -z -- e2fgvi_cli model examples/train examples/garage/masks | xargs -0 cp --parents -t "$2/code"
   ls -l "$2"
   ;;
 keep)
