@@ -12,11 +12,12 @@ from contextlib import ExitStack
 from threading import Event
 from types import TracebackType
 
-from . import masks, video
+from . import video
 from .engine import assemble, peak_memory, run_settings, select_device, total_memory
 from .errors import EXIT_INTERRUPTED, UserError
-from .fill.sharing import HELD_BYTES, fill_shot_on
-from .fill.stream import WindowEngine, fill_shot
+from .fill.progress import RunProgress, WatchedEngine
+from .fill.sharing import HELD_BYTES, fill_rest_on
+from .fill.stream import WindowEngine, fill_rest, propose
 from .frames.stages import FinishedFrame, HoledFrame
 from .options import InpaintOptions
 from .outputs import ClipOutput
@@ -76,6 +77,7 @@ class Inpainting:
         self._on_progress, self._on_notice = on_progress, on_notice
         self._notices: list[str] = []
         self._summary: Summary | None = None
+        self._progress: RunProgress | None = None
         self._frames = self._run()
 
     def __iter__(self) -> Iterator[FinishedFrame]:
@@ -98,6 +100,11 @@ class Inpainting:
         for _ in self._frames:
             pass
         return self.summary
+
+    @property
+    def progress(self) -> Progress:
+        """How far the run is. May be asked for by any thread, while another waits for a frame."""
+        return Progress(0, None) if self._progress is None else self._progress.snapshot()
 
     @property
     def summary(self) -> Summary:
@@ -133,14 +140,18 @@ class Inpainting:
             self._notice(*reader.notices, *holes.notices)
             stack.enter_context(output)
             self._notice(*output.notices)  # what will be left out, before the work
-            for finished in finished_frames(reader, holes.hole_at, [one.engine for one in every], options):
+            self._progress = RunProgress(
+                reader.info.frame_count, devices[0].type, propagation=options.windows.propagation is not None
+            )
+            engines = [one.engine for one in every]
+            for finished in finished_frames(reader, holes.hole_at, engines, options, self._progress):
                 if self._cancel is not None and self._cancel.is_set():
                     raise CancelledError(
                         f"cancelled after {output.frames} frames: nothing was left as {options.output}"
                     )
                 output.write(finished)
                 if self._on_progress is not None:
-                    self._on_progress(Progress(output.frames, reader.info.frame_count))
+                    self._on_progress(self.progress)
                 yield finished
             output.require_frames()
         self._notice(
@@ -179,27 +190,38 @@ def describe_plan(options: InpaintOptions) -> list[str]:
 def finished_frames(
     frames: Iterable[Frame],
     hole_at: Callable[[Frame], HoleArray],
-    engines: WindowEngine | Sequence[WindowEngine],
+    engines: Sequence[WindowEngine],
     options: InpaintOptions,
+    progress: RunProgress | None = None,
 ) -> Iterator[FinishedFrame]:
-    """Finished frames in order, shot by shot, as soon as no later window can change them. Several engines share each shot."""
-    several = engines if isinstance(engines, Sequence) else (engines,)
+    """A frame's way: read with its hole, what other frames show of it is proposed, the rest is filled by the network.
 
-    def with_hole(frame: Frame) -> HoledFrame:
-        hole = hole_at(frame)
-        return HoledFrame.of(frame, hole, masks.feather_alpha(hole, options.masking.feather))
+    Finished frames come in order, shot by shot, as soon as no later window can change them. Several engines share each
+    shot. A finished frame is pasted and written by whoever takes it (`outputs`). progress: counts the stations.
+    """
+    progress = progress or RunProgress(None, "cpu", propagation=True)
+
+    def read() -> Iterator[HoledFrame]:
+        for frame in frames:
+            yield HoledFrame.masked(frame, hole_at(frame), options.masking.feather)
 
     def judged() -> Iterator[tuple[HoledFrame, bool]]:
-        items = map(with_hole, frames)
+        items = progress.counted(read(), "read")
         return judge(items, lambda item: item.frame.rgb) if options.detect_cuts else ((item, False) for item in items)
 
     with one_thread_a_call(), ExitStack() as stack:
         # Decoding, masks, holes and cuts in a thread of their own: the network must not wait for them.
         ahead = ReadAhead(judged, FRAMES_AHEAD, "holes-ahead")
         stack.callback(ahead.close)
+        finished = 0
         for shot in split_shots(ahead):
-            if len(several) == 1:
-                yield from fill_shot(shot, several[0], options.windows)
+            proposed = progress.counted(propose(shot, options.windows, engines[0]), "found", finished)
+            if len(engines) == 1:
+                filled = fill_rest(proposed, WatchedEngine(engines[0], progress.reach, finished), options.windows)
             else:
                 held = max(HELD_BYTES, total_memory(select_device("cpu")) // HELD_SHARE)
-                yield from fill_shot_on(several, shot, options.windows, held=held)
+                filled = fill_rest_on(engines, proposed, options.windows, held=held)
+            for frame in filled:
+                finished += 1
+                progress.finish(finished)
+                yield frame

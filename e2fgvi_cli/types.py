@@ -103,10 +103,14 @@ class Window:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is. `total` is None while the source does not say how long it is."""
+    """How far a run is. `total` is None while the source does not say how long it is.
+
+    share: 0 to 1, of the expected time; it grows from the first second, while `done` counts finished frames.
+    """
 
     done: int
     total: int | None
+    share: float | None = None
 
 
 @dataclass(frozen=True)

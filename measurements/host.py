@@ -123,7 +123,7 @@ def measure_host(
             video.open_holes(mask, reader.info, options.masking) as holes,
             ClipOutput(options, reader.info) as output,
         ):
-            for finished in finished_frames(reader, holes.hole_at, NoEngine(looks_up=looks_up), options):
+            for finished in finished_frames(reader, holes.hole_at, [NoEngine(looks_up=looks_up)], options):
                 output.write(finished)
         after = os.times()
         return HostTime(

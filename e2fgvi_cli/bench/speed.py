@@ -284,7 +284,7 @@ def _given_frames(options: InpaintOptions, engine: WindowEngine) -> Iterator[Ite
         open_reader(options.video, size=options.size) as reader,
         open_holes(options.mask, reader.info, options.masking) as holes,
     ):
-        yield finished_frames(reader, holes.hole_at, engine, options)
+        yield finished_frames(reader, holes.hole_at, [engine], options)
 
 
 # -- filled pixels -----------------------------------------------------------------------------------------------------

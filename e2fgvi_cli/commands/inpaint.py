@@ -59,10 +59,11 @@ def inpaint(
         typer.echo("\n".join(describe_plan(options)))
         return
     options.check_paths()  # the run does, too, but not before it has loaded torch
-    from ..pipeline import inpaint as run
+    from ..pipeline import Inpainting
 
-    with Reporter(quiet) as reporter:
-        summary = run(options, on_progress=reporter.progress, on_notice=reporter.notice)
+    with Reporter(quiet) as reporter, Inpainting(options, on_notice=reporter.notice) as run:
+        reporter.watch(lambda: run.progress)
+        summary = run.finish()
     if not quiet:
         print_summary(summary)
     if as_json:

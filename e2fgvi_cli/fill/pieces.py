@@ -10,15 +10,11 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from ..frames.stages import FinishedFrame, Found, HoledFrame
-from ..propagation.propagate import propagate
+from ..frames.stages import FinishedFrame, HoledFrame
 from .crops import block_range
 from .options import WindowOptions
-from .stream import WindowEngine, fill_rest
+from .stream import Proposed, WindowEngine, fill_rest, propose
 from .windows import lookahead
-
-Opened = tuple[HoledFrame, Found | None]
-"""A frame, and what other frames show of its hole."""
 
 
 def context_range(start: int, stop: int, count: int, options: WindowOptions) -> tuple[int, int]:
@@ -61,9 +57,9 @@ def fill_range(
     """Frames start..stop-1 of a shot of `count` frames. `read(first, end)` gives frames first..end-1 of it, and is called once."""
     first, end = window_range(start, stop, count, options)
     low, high = context_range(start, stop, count, options)
-    pairs = opened(read(low, high), options, engine, first - low, end - low)
+    pairs = propose(read(low, high), options, engine, first - low, end - low)
 
-    def only_own_boxes() -> Iterator[Opened]:
+    def only_own_boxes() -> Iterator[Proposed]:
         for number, pair in enumerate(pairs, first):
             yield pair if start <= number < stop else as_context(pair)
 
@@ -74,16 +70,7 @@ def fill_range(
             yield finished
 
 
-def opened(
-    items: Iterable[HoledFrame], options: WindowOptions, engine: WindowEngine, start: int = 0, stop: int | None = None
-) -> Iterable[Opened]:
-    """Items start..stop-1, with what all of them show of their holes. Without propagation nothing is around them, and all are given."""
-    if options.propagation is None:
-        return ((item, None) for item in items)
-    return propagate(items, options.propagation, start, stop, engine.lookup())
-
-
-def as_context(pair: Opened) -> Opened:
+def as_context(pair: Proposed) -> Proposed:
     """The frame for the others' sake only. Without a box a frame is context: windows that fill nothing but context are not computed."""
     item, found = pair
     return replace(item.without(found), box=None), None

@@ -20,8 +20,8 @@ from ..frames.stages import FinishedFrame, HoledFrame
 from ..threads.ahead import End
 from .exchange import Contribution
 from .options import WindowOptions
-from .pieces import Opened, as_context, opened, window_range
-from .stream import WindowEngine, fill_rest
+from .pieces import as_context, window_range
+from .stream import Proposed, WindowEngine, fill_rest, propose
 
 HELD_BYTES = 4 << 30
 """Frames that are read and not yet written, all devices together. More where there is room (`pipeline.HELD_SHARE`)."""
@@ -44,13 +44,24 @@ def fill_shot_on(
     held: int = HELD_BYTES,
     shortest: int = SHORTEST_PIECE,
 ) -> Iterator[FinishedFrame]:
-    """`fill_shot` on several engines at once, one thread each.
+    """`fill_shot` on several engines at once. What other frames show is looked up once, on the first engine's device."""
+    return fill_rest_on(engines, propose(items, options, engines[0]), options, held, shortest)
 
-    The frames are those of one engine alone, as long as all engines compute alike. What other frames show is looked up once, on the first
-    engine's device. Reads in a thread of its own, until about `held` bytes of frames are read and not yet taken. Raises what goes wrong in
-    any of these threads, after the frames before it; when the iterator is closed, none of them works any more.
+
+def fill_rest_on(
+    engines: Sequence[WindowEngine],
+    proposed: Iterable[Proposed],
+    options: WindowOptions,
+    held: int = HELD_BYTES,
+    shortest: int = SHORTEST_PIECE,
+) -> Iterator[FinishedFrame]:
+    """`fill_rest` on several engines at once, one thread each.
+
+    The frames are those of one engine alone, as long as all engines compute alike. Reads in a thread of its own, until
+    about `held` bytes of frames are read and not yet taken. Raises what goes wrong in any of these threads, after the
+    frames before it; when the iterator is closed, none of them works any more.
     """
-    shot = _SharedShot(opened(items, options, engines[0]), options, len(engines), held, shortest)
+    shot = _SharedShot(proposed, options, len(engines), held, shortest)
     with ThreadPoolExecutor(1, "shared-reader") as reader, ExitStack() as stack:
         # After `give_up`, for that is what they wait for.
         stack.callback(reader.submit(shot.read).exception)
@@ -166,12 +177,12 @@ class _SharedShot:
     """The frames of a shot that are still needed, and the pieces under way. Everything that changes does so under `_changed`."""
 
     def __init__(
-        self, source: Iterable[Opened], options: WindowOptions, devices: int, held: int, shortest: int
+        self, source: Iterable[Proposed], options: WindowOptions, devices: int, held: int, shortest: int
     ) -> None:
         self._source, self._options, self._devices = source, options, devices
         self._held, self._shortest = held, shortest
         self._changed = Condition()
-        self._items: dict[int, Opened] = {}
+        self._items: dict[int, Proposed] = {}
         self._oldest = self._count = self._taken = 0
         self._limit = 0
         """Frames that may be read and not taken."""
@@ -255,7 +266,7 @@ class _SharedShot:
             self._given_up = True
             self._changed.notify_all()
 
-    def _frames_held(self, pair: Opened) -> int:
+    def _frames_held(self, pair: Proposed) -> int:
         item, _ = pair
         each = item.held_bytes + (0 if self._options.propagation is None else item.frame.rgb.nbytes)
         # No piece begins further ahead than that, and reading is not for free: done early, it takes processor time and memory from the start.
@@ -307,7 +318,7 @@ class _SharedShot:
     def _left(self, piece: _Piece) -> int:
         return min(piece.stop, self._count) - piece.done
 
-    def _feed(self, piece: _Piece) -> Iterator[Opened]:
+    def _feed(self, piece: _Piece) -> Iterator[Proposed]:
         """What the network looks at for a piece. Waits for frames that are not read yet."""
         for number in itertools.count(piece.first):
             pair = self._get(piece, number)
@@ -317,7 +328,7 @@ class _SharedShot:
             near = piece.start - self._options.neighbor_stride <= number <= piece.stop
             yield pair if near else as_context(pair)
 
-    def _get(self, piece: _Piece, number: int) -> Opened | None:
+    def _get(self, piece: _Piece, number: int) -> Proposed | None:
         with self._changed:
             try:
                 while not self._given_up:

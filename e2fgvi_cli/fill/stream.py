@@ -59,35 +59,50 @@ class WindowEngine(Protocol):
     ) -> list[tuple[int, Prediction[Any]]]: ...
 
 
+Proposed = tuple[HoledFrame, Found | None]
+"""A frame, and what other frames show of its hole."""
+
+
+def propose(
+    items: Iterable[HoledFrame], options: WindowOptions, engine: WindowEngine, start: int = 0, stop: int | None = None
+) -> Iterable[Proposed]:
+    """Frames start..stop-1 of a shot with what all of its frames show of their holes (`options.propagation`).
+
+    Without propagation nothing is proposed, and all frames are given: nothing is around them.
+    """
+    if options.propagation is None:
+        return ((item, None) for item in items)
+    return propagate(items, options.propagation, start, stop, engine.lookup())
+
+
 def fill_shot(items: Iterable[HoledFrame], engine: WindowEngine, options: WindowOptions) -> Iterator[FinishedFrame]:
-    """Fill the frames of one shot, in order: what other frames show (`options.propagation`), then what the network makes of the rest.
+    """Fill the frames of one shot, in order: what other frames show, then what the network makes of the rest.
 
     Reads only as far ahead as the next window can depend on.
     """
-    if options.propagation is None:
-        return fill_windows(items, engine, options)
-    return fill_rest(propagate(items, options.propagation, lookup=engine.lookup()), engine, options)
+    return fill_rest(propose(items, options, engine), engine, options)
 
 
 def fill_rest(
-    found: Iterable[tuple[HoledFrame, Found | None]],
+    proposed: Iterable[Proposed],
     engine: WindowEngine,
     options: WindowOptions,
     neighbours: Neighbours | None = None,
 ) -> Iterator[FinishedFrame]:
     """Fill what image propagation left of the frames of one shot, in order."""
-    sources: deque[HoledFrame] = deque()
+    sources: deque[Proposed] = deque()
 
     def opened() -> Iterator[HoledFrame]:
-        for source, pixels in found:
-            sources.append(source)
-            yield source.without(pixels)
+        for source, found in proposed:
+            sources.append((source, found))
+            yield source.without(found)
 
     for finished in fill_windows(opened(), engine, options, neighbours):
-        source = sources.popleft()
-        yield FinishedFrame(
-            source, None if source.box is None else Later(partial(_found_and_filled, finished, source.box))
-        )
+        source, found = sources.popleft()
+        if found is None or source.box is None:
+            yield finished
+        else:
+            yield FinishedFrame(source, Later(partial(_found_and_filled, finished, source.box)))
 
 
 def _found_and_filled(finished: FinishedFrame, box: Box) -> PixelArray:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..masks import feather_alpha
 from ..threads.later import Later
 from ..types import AlphaArray, Box, Frame, HoleArray, PixelArray
 from .boxes import bounding_box, hole_boxes
@@ -36,6 +37,11 @@ class HoledFrame:
     def of(cls, frame: Frame, hole: HoleArray, alpha: AlphaArray) -> HoledFrame:
         """With the boxes computed."""
         return cls(frame, hole, alpha, bounding_box(alpha), hole_boxes(alpha))
+
+    @classmethod
+    def masked(cls, frame: Frame, hole: HoleArray, feather: float) -> HoledFrame:
+        """With an alpha map that fades over `feather` pixels around the hole."""
+        return cls.of(frame, hole, feather_alpha(hole, feather))
 
     @property
     def held_bytes(self) -> int:

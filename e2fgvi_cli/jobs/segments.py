@@ -18,7 +18,7 @@ from types import TracebackType
 
 import numpy as np
 
-from .. import masks, video
+from .. import video
 from ..errors import InputError
 from ..fill.pieces import fill_range
 from ..fill.stream import WindowEngine
@@ -64,7 +64,7 @@ class ClipSource:
         """Frames first..end-1 (end None: to the last)."""
         for frame in self._frames(first, end):
             hole = self._holes.hole_at(frame)
-            yield HoledFrame.of(frame, hole, masks.feather_alpha(hole, self._options.masking.feather))
+            yield HoledFrame.masked(frame, hole, self._options.masking.feather)
 
     @property
     def notices(self) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ def test_one_thread_while_frames_are_filled() -> None:
 
     frames = [Frame(i, np.zeros((8, 8, 3), np.uint8), Fraction(i, 25)) for i in range(3)]
     options = InpaintOptions(Path("clip"), Path("masks"), Path("out.mp4"))
-    assert len(list(finished_frames(frames, hole_at, FakeEngine(), options))) == 3
+    assert len(list(finished_frames(frames, hole_at, [FakeEngine()], options))) == 3
     assert seen == [1, 1, 1]
     assert cv2.getNumThreads() == 3
 
