@@ -26,6 +26,11 @@ from .errors import EXIT_DEVICE, EXIT_FAILED, EXIT_INPUT, UserError, out_of_memo
 
 DEBUG_VARIABLE = "E2FGVI_DEBUG"
 """1: tracebacks on standard error. A file name: they are appended to it."""
+_OF_A_PATH = frozenset(
+    getattr(errno, name)
+    for name in ("ENAMETOOLONG", "EACCES", "EPERM", "EROFS", "ELOOP", "EISDIR", "ENOTDIR", "EIO", "ESTALE", "EFBIG")
+    if hasattr(errno, name)
+)
 _INTERRUPTED = {
     "batch": "run the same command again to go on",
     "weights": "a download goes on where it stopped when it is asked for again",
@@ -48,13 +53,9 @@ def _describe(error: BaseException) -> tuple[int, str]:
             f"out of memory: {no_memory} (use fewer --max-references, a smaller --neighbor-stride or --size, "
             "or --device cpu)",
         )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return (
-            EXIT_INPUT,
-            f"no space left on the device for {error.filename or 'the output'}: free some or choose another folder",
-        )
-    if isinstance(error, FileNotFoundError) and not _has_working_folder():
-        return EXIT_INPUT, "the folder in which this was started is not there any more: change to one that is"
+    of_a_path = _describe_path(error) if isinstance(error, OSError) else None
+    if of_a_path is not None:
+        return EXIT_INPUT, of_a_path
     from .doctor import startup_diagnosis
 
     diagnosis = startup_diagnosis(error)
@@ -62,6 +63,17 @@ def _describe(error: BaseException) -> tuple[int, str]:
         return EXIT_FAILED, diagnosis
     reason = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
     return EXIT_FAILED, f"unexpected failure, please report it: {reason} (set {DEBUG_VARIABLE}=1 for the traceback)"
+
+
+def _describe_path(error: OSError) -> str | None:
+    """A sentence for what is wrong with a file or folder that the user named, or with the disk it is on."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no space left on the device for {error.filename or 'the output'}: free some or choose another folder"
+    if isinstance(error, FileNotFoundError) and not _has_working_folder():
+        return "the folder in which this was started is not there any more: change to one that is"
+    if error.errno in _OF_A_PATH and error.filename is not None:
+        return f"cannot use {os.fsdecode(error.filename)}: {error.strerror}"
+    return None
 
 
 def _has_working_folder() -> bool:

@@ -200,6 +200,13 @@ def test_the_traceback_is_there_on_request(e2fgvi: Any, place: Any) -> None:
     assert "Traceback" not in e2fgvi(*RUN, "-o", "o", env={"E2FGVI_DEBUG": "0"}).stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="names of POSIX")
+def test_a_name_that_is_too_long_is_a_sentence(e2fgvi: Any, place: Any) -> None:
+    name = "y" * 256 + ".mkv"
+    done = e2fgvi(*RUN, "-o", name)
+    assert (done.returncode, done.stderr) == (3, f"error: cannot use {name}: File name too long\n")
+
+
 @pytest.mark.parametrize("arguments", [("--plan",), ()])
 @pytest.mark.parametrize(
     ("output", "message"),
