@@ -25,7 +25,7 @@ def damage(data: bytes) -> str | None:
     check = next((check for magic, check in _CHECKS if data.startswith(magic)), None)
     try:
         return None if check is None else check(data)
-    except (struct.error, IndexError, ValueError, KeyError):
+    except (struct.error, LookupError, ValueError, OverflowError):
         return CUT_SHORT
     except zlib.error as error:
         return _DAMAGED.format(str(error).split(": ")[-1])

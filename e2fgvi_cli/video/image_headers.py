@@ -69,7 +69,7 @@ def read_header(path: Path) -> ImageHeader | None:
                     return parse(stream)
     except OSError as error:
         raise InputError(f"cannot read image {path}: {error.strerror or error}") from error
-    except (struct.error, IndexError, ValueError, OverflowError):
+    except (struct.error, LookupError, ValueError, OverflowError):
         return None  # broken: decoding says what is wrong
     return None
 

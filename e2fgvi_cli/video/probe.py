@@ -203,7 +203,8 @@ def _bit_rate(path: Path, container: Any, stream: Any, duration: Fraction | None
     seconds = duration or (Fraction(container.duration, av.time_base) if container.duration else None)
     if not seconds:
         return None
-    sound = sum(int(other.codec_context.bit_rate or 0) for other in container.streams.audio)
+    known = [other.codec_context for other in container.streams.audio if other.codec_context is not None]
+    sound = sum(int(context.bit_rate or 0) for context in known)
     return max(int(path.stat().st_size * 8 / seconds) - sound, 1)
 
 

@@ -79,7 +79,7 @@ def open_random_access(
 class _SeekableVideo:
     """A decoder that goes on where it is if that is nearer than the key frame before the wanted frame.
 
-    A file whose times do not say where a frame is (none, not ascending, or found too late by seeking) is decoded from its start.
+    A file whose times do not say where a frame is (none, not ascending, not to be sought for) is decoded from its start.
     """
 
     def __init__(self, info: VideoInfo, exact: bool) -> None:
@@ -114,7 +114,10 @@ class _SeekableVideo:
         key = bisect.bisect_right(self._keys, wanted) - 1
         key_index = bisect.bisect_left(self.times, self._keys[key]) if key >= 0 else 0
         if self._pictures is None or self._next > index or key_index > self._next:
-            self._seek(self._keys[max(key, 0)] if self._keys else wanted)
+            try:
+                self._seek(self._keys[max(key, 0)] if self._keys else wanted)
+            except av.FFmpegError:  # an index that is lost or damaged
+                return None
         assert self._pictures is not None
         for picture in self._pictures:
             if picture is None or picture.pts is None or picture.pts < wanted:

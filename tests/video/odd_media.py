@@ -244,6 +244,14 @@ def lying_count(folder: Path) -> Path:
     return repacked(make_clip(folder / "plain.mkv"), folder / "liar.mkv", NUMBER_OF_FRAMES="100")
 
 
+def without_width(folder: Path) -> Path:
+    """A TIFF that does not say how wide it is."""
+    data = cv2.imencode(".tiff", bgr(0), (cv2.IMWRITE_TIFF_COMPRESSION, 1))[1].tobytes()
+    path = folder / "wide.tiff"
+    path.write_bytes(data.replace(struct.pack("<HH", 256, 3), struct.pack("<HH", 250, 3)))
+    return path
+
+
 def hidden_frames(folder: Path) -> Path:
     """A VP8 clip of 40 packets of which three are no pictures, as those of alt-ref frames (bit 4: the frame is shown)."""
     source = make_clip(folder / "plain.webm", Recipe(codec="libvpx", frames=40))

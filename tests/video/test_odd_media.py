@@ -218,6 +218,10 @@ ODD: dict[str, tuple[Maker, Read | Refused]] = {
         odd_media.cut_stream,
         Read(20, ("the first 0.24 s of {name} cannot be decoded: it was cut inside a group of pictures",)),
     ),
+    "a TIFF whose width has another tag": (
+        odd_media.without_width,
+        Refused("cannot read image {path}: it is no image that OpenCV can decode"),
+    ),
     "a tag that lies about the number of frames": (odd_media.lying_count, Read(12, holds=shows_pictures(6))),
     "packets that are no pictures": (odd_media.hidden_frames, Read(37)),
     "a size that changes": (
@@ -432,3 +436,19 @@ def test_rates_that_cannot_be_meant_are_unknown(
     average: Fraction | None, guessed: Fraction | None, expected: Fraction | None
 ) -> None:
     assert probe.stream_rate(SimpleNamespace(average_rate=average, guessed_rate=guessed)) == expected
+
+
+def test_frames_of_a_file_that_cannot_be_sought_are_found_by_counting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FFmpeg answers "operation not permitted" where an index is damaged."""
+
+    def refuse(self: object, ticks: int) -> None:
+        raise av.error.PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("e2fgvi_cli.video.random_access._SeekableVideo._seek", refuse)
+    clip = make_clip(tmp_path / "clip.mkv", Recipe(codec="ffv1"))
+    frames = read_all(clip)[1]
+    with open_random_access(clip) as access:
+        for index in (7, 2, 11):
+            assert (access.frame(index).rgb == frames[index].rgb).all()
