@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..frames.stages import HoledFrame
 from ..types import Frame
-from ..video import images
+from ..video.image_files import whole_bytes
 
 FRAMES = "frames"
 SEEDED_HOLES = ("still", "drifting")
@@ -100,7 +100,7 @@ def _pictures_in(folder: Path) -> list[Path]:
 
 def _read(path: Path, mode: int) -> NDArray[np.uint8]:
     # Through numpy, because imread cannot open every Unicode path on Windows.
-    data = np.frombuffer(images.whole_bytes(path), np.uint8)
+    data = np.frombuffer(whole_bytes(path), np.uint8)
     picture = cv2.imdecode(data, mode) if data.size else None
     if picture is None:
         raise InputError(f"{path} is not a picture that can be read: replace or remove it.")

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..threads.opencv import one_thread_a_call
-from ..video import images
+from ..video.image_files import whole_bytes
 from .config import DataConfig, TrainingConfig
 from .manifest import Item, Selection, find_pictures
 from .mixing import capped
@@ -184,7 +184,7 @@ def read_clip(path: Path, size: tuple[int, int], max_frames: int) -> Frames:
 
 def read_picture(path: Path) -> Frames:
     """(H, W, 3) RGB. Raises InputError if the file is no picture, or no whole one."""
-    data = np.frombuffer(images.whole_bytes(path), np.uint8)
+    data = np.frombuffer(whole_bytes(path), np.uint8)
     bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if bgr is None:
         raise InputError(f"{path} is not a picture that can be read: replace or remove it")

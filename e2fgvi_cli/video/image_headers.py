@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import InputError
-from . import local
+from . import sequences
 
 _MOST_PARTS = 100_000  # chunks, tags or pages of one file
 _MOST_BYTES = 1 << 16  # of one chunk that is looked into
@@ -59,7 +59,7 @@ class ImageHeader:
 
 def read_header(path: Path) -> ImageHeader | None:
     """The header of an image file, or None if it is of no format known here or broken. Raises `InputError` for no file."""
-    local.require_file(path)
+    sequences.require_file(path)
     try:
         with path.open("rb") as stream:
             head = stream.read(32)

@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..types import AlphaArray, Box, PixelArray
 from . import local
-from .image_damage import damage, jpeg_warning
-from .image_headers import ImageHeader, Kind, read_header
+from .image_damage import jpeg_warning
+from .image_files import MAX_PIXELS, whole_bytes
+from .image_headers import Kind, read_header
 
-MAX_PIXELS = 1 << 28  # 16384 x 16384: what one picture may have
-MAX_BYTES = 1 << 31  # what an image file may have
 OnDamage = Callable[[str], None]
 
 
@@ -60,34 +59,6 @@ def read_image(
             f"cannot read image {path}: its samples are {image.dtype}; save it with 8 or 16 bits a channel"
         )
     return swap_red_blue(image)
-
-
-def whole_bytes(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
-    """What an image file holds, after checking limits and whatever tells of damage. Raises `InputError`."""
-    local.require_file(path)
-    _check_limits(path, read_header(path), max_pixels)
-    try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise InputError(
-                f"cannot read image {path}: it has {size} bytes, and {MAX_BYTES} is the limit for an image"
-            )
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read image {path}: {error.strerror or error}") from error
-    reason = damage(data)
-    if reason is not None:
-        raise InputError(f"cannot read image {path}: {reason}")
-    return data
-
-
-def _check_limits(path: Path, header: ImageHeader | None, max_pixels: int) -> None:
-    height, width = header.stored if header is not None else (0, 0)
-    if height * width > max_pixels:
-        raise InputError(
-            f"cannot read image {path}: it is {width}x{height}, more than the {max_pixels} pixels an image may have here; "
-            "scale it down"
-        )
 
 
 def _check_jpeg(path: Path, data: bytes, on_damage: OnDamage | None) -> None:

@@ -17,7 +17,7 @@ from ..masks.inspection import looks_compressed
 from ..masks.looks import Look, is_coloured
 from ..masks.reading import Reading, coverage_notices, decide
 from ..types import HoleArray
-from . import images, local, native
+from . import image_files, images, local, native, sequences
 
 _PNG_PALETTE = 3
 _LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".webp"})
@@ -34,7 +34,7 @@ class MaskDecoder:
         self._inspect = inspect
         self.options = options
         self.notices = notices
-        self.max_pixels = images.MAX_PIXELS
+        self.max_pixels = image_files.MAX_PIXELS
         self._said: set[str] = set()
         self._reading = Reading()
 
@@ -114,9 +114,11 @@ def _object_numbers(picture: NDArray[Any], name: str) -> NDArray[Any]:
     )
 
 
-def read_palette(path: Path, max_pixels: int = images.MAX_PIXELS) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
+def read_palette(
+    path: Path, max_pixels: int = image_files.MAX_PIXELS
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
     """((H, W) indices, (256, 4) RGBA colours) of a palette PNG; None for any other file. Raises `InputError`."""
-    local.require_file(path)
+    sequences.require_file(path)
     try:
         with path.open("rb") as stream:
             head = stream.read(26)
@@ -124,7 +126,7 @@ def read_palette(path: Path, max_pixels: int = images.MAX_PIXELS) -> tuple[NDArr
         raise InputError(f"cannot read image {path}: {error.strerror or error}") from error
     if head[:8] != b"\x89PNG\r\n\x1a\n" or len(head) < 26 or head[25] != _PNG_PALETTE:
         return None
-    images.whole_bytes(path, max_pixels)
+    image_files.whole_bytes(path, max_pixels)
     try:
         with local.open_local(path) as container:
             frame = next(container.decode(video=0))

@@ -24,7 +24,7 @@ _DURATION_TAG = re.compile(r"^(\d+):(\d\d):(\d\d(?:\.\d+)?)$")
 
 def open_container(path: Path) -> Any:
     """A local file opened for reading, with the reasons it fails as `InputError`."""
-    local.require_file(path)
+    sequences.require_file(path)
     try:
         container = local.open_local(path)
     except PermissionError as error:

@@ -1,4 +1,4 @@
-"""Which files a source of pictures consists of: a folder, a pattern such as `seq/frame_%05d.png` or `seq/*.png`, one file.
+"""Which files a source consists of: a folder, a pattern such as `seq/frame_%05d.png` or `seq/*.png`, one file; and that it is one.
 
 Standard library only; looks at names, opens nothing.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -78,3 +79,20 @@ def _in_order(entries: Iterable[Path]) -> list[Path]:
 
 def _holds_images(folder: Path) -> bool:
     return folder.is_dir() and bool(list_images(folder))
+
+
+def require_file(path: Path) -> None:
+    """Raise `InputError` for a path that is no file on a disk: reading a pipe may wait for ever, a device never ends."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise InputError(f"there is no file or folder {path}; check the path") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:  # a null byte
+        raise InputError(f"cannot read {str(path)!r}: {error}") from error
+    if stat.S_ISREG(mode):
+        return
+    kinds = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
+    kind = next((name for test, name in kinds if test(mode)), "a device")
+    raise InputError(f"{path} is {kind}, not a file; save what it holds as a file first")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from . import images, sequences
+from . import image_files, images, sequences
 from .image_headers import ImageHeader, Kind, is_moving_png, read_header
 
 _MOST_MOVING_BYTES = 1 << 30  # of an animated WebP, which OpenCV decodes as a whole
@@ -115,7 +115,7 @@ def _moving_webp(path: Path, header: ImageHeader | None) -> list[NDArray[Any]]:
             f"{path} is an animated WebP, which needs OpenCV 4.11; convert it to a video, or update OpenCV"
         )
     try:
-        _, animation = cv2.imdecodeanimation(np.frombuffer(images.whole_bytes(path), np.uint8))
+        _, animation = cv2.imdecodeanimation(np.frombuffer(image_files.whole_bytes(path), np.uint8))
     except cv2.error as error:
         raise InputError(f"cannot read image {path}: it is no animated WebP that OpenCV can decode") from error
     return [images.swap_red_blue(np.asarray(frame)) for frame in animation.frames]

@@ -188,3 +188,12 @@ def test_nothing_prints_below_the_command_line() -> None:
     for path in quiet:
         calls = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
         assert not any(isinstance(c.func, ast.Name) and c.func.id == "print" for c in calls), path
+
+
+def test_training_and_benchmarks_read_pictures_without_pyav() -> None:
+    """Where they run there may be none."""
+    for name in ("sequences", "image_headers", "image_damage", "image_files"):
+        assert not imports(CLI / "video" / f"{name}.py") & {"av", "cv2", "numpy", "e2fgvi_cli.video.local"}, name
+    for path in (CLI / "training" / "material.py", CLI / "quality" / "clips.py"):
+        own = {name for name in imports(path) if name.startswith("e2fgvi_cli.video.")}
+        assert own <= {"e2fgvi_cli.video.image_files", "e2fgvi_cli.video.image_files.whole_bytes"}, path
