@@ -163,7 +163,7 @@ def softmax_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """softmax(q k' / sqrt(d)) v for q (n, heads, queries, d), k v (n, heads, keys, d)."""
     if q.device.type != "cpu" or q.dtype.itemsize > 2 or torch.is_grad_enabled():
         return F.scaled_dot_product_attention(q, k, v)
-    # torch's fused kernel multiplies half precision as fast as float32 on CPUs that could do it twice as fast (docs/performance).
+    # torch's fused kernel multiplies half precision no faster than float32, also on CPUs that could.
     # One matrix of scores at a time: it stays in the cache.
     out = torch.empty_like(q)
     q = q * q.shape[-1] ** -0.5

@@ -120,7 +120,7 @@ def _torch(
         found = F.grid_sample(flat, grid, mode="bilinear", padding_mode="zeros", align_corners=False).to(x.dtype)
         return found.view(*there.shape[:3], taps, h, w) * modulation[:, some]
 
-    # A CPU is faster with what its caches hold (docs/performance). The sampler shares planes among its threads, so each has two.
+    # A CPU is faster with what its caches hold. The sampler shares planes among its threads, so each has two.
     together = 2 * torch.get_num_threads() if x.device.type == "cpu" else groups
     if together >= groups:
         sampled = sample(slice(None))
@@ -149,7 +149,7 @@ def _approximate(
 ) -> Tensor:
     """NOT the network: a plain convolution. Offsets are ignored, the modulation (mean of the taps) scales the input.
 
-    This is the emergency patch that circulates among users of the published program; docs/deform-backends.md measures what it costs.
+    This is the emergency patch that circulates among users of the published program (docs/deform-backends.md: what it costs).
     """
     b, channels, height, width = x.shape
     taps = weight.shape[-1] * weight.shape[-2]

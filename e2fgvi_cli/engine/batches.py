@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 DEAR_BATCH = 3
-"""For exactly three frames of 432x240 cuDNN 9.19 takes 0.7 GiB of workspace, for one, two, four and more next to none (docs/performance)."""
+"""For exactly three frames of 432x240 cuDNN takes a workspace larger than the network, for one, two, four and more hardly any."""
 
 
 def chunks(items: Sequence[int], size: int | None) -> Iterator[Sequence[int]]:

@@ -58,7 +58,7 @@ def describe_device(device: torch.device) -> str:
 def choose_deform(name: str, device: torch.device, *, prefer_torch: bool = False) -> DeformBackend:
     """The deformable convolution's backend. Raises `UsageError` (unknown) or `DeviceError` (does not work here).
 
-    prefer_torch: on a CPU "auto" takes the plain PyTorch one, which is as fast there with two threads and faster with one (docs/deform-backends.md).
+    prefer_torch: on a CPU "auto" takes the plain PyTorch one, which is no slower there (docs/deform-backends.md).
     """
     if name == "auto" and prefer_torch and device.type == "cpu":
         return replace(select_backend("torch", device), reason="the default")

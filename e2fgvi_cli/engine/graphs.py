@@ -22,22 +22,23 @@ R = TypeVar("R", Tensor, tuple[Tensor, Tensor])
 Key = tuple[object, ...]
 
 WARMUP_CALLS = 1
-"""cuDNN and cuBLAS choose their algorithms and allocate workspaces, these for each stream, in the first call; a capture must not contain that."""
+"""cuDNN and cuBLAS choose their algorithms and allocate workspaces, these for each stream, in the first call; a capture must not
+contain that."""
 
 MOST_DIFFERENCE = 0.02
-"""Between a captured and a plain call, relative. Chosen, not measured: far above float16's rounding, far below what a missing operator changes."""
+"""Between a captured and a plain call, relative: far above float16's rounding, far below what a missing operator changes."""
 
 WORTH_REPLAYS = 3
-"""A capture takes as long as about three plain calls. A shape whose graphs were dropped twice before they were replayed so often gets no more: of
-a frame with more crops of different sizes than graphs are kept each would be captured anew for each window."""
+"""A capture takes as long as about three plain calls. A shape whose graphs were dropped twice before they were replayed so often gets
+no more: of a frame with more crops of different sizes than graphs are kept each would be captured anew for each window."""
 
 _capturing = Lock()
-"""A capture may begin by returning all devices' cached memory, which torch presumably refuses while another device captures (not seen)."""
+"""Captures take turns: one may begin by returning all devices' cached memory, which must not happen while another device captures."""
 
 
 @lru_cache
 def _capture_stream(device: torch.device) -> torch.cuda.Stream:
-    """One for all captures: each stream that ever multiplies matrices keeps a workspace (32 MiB on an H100)."""
+    """One for all captures: each stream that ever multiplies matrices keeps a workspace."""
     return torch.cuda.Stream(device)
 
 

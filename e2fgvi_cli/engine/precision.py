@@ -1,7 +1,6 @@
 """Which stage computes in which dtype, and whether TF32 may round the products of float32.
 
-Flow stays float32 everywhere (its result is a position), and so do the positions of every sampling; what half precision costs the
-others is measured in docs/performance/README.md.
+Flow stays float32 everywhere (its result is a position), and so do the positions of every sampling.
 """
 
 from __future__ import annotations

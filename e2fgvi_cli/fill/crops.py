@@ -30,17 +30,17 @@ MAX_CROPS = 4
 """Before tiling."""
 
 CROP_OVERHEAD = 10_000
-"""What a crop costs apart from its pixels, in pixels. An estimate: the published program's launches cost as much as 50,000 pixels on an
-H100 (the straight line through its times at 240x432 and 1080x1944), CUDA graphs leave about a fifth of them, a CPU has none."""
+"""What a crop costs apart from its pixels, in pixels. An estimate: launches cost as much as some 50,000 pixels on a large GPU, CUDA graphs
+leave about a fifth of them, a CPU has none."""
 
 WHOLE_FRAME_SHARE = 0.9
 """From this share of the whole frame's cost on, crops save too little to be worth what they lose at their edges."""
 
 TILE_OVERLAP = 64
-"""Least overlap of neighbouring tiles. Not measured: tiles are the last resort where a crop does not fit into memory."""
+"""Least overlap of neighbouring tiles, which are the last resort where a crop does not fit into memory: as wide as a crop's margin."""
 
 DEFAULT_MARGIN = 64
-"""From docs/performance/README.md: the smallest that lost no more than 0.2 dB on any clip measured."""
+"""The smallest that loses next to nothing against whole frames (docs/performance/README.md)."""
 DEFAULT_BLOCK_WINDOWS = 4
 
 

@@ -26,8 +26,7 @@ KERNEL_WEIGHTS = 17_564_992
 ENCODER = 1536
 PLAIN_ALIGNMENT = {"cuda": (1220, 3824), "cpu": (3140, 4260), "meta": (3140, 4260)}
 """A step of the propagation without fused kernels: what follows the precision, and what is float32 always. cuda: for torchvision's
-operator, an estimate, not measured yet; else the plain PyTorch one, counted, all groups at once. On a CPU with few threads it is less:
-23.3 kB a feature pixel instead of 29.6 in float32, with two."""
+operator, an estimate; else the plain PyTorch one, counted, all groups at once, which few threads of a CPU are below."""
 FUSED_ALIGNMENT = 392 + 432 + CHANNELS
 FUSED_COLUMNS = 2304 + CHANNELS
 FUSED_COLUMN_BYTES = 256 * MIB
@@ -57,15 +56,15 @@ TABLE_BYTES = 24
 # -- allowances: what a count of tensors does not see, by device ("meta": nothing, to compare with a count) --------------
 
 LIBRARY_BYTES = {"cuda": 34 * MIB, "cpu": 730 * MIB, "meta": 0}
-"""cuda: workspace of the matrix library, a stream; measured on an H200 with torch 2.11. cpu: the process without its weights and tensors,
-measured with torch 2.14 (a CUDA build) on Linux: 510 MiB after the imports, 100 more after loading weights, 120 that the allocator keeps."""
+"""cuda: workspace of the matrix library, a stream. cpu: the process without its weights and tensors: what imports take, what loading weights
+adds, and what the allocator keeps (`measurements.memory`)."""
 ENCODER_WORKSPACE = {"cuda": 976, "cpu": 640, "meta": 0}
-"""Copies that the convolution library makes in its own layout. cuda: measured on an H200 at 540p and 1080p; a batch
-of three frames at 240x432 took 0.7 GiB more there, which is not predicted. cpu: oneDNN, measured as resident memory at 240x432."""
+"""Copies that the convolution library makes in its own layout, by `measurements.memory`. Not predicted: cuDNN takes much more for some batches
+of small pictures (`engine.batches.DEAR_BATCH`)."""
 COMPOSITION_WORKSPACE = {"cuda": 0, "cpu": 0, "meta": 0}
-"""cuda: nothing was seen on an H200."""
+"""Its maps lie as the libraries want them."""
 DECODER_WORKSPACE = {"cuda": 0, "cpu": 384, "meta": 0}
-"""cuda: its maps lie as cuDNN wants them, nothing was seen. cpu: measured as the encoder's."""
+"""cuda: its maps lie as cuDNN wants them. cpu: as the encoder's."""
 GRAPH_STREAMS = 2
 """With CUDA graphs: the ordinary stream, and the one that captures."""
 KEPT_GRAPHS = 4

@@ -16,9 +16,10 @@ from .geometry import NETWORK_MULTIPLE, flow_area, largest_call
 # -- the dials -----------------------------------------------------------------------------------------------------------
 
 GRAPH_PIXELS = 480 * 864
-"""Up to this size a window is launched as one CUDA graph, and so are encoding and flow: above, kernels are long enough to hide their launches."""
+"""Up to this size a window is launched as one CUDA graph, and so are encoding and flow: above, kernels are long enough to hide their
+launches."""
 SHARED_GRAPH_PIXELS = 1080 * 1944
-"""The same for windows where several devices share an interpreter, for which each launch has to wait: what two GPUs lost (docs/performance)."""
+"""The same for windows where several devices share an interpreter, for which each launch has to wait."""
 MOST_KEYS, LEAST_KEYS = 1 << 18, 1 << 14
 MOST_TOKENS = 1 << 14
 BATCH_BYTES = 512 * costs.MIB
@@ -325,7 +326,7 @@ def _widen(planner: Planner, size: tuple[int, int], plan: Plan, others: int) -> 
     hop = planner.local // 2
     plan = widest(plan, "flow_batch", down(hop), "flow", limit)
     if planner.device == "cuda" and size[0] * size[1] > GRAPH_PIXELS:
-        # One picture keeps a GPU busy, and for each number of pictures cuDNN looks for its kernels anew, in each thread: 0.6 s at 1080p.
+        # One picture keeps a GPU busy, and for each number of pictures cuDNN looks for its kernels anew, in each thread.
         return plan
     plan = widest(plan, "encode_batch", down(hop), "encoder", limit)
     return widest(plan, "decode_batch", down(planner.local), "decoder", limit)

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 
 WORKERS = 4
-"""Threads. They share the interpreter between many short calls, so more of them are slower (docs/image-propagation.md)."""
+"""Threads. They share the interpreter between many short calls, so more of them are slower."""
 CLEARANCE = 4
 """Pixels (of the coarse pictures) that features keep from holes."""
 SPACING = 1.1
 """Each frame that is looked at is so many times as far away as the one before."""
 DIRECT_FROM = 4
-"""From so many frames on features are followed from one frame to the other, not only from frame to frame: coarse_frames errors add up."""
+"""From so many frames on keypoints are followed from one frame to the other, not only from frame to frame: small errors add up."""
 RING = 1 / 12
 """Of the frame's shorter side: how far around the hole frames are compared."""
 
@@ -91,7 +91,7 @@ def _awaited(entry: tuple[HoledFrame, Future[Found | None] | None]) -> tuple[Hol
 
 
 _DirectAlignments = dict[int, Homography]
-"""How one frame moves to later ones, by number: where features could be followed direct_one to them."""
+"""How one frame moves to later ones, by number: where keypoints could be followed straight to them."""
 
 
 class _FramesInReach:

@@ -13,8 +13,7 @@ from .setting import ProcessSetting
 def one_thread_a_call() -> Iterator[None]:
     """Inside the block OpenCV starts no threads of its own, in the whole process.
 
-    It would start one a core for every call of every thread, and they wait busily: on 32 cores image propagation took 584 ms of
-    processor time a frame of 432x240 that way, and takes 99 without (docs/performance).
+    It would start one a core for every call of every thread, and they wait busily: the more cores, the more of them are wasted.
     """
     with _own_threads().held(1):
         yield

@@ -1,6 +1,6 @@
-"""`gpu.lookup` as three Triton kernels: some fifteen launches a frame instead of some 370 operators of torch.
+"""`gpu.lookup` as three Triton kernels: some fifteen launches a frame instead of hundreds.
 
-What is waited for in a run with image propagation on a GPU is the one thread that looks up, and what it does is launch (docs/performance).
+What is waited for in a run with image propagation on a GPU is the one thread that looks up, and what it does is launch.
 The plain form in `gpu.lookup` is what tests compare this with, and what runs where Triton does not.
 
 Shape legend: F frames that are held, h w a coarse picture, y x the coarse region around a hole, k candidates, n pixels of the hole, c the

@@ -1,6 +1,6 @@
 """`propagation.lookup.look_up` on a GPU: all candidates of a frame's hole at once.
 
-On a machine with a GPU the host is the slower part of a run with image propagation (docs/performance), and most of that is these lookups.
+On a machine with a GPU the host is the slower part of a run with image propagation, and most of what it would do is these lookups.
 Same arithmetic as OpenCV's except that positions are not rounded to 1/32 of a pixel, so colours differ by a level or two.
 
 Shape legend: F frames that are held, H W a frame, h w its coarse picture, y x the coarse region around a hole, k candidates, n pixels of
@@ -38,7 +38,7 @@ BYTES_A_PAIR = 640
 LookupKind = Literal["fused", "plain"]
 """By the Triton kernels of `gpu.kernels`, or by torch's operators."""
 CHECK_SHARE, CHECK_LEVELS = 0.02, 1.0
-"""Pixels that only one of OpenCV and the device finds, and how far colours may be apart. Seen on a CPU: 1e-4 and 3e-4 (docs/image-propagation.md)."""
+"""The share of pixels that only one of OpenCV and the device may find, and how far colours may be apart: far above rounding."""
 
 
 @lru_cache
