@@ -1,6 +1,8 @@
-"""How fast the backends of the deformable convolution are, on the network's own shapes: `python -m measurements.deform`.
+"""How fast the backends of the deformable convolution are, on the network's own shapes: `python -m
+measurements.deform`.
 
-Times are ratios against torchvision's operator in the same run, interleaved, so that other work on the machine hits all alike.
+Times are ratios against torchvision's operator in the same run, interleaved, so that other work on the machine hits all
+alike.
 """
 
 from __future__ import annotations

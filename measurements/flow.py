@@ -1,6 +1,8 @@
-"""How far flow is off where it was found on frames with holes: `python -m measurements.flow CLIPS [--weights W] [--teacher W]`.
+"""How far flow is off where it was found on frames with holes: `python -m measurements.flow CLIPS [--weights W]
+[--teacher W]`.
 
-Truth is what the teacher finds on whole frames. Inside holes the network's flow is completed, not seen, and decides what is copied into them.
+Truth is what the teacher finds on whole frames. Inside holes the network's flow is completed, not seen, and decides
+what is copied into them.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from e2fgvi_cli.weights.known import resolve
 
 @dataclass(frozen=True)
 class FlowError:
-    """Means over both directions, in pixels of a quarter of the size: true motion in the hole, distance from it there, and outside."""
+    """Means over both directions, in pixels of a quarter of the size: true motion in the hole, distance from it there,
+    and outside."""
 
     motion: float
     inside: float

@@ -1,4 +1,5 @@
-"""Gauges of memory: what torch has allocated on a GPU, tensors counted on any device, and the peak of each stage of a network."""
+"""Gauges of memory: what torch has allocated on a GPU, tensors counted on any device, and the peak of each stage of a
+network."""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ class CudaGauge:
 class TensorCount(TorchDispatchMode):
     """The storages of all tensors that operators return while it is active.
 
-    Composite operators are taken apart, so that what they make in between counts, but for those whose parts depend on the device.
+    Composite operators are taken apart, so that what they make in between counts, but for those whose parts depend on
+    the device.
     """
 
     WHOLE = ("upsample", "scaled_dot_product_attention")

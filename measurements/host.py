@@ -1,8 +1,9 @@
 """What a run costs the host when the network costs nothing: `python -m measurements.host --sizes 432x240,1920x1080`.
 
-Decoding, masks, cuts, windows, blending into the source's format and encoding, all as `e2fgvi inpaint` does them, with an engine that
-predicts black at once; image propagation on request, its lookups by OpenCV or as a device that costs nothing would answer them. A device
-that is faster than this waits for its host. The driving thread's share matters by itself: it is the one that launches the network's kernels.
+Decoding, masks, cuts, windows, blending into the source's format and encoding, all as `e2fgvi inpaint` does them, with
+an engine that predicts black at once; image propagation on request, its lookups by OpenCV or as a device that costs
+nothing would answer them. A device that is faster than this waits for its host. The driving thread's share matters by
+itself: it is the one that launches the network's kernels.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ from e2fgvi_cli.types import Box, HoleArray, PixelArray, Window
 
 @dataclass(frozen=True)
 class HostTime:
-    """Seconds a frame: by the clock, of all cores together, and of the thread that drives the engine (waiting not counted)."""
+    """Seconds a frame: by the clock, of all cores together, and of the thread that drives the engine (waiting not
+    counted)."""
 
     wall: float
     cpu: float

@@ -1,7 +1,7 @@
 """How long a lookup of image propagation takes: `python -m measurements.lookup --device cuda`.
 
-The same questions of a synthetic clip to OpenCV, to the device by torch's operators and, where that works, by fused kernels, by turns.
-What a thread waits for is in the figure: that is what the run that asks waits for.
+The same questions of a synthetic clip to OpenCV, to the device by torch's operators and, where that works, by fused
+kernels, by turns. What a thread waits for is in the figure: that is what the run that asks waits for.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def questions(size: tuple[int, int], frames: int, hole_share: float) -> list[Que
 
 
 def measure_lookups(asked: Sequence[Query], lookups: dict[str, Lookup], skipped: int) -> dict[str, float]:
-    """Seconds a question, the median, by turns; the first `skipped` are asked and not counted. Raises ValueError where answers differ much."""
+    """Seconds a question, the median, by turns; the first `skipped` are asked and not counted. Raises ValueError where
+    answers differ much."""
     seconds: dict[str, list[float]] = {name: [] for name in lookups}
     for number, query in enumerate(asked):
         known = {}

@@ -1,4 +1,5 @@
-"""What a crop's margin costs: clips with known holes filled from whole frames and from crops of several margins, side by side.
+"""What a crop's margin costs: clips with known holes filled from whole frames and from crops of several margins, side
+by side.
 
     python -m measurements.margins CLIPS --margins 0,32,64 --device cuda -o margins.json
 
@@ -53,7 +54,8 @@ WARM_UP_FRAMES = 6
 class Measured:
     """One clip filled once. `margin` None: from whole frames.
 
-    psnr: in the hole, dB; None without a hole. brightness: mean of fill - truth in the hole, levels of 255; below 0 is too dark.
+    psnr: in the hole, dB; None without a hole. brightness: mean of fill - truth in the hole, levels of 255; below 0 is
+    too dark.
     share, context: see `computed_share`. seconds: wall clock of the fill.
     """
 
@@ -71,7 +73,8 @@ class Measured:
 class Row:
     """Means over the clips of one kind of hole.
 
-    gain, lift: psnr (dB) and brightness (levels) minus those of whole frames, over all clips; `worst` is the least gain and its clip's name.
+    gain, lift: psnr (dB) and brightness (levels) minus those of whole frames, over all clips; `worst` is the least gain
+    and its clip's name.
     cropped: clips in which less than whole frames was computed; in the others every figure is that of whole frames.
     """
 
@@ -135,8 +138,9 @@ def computed_share(
 ) -> tuple[float, float]:
     """(share, context) of the plan for a clip's holes (t, H, W).
 
-    share: pixels that the windows compute, padding included, of those with whole frames. context: least distance in pixels from a window's
-    holes (to a cell) to those sides of their crop that are not the frame's; mean over the windows that have such sides, NaN if none has.
+    share: pixels that the windows compute, padding included, of those with whole frames. context: least distance in
+    pixels from a window's holes (to a cell) to those sides of their crop that are not the frame's; mean over the
+    windows that have such sides, NaN if none has.
     """
     size = (int(holes.shape[1]), int(holes.shape[2]))
     boxes, bounds = [hole_boxes(hole) for hole in holes], [bounding_box(hole) for hole in holes]
@@ -164,7 +168,8 @@ def computed_share(
 
 
 def _context(hole: Box, crop: Crop, size: tuple[int, int]) -> float:
-    """Least distance of a hole from the crop's sides within the frame; below 0 where it reaches beyond, inf without such sides."""
+    """Least distance of a hole from the crop's sides within the frame; below 0 where it reaches beyond, inf without
+    such sides."""
     box = crop.box
     ahead = [hole[k] - box[k] for k in (0, 1) if box[k] > 0]
     behind = [box[k + 2] - hole[k + 2] for k in (0, 1) if box[k + 2] < size[k]]

@@ -1,8 +1,10 @@
-"""What `planner` predicts against what is measured: `python -m measurements.memory --device cuda --precision fp16 -o memory.json`.
+"""What `planner` predicts against what is measured: `python -m measurements.memory --device cuda --precision fp16 -o
+memory.json`.
 
-cuda: bytes that torch has allocated, stage by stage and for a whole clip. meta: tensors counted on a device that computes nothing, so
-that any size and precision takes seconds; what libraries allocate inside is not seen. cpu: resident memory of a process of its own
-for each case, whole windows only. Needs neither PyAV nor OpenCV. Weights are random, but for cpu.
+cuda: bytes that torch has allocated, stage by stage and for a whole clip. meta: tensors counted on a device that
+computes nothing, so that any size and precision takes seconds; what libraries allocate inside is not seen. cpu:
+resident memory of a process of its own for each case, whole windows only. Needs neither PyAV nor OpenCV. Weights are
+random, but for cpu.
 """
 
 from __future__ import annotations
@@ -65,7 +67,8 @@ class Case:
 
 @dataclass(frozen=True)
 class Row:
-    """A peak in bytes. stage: of `Planner.stages`; "window", the largest of them; "clip", of many windows; "idle", between windows."""
+    """A peak in bytes. stage: of `Planner.stages`; "window", the largest of them; "clip", of many windows; "idle",
+    between windows."""
 
     case: Case
     stage: str
@@ -108,7 +111,7 @@ class Request:
         )
 
 
-# -- measurements --------------------------------------------------------------------------------------------------------
+# -- measurements ------------------------------------------------------------------------------------------------------
 
 
 def measure(request: Request) -> Iterator[Row]:
@@ -219,7 +222,7 @@ def _frame(size: tuple[int, int]) -> tuple[PixelArray, HoleArray]:
     return np.zeros((*size, 3), np.uint8), np.ones(size, np.uint8)
 
 
-# -- command line --------------------------------------------------------------------------------------------------------
+# -- command line ------------------------------------------------------------------------------------------------------
 
 
 def _cases(sizes: str, windows: str) -> tuple[Case, ...]:

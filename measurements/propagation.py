@@ -1,7 +1,9 @@
-"""What image propagation finds, and how right it is: `python -m measurements.propagation CLIPS [--fit 20 --spread 16 ...]`.
+"""What image propagation finds, and how right it is: `python -m measurements.propagation CLIPS [--fit 20 --spread 16
+...]`.
 
-For clips whose holes hide known pixels: the share of the hole that was found, the PSNR there beside that of Telea's fill of the same
-pixels, and the PSNR of the whole hole with Telea's fill in the rest. No network: the figures are of this stage alone.
+For clips whose holes hide known pixels: the share of the hole that was found, the PSNR there beside that of Telea's
+fill of the same pixels, and the PSNR of the whole hole with Telea's fill in the rest. No network: the figures are of
+this stage alone.
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ def measure(
     every: int = EVAL_STRIDE,
     lookup: Lookup | None = None,
 ) -> Finding:
-    """For a clip (t, H, W, 3) with holes (t, H, W) in {0, 1}, whose pixels are blacked out before anything is looked for.
+    """For a clip (t, H, W, 3) with holes (t, H, W) in {0, 1}, whose pixels are blacked out before anything is looked
+    for.
 
     lookup: as for `propagate`.
     """
@@ -107,7 +110,8 @@ def main() -> None:
         mean = Finding(*(_mean(tuple(getattr(f, field.name) for f in every)) for field in fields(Finding)))
         say(_line("mean", kind, mean))
         say(
-            f"{1000 * (time.process_time() - started) / count:.0f} ms of processor time a frame, Telea and decoding included"
+            f"{1000 * (time.process_time() - started) / count:.0f} ms of processor time a frame, Telea and "
+            "decoding included"
         )
 
 

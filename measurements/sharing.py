@@ -1,8 +1,9 @@
 """What sharing a clip between devices can bring at most: `python -m measurements.sharing --frames 800,2000`.
 
-The program's own sharing (`sharing.fill_shot_on`) with sleeps in place of work: reading, computing and writing take the milliseconds a frame
-that were measured elsewhere, and each device's first windows so much more (kernels looked for, a graph captured). No two sleeps are in each
-other's way, so what is lost is lost by where clips are cut, what is computed twice, and whoever has to wait for frames.
+The program's own sharing (`sharing.fill_shot_on`) with sleeps in place of work: reading, computing and writing take the
+milliseconds a frame that were measured elsewhere, and each device's first windows so much more (kernels looked for, a
+graph captured). No two sleeps are in each other's way, so what is lost is lost by where clips are cut, what is computed
+twice, and whoever has to wait for frames.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ from e2fgvi_cli.types import Box, Frame, HoleArray, PixelArray, Window
 from measurements.host import NoEngine
 
 SLOW_WINDOWS = 2
-"""A device's first windows, which take longer: the first of a shot is shorter than the others, so the second brings new shapes, too."""
+"""A device's first windows, which take longer: the first of a shot is shorter than the others, so the second brings new
+shapes, too."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds: reading, computing and writing a frame, more for each of a device's first windows, and beginning a piece (frames encoded anew,
-    predictions handed over)."""
+    """Seconds: reading, computing and writing a frame, more for each of a device's first windows, and beginning a piece
+    (frames encoded anew, predictions handed over)."""
 
     read: float
     compute: float
@@ -77,7 +79,8 @@ class _Sleeper(NoEngine):
 
 
 def measure_sharing(frames: int, devices: int, pace: Pace, held: int) -> SharedTime:
-    """One run over `frames` frames (at least four) with a hole each, of which `held` may be read and not yet written."""
+    """One run over `frames` frames (at least four) with a hole each, of which `held` may be read and not yet
+    written."""
     hole = np.ones((4, 4), np.uint8)
 
     items = [HoledFrame.of(Frame(i, np.zeros((4, 4, 3), np.uint8), Fraction(i)), hole, hole) for i in range(frames)]
@@ -126,8 +129,8 @@ def main() -> None:
         # One device alone hides reading and writing behind its work.
         alone = frames * max(given.read, given.compute, given.write) / 1000
         say(
-            f"{frames} frames: {whole:.1f} s, {alone / whole:.2f} times one device's {alone:.1f} s of work; the first quarter after {quarter:.1f} s; "
-            f"windows {' + '.join(map(str, run.windows))}"
+            f"{frames} frames: {whole:.1f} s, {alone / whole:.2f} times one device's {alone:.1f} s of work; the "
+            f"first quarter after {quarter:.1f} s; windows {' + '.join(map(str, run.windows))}"
         )
 
 

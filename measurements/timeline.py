@@ -1,8 +1,10 @@
-"""Where the seconds of one run go, as text: `python -m measurements.timeline OUT inpaint -v clip.mp4 -m masks.mkv --devices cuda:0,cuda:1`.
+"""Where the seconds of one run go, as text: `python -m measurements.timeline OUT inpaint -v clip.mp4 -m masks.mkv
+--devices cuda:0,cuda:1`.
 
-The program as it is, watched from beside: when windows were launched and graphs captured, how far reading, each device and writing were four
-times a second, how long a thread waits for the interpreter, and with --busy how busy each GPU was and which calls of CUDA took long (its
-profiler slows a run down a little). With several runs in one process (--times) what only the first has to do can be told apart.
+The program as it is, watched from beside: when windows were launched and graphs captured, how far reading, each device
+and writing were four times a second, how long a thread waits for the interpreter, and with --busy how busy each GPU was
+and which calls of CUDA took long (its profiler slows a run down a little). With several runs in one process (--times)
+what only the first has to do can be told apart.
 """
 
 from __future__ import annotations

@@ -32,8 +32,9 @@ MAX_TOKENS_PER_CALL = 1 << 14
 def rolled_indices(window: tuple[int, int], expansion: tuple[int, int]) -> list[int]:
     """Positions, in four shifted copies of a window, of the tokens that lie outside the window itself.
 
-    The copies are shifted by (-ey, -ex), (-ey, +ex), (+ey, -ex), (+ey, +ex); an index is copy * wh * ww + row * ww + column.
-    (With a window of 5 x 9 and an expansion of 2 x 4: the 120 values of the published buffer `valid_ind_rolled`.)
+    The copies are shifted by (-ey, -ex), (-ey, +ex), (+ey, -ex), (+ey, +ex); an index is copy * wh * ww + row * ww +
+    column. (With a window of 5 x 9 and an expansion of 2 x 4: the 120 values of the published buffer
+    `valid_ind_rolled`.)
     """
     (wh, ww), (ey, ex) = window, expansion
     kept = []
@@ -46,7 +47,8 @@ def rolled_indices(window: tuple[int, int], expansion: tuple[int, int]) -> list[
 
 @dataclass(frozen=True)
 class WindowGroup:
-    """Windows with equally many keys. Rows count [tokens; pooled tokens]. `queries`: (m, s), `keys`: (m, k) row numbers."""
+    """Windows with equally many keys. Rows count [tokens; pooled tokens]. `queries`: (m, s), `keys`: (m, k) row
+    numbers."""
 
     queries: Tensor
     keys: Tensor
@@ -54,7 +56,8 @@ class WindowGroup:
 
 @dataclass(frozen=True)
 class AttentionPlan:
-    """Which tokens attend to which, for one token grid. `inverse`: (th tw,), where each token's result lies in the groups' order."""
+    """Which tokens attend to which, for one token grid. `inverse`: (th tw,), where each token's result lies in the
+    groups' order."""
 
     groups: tuple[WindowGroup, ...]
     inverse: Tensor
@@ -62,7 +65,8 @@ class AttentionPlan:
 
 @table
 def attention_plan(grid: tuple[int, int], config: E2FGVIConfig, device: torch.device) -> AttentionPlan:
-    """Queries and keys of every window, for a token grid (th, tw). A row below th*tw is a token, above it a window's pooled token."""
+    """Queries and keys of every window, for a token grid (th, tw). A row below th*tw is a token, above it a window's
+    pooled token."""
     (th, tw), (wh, ww), (ey, ex) = grid, config.window, config.expansion
     rows, columns = th // wh, tw // ww
     shifts = list(product((ey, -ey), (ex, -ex)))
@@ -111,7 +115,8 @@ class FocalAttention(nn.Module):
         self.config = config
         d = config.embed_dim
         self.max_keys = MAX_KEYS_PER_CALL
-        # Only kept because the published checkpoint carries it; `attention_plan` derives the same from the configuration.
+        # Only kept because the published checkpoint carries it; `attention_plan` derives the same from the
+        # configuration.
         self.register_buffer("valid_ind_rolled", torch.tensor(rolled_indices(config.window, config.expansion)))
         self.qkv = nn.Linear(d, 3 * d)
         self.proj = nn.Linear(d, d)
@@ -135,7 +140,8 @@ class FocalAttention(nn.Module):
         return projected.view(b, t, th, tw, d)
 
     def _attend(self, query: Tensor, key_value: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
-        """query: (b, t, rows, d), key_value: (b, t, rows, 2 d); queries (m, s), keys (m, k): rows. Returns (b, t, m * s, d).
+        """query: (b, t, rows, d), key_value: (b, t, rows, 2 d); queries (m, s), keys (m, k): rows. Returns (b, t, m *
+        s, d).
 
         All frames of a window see each other: its sequence is (t, s) for queries and (t, k) for keys.
         """
@@ -144,7 +150,8 @@ class FocalAttention(nn.Module):
         starts = torch.arange(t, device=query.device)[:, None] * rows
 
         def windows(source: Tensor, numbers: Tensor) -> tuple[Tensor, ...]:
-            """(b, t, rows, p d) -> p of (b * m, heads, t * numbers, d / heads): one gather, straight into the windows' order."""
+            """(b, t, rows, p d) -> p of (b * m, heads, t * numbers, d / heads): one gather, straight into the windows'
+            order."""
             picked = source.flatten(1, 2)[:, numbers[:, None] + starts]
             return tuple(
                 part.transpose(1, 2)
@@ -198,7 +205,8 @@ class FocalBlock(nn.Module):
         b, t = x.shape[:2]
         if torch.is_grad_enabled():
             return x + self.mlp(self.norm2(x).flatten(0, 1), size).unflatten(0, (b, t))
-        # Frame by frame the feed-forward part is independent: few at a time need little memory, and x may be overwritten.
+        # Frame by frame the feed-forward part is independent: few at a time need little memory, and x may be
+        # overwritten.
         frames = x.flatten(0, 1)
         for part in frames.split(max(1, self.max_tokens // (x.shape[2] * x.shape[3]))):
             part += self.mlp(self.norm2(part), size)

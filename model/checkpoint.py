@@ -1,8 +1,9 @@
 """Weights of the network: recognise, rename, load strictly, save. `tensor_files` reads the files.
 
-Three kinds of file hold a network: the published `.pth` (a plain pickled state dict), safetensors with the same keys, and our
-safetensors with 8-bit weights: a float matrix of more than `QUANTISED_ABOVE` values is int8 with one float32 scale per output
-channel under `NAME.scale`. What a file that is none of these might be instead is explained in the error.
+Three kinds of file hold a network: the published `.pth` (a plain pickled state dict), safetensors with the same keys,
+and our safetensors with 8-bit weights: a float matrix of more than `QUANTISED_ABOVE` values is int8 with one float32
+scale per output channel under `NAME.scale`. What a file that is none of these might be instead is explained in the
+error.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ _PROBE_KEY = "feat_prop_module.fusion.weight"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network's weights as read: float32 / int64 tensors under the published keys, their configuration, what the file says."""
+    """A network's weights as read: float32 / int64 tensors under the published keys, their configuration, what the file
+    says."""
 
     state_dict: dict[str, Tensor]
     config: E2FGVIConfig
@@ -105,7 +107,8 @@ def read_spynet(path: Path) -> dict[str, Tensor]:
 def rename_spynet(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """SPyNet tensors under our keys, whatever prefix (`spynet.`, `generator.spynet.`, ...) and naming they come in.
 
-    BasicVSR numbers the five convolutions of a level 0, 2, 4, 6, 8 (the ReLUs between count); the published key is `k.conv`.
+    BasicVSR numbers the five convolutions of a level 0, 2, 4, 6, 8 (the ReLUs between count); the published key is
+    `k.conv`.
     """
     numbered = {
         f"basic_module.{level}.basic_module.{2 * k}": f"basic_module.{level}.basic_module.{k}.conv"
@@ -132,7 +135,8 @@ def save_checkpoint(
     licence: str,
     training: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write weights as safetensors with everything needed to rebuild the network. `training`: a summary, any JSON values."""
+    """Write weights as safetensors with everything needed to rebuild the network. `training`: a summary, any JSON
+    values."""
     from safetensors.torch import save_file
 
     metadata = {
@@ -152,7 +156,8 @@ def save_checkpoint(
 
 
 def _config_from(metadata: Mapping[str, str], path: Path) -> E2FGVIConfig:
-    """The file's own configuration. Files without one are taken for the published network, whose flow order is "released"."""
+    """The file's own configuration. Files without one are taken for the published network, whose flow order is
+    "released"."""
     try:
         if "config" in metadata:
             return E2FGVIConfig.from_dict(json.loads(metadata["config"]))
@@ -171,7 +176,8 @@ def _network_state(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tenso
     state = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
     if "sc.bias" in state:
         raise CheckpointError(
-            f"{path} is the E2FGVI (non-HQ) checkpoint, fixed to 432x240: this program runs E2FGVI-HQ at any size; use E2FGVI-HQ-CVPR22.pth"
+            f"{path} is the E2FGVI (non-HQ) checkpoint, fixed to 432x240: this program runs E2FGVI-HQ at any "
+            "size; use E2FGVI-HQ-CVPR22.pth"
         )
     return state
 
@@ -181,7 +187,10 @@ def _explain_foreign(keys: list[str]) -> str:
     if any(k.endswith(("weight_orig", "weight_u")) for k in keys):
         return f"is a discriminator (entries: {first}): inpainting needs the generator, usually gen_*.pth beside it"
     if any("basic_module." in k for k in keys):
-        return f"holds a SPyNet only (entries: {first}): it is needed for training, not as the weights of the whole network"
+        return (
+            f"holds a SPyNet only (entries: {first}): it is needed for training, not as the weights of the whole "
+            "network"
+        )
     return f"is not an E2FGVI-HQ checkpoint: it has {len(keys)} entries, the first are {first}"
 
 
@@ -192,7 +201,8 @@ def _expected_state(config: E2FGVIConfig) -> dict[str, Tensor]:
 
 
 def _fitting(state: dict[str, Tensor], expected: Mapping[str, Tensor], path: Path, name: str) -> dict[str, Tensor]:
-    """`state` in the dtypes of `expected`, if it has its keys, shapes and kinds of number, and is finite. Names some differences."""
+    """`state` in the dtypes of `expected`, if it has its keys, shapes and kinds of number, and is finite. Names some
+    differences."""
     wrong = [f"{k} is missing" for k in expected if k not in state]
     wrong += [f"{k} is not part of the network" for k in state if k not in expected]
     for key, wanted in expected.items():

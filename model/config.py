@@ -1,7 +1,7 @@
 """Every architectural number of E2FGVI-HQ, and the switches of its behaviour, in one frozen dataclass.
 
-Source: Li et al., "Towards An End-to-End Framework for Flow-Guided Video Inpainting", CVPR 2022, and the shapes of the published checkpoint.
-The configuration travels inside our own checkpoints (see `checkpoint.py`).
+Source: Li et al., "Towards An End-to-End Framework for Flow-Guided Video Inpainting", CVPR 2022, and the shapes of the
+published checkpoint. The configuration travels inside our own checkpoints (see `checkpoint.py`).
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class E2FGVIConfig:
     num_heads: int = 4
     num_blocks: int = 8
     window: tuple[int, int] = (5, 9)
-    """Attention window (height, width) in tokens; also the neighbourhood of windows whose pooled tokens are attended to."""
+    """Attention window (height, width) in tokens; also the neighbourhood of windows whose pooled tokens are attended
+    to."""
     mlp_dim: int = 1960
     """Hidden size of the fusion feed-forward network: a multiple of split_kernel squared."""
     backward_flow_order: BackwardFlowOrder = "released"

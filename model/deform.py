@@ -1,12 +1,12 @@
 """Modulated deformable convolution (Zhu et al., "Deformable ConvNets v2", CVPR 2019): one function, several backends.
 
-The published program takes it from a compiled mmcv-full. Here a backend is chosen once, by name, before the network runs;
-nothing is tried or caught inside a forward pass. Every backend computes
+The published program takes it from a compiled mmcv-full. Here a backend is chosen once, by name, before the network
+runs; nothing is tried or caught inside a forward pass. Every backend computes
 
     out(p) = bias + sum over taps k:  weight_k . (modulation_k(p) * x(p + k + offset_k(p)))
 
-with bilinear sampling and zeros outside. Shape legend: b batch, C D channels in / out, G deform groups, K = kh * kw taps,
-H W input, h w output. Offsets are (dy, dx) pairs, tap by tap, group by group: (b, G * K * 2, h, w).
+with bilinear sampling and zeros outside. Shape legend: b batch, C D channels in / out, G deform groups, K = kh * kw
+taps, H W input, h w output. Offsets are (dy, dx) pairs, tap by tap, group by group: (b, G * K * 2, h, w).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from torch import Tensor
 class DeformConv(Protocol):
     """What every backend is: a plain function of tensors.
 
-    x (b, C, H, W), offset (b, 2 G K, h, w), modulation (b, G K, h, w), weight (D, C / groups, kh, kw), bias (D,) or None.
-    stride, padding and dilation are the same in both directions. Returns (b, D, h, w).
+    x (b, C, H, W), offset (b, 2 G K, h, w), modulation (b, G K, h, w), weight (D, C / groups, kh, kw), bias (D,) or
+    None. stride, padding and dilation are the same in both directions. Returns (b, D, h, w).
     """
 
     def __call__(
@@ -149,7 +149,8 @@ def _approximate(
 ) -> Tensor:
     """NOT the network: a plain convolution. Offsets are ignored, the modulation (mean of the taps) scales the input.
 
-    This is the emergency patch that circulates among users of the published program (docs/deform-backends.md: what it costs).
+    This is the emergency patch that circulates among users of the published program (docs/deform-backends.md: what it
+    costs).
     """
     b, channels, height, width = x.shape
     taps = weight.shape[-1] * weight.shape[-2]
@@ -161,7 +162,8 @@ def _approximate(
 
 
 def _load_mmcv() -> DeformConv:
-    """mmcv's operator, if its compiled part loads. A broken `_ext` raises ImportError or OSError: both become a reason."""
+    """mmcv's operator, if its compiled part loads. A broken `_ext` raises ImportError or OSError: both become a
+    reason."""
     try:
         modulated: Any = import_module("mmcv.ops").modulated_deform_conv2d
     except (ImportError, OSError, AttributeError, RuntimeError) as error:

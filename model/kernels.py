@@ -1,10 +1,11 @@
-"""Fused CUDA kernels in Triton for what plain PyTorch does in many small steps. Inference only; every kernel has its plain form
-elsewhere in `model/`, which is what tests compare it with and what runs where Triton does not.
+"""Fused CUDA kernels in Triton for what plain PyTorch does in many small steps. Inference only; every kernel has its
+plain form elsewhere in `model/`, which is what tests compare it with and what runs where Triton does not.
 
 - `condition`: flow composition, both warps and their concatenation (plain: `propagation.FeaturePropagation._run_pass`).
-- `align`: tanh, sigmoid, flow and sampling of the deformable alignment; a matrix product follows (plain: `SecondOrderAlignment`).
-- `mix_patches`: fold, division by the coverage and GELU, then unfold, between the matrix products of the fusion feed-forward
-  (plain: `tokens.FusionFeedForward`).
+- `align`: tanh, sigmoid, flow and sampling of the deformable alignment; a matrix product follows (plain:
+  `SecondOrderAlignment`).
+- `mix_patches`: fold, division by the coverage and GELU, then unfold, between the matrix products of the fusion
+  feed-forward (plain: `tokens.FusionFeedForward`).
 
 Maps are channels last in memory: a pixel's channels are read together. Positions are float32 whatever the maps' dtype.
 Shape legend: c channels of one map, G deform groups, h w feature grid, th tw token grid, n frames.
@@ -277,8 +278,9 @@ def condition(
 ) -> tuple[Tensor, Tensor]:
     """What the offsets are learned from: ([before_1 warped, current, before_2 warped, flow_1, flow_2, zeros], flow_2).
 
-    Maps (1, c, h, w), c a power of two; flows (1, 2, h, w) float32, `earlier_flow` from the one before to the two before.
-    flow_2 = flow_1 + earlier_flow warped by flow_1; without `before_2` its map and flow are zeros. Channels last.
+    Maps (1, c, h, w), c a power of two; flows (1, 2, h, w) float32, `earlier_flow` from the one before to the two
+    before. flow_2 = flow_1 + earlier_flow warped by flow_1; without `before_2` its map and flow are zeros. Channels
+    last.
     """
     _, channels, height, width = current.shape
     padded = condition_channels(channels)
@@ -333,7 +335,8 @@ def align(
 ) -> Tensor:
     """The alignment from what the offset convolutions give: (1, d, h, w), channels last.
 
-    Maps (1, c, h, w); learned (1, 27 G, h, w), before tanh and sigmoid; flows (1, 2, h, w) float32; kernel: `column_weight`.
+    Maps (1, c, h, w); learned (1, 27 G, h, w), before tanh and sigmoid; flows (1, 2, h, w) float32; kernel:
+    `column_weight`.
     """
     _, channels, height, width = before_1.shape
     groups = learned.shape[1] // (3 * TAPS)

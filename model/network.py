@@ -40,13 +40,15 @@ class E2FGVIHQ(nn.Module):
         self.update_spynet = SPyNet()
 
     def encode(self, frames: Tensor) -> Tensor:
-        """(b, T, 3, H, W) in [-1, 1] with holes 0 -> features (b, T, c, h, w). Frame by frame: may be done once a frame."""
+        """(b, T, 3, H, W) in [-1, 1] with holes 0 -> features (b, T, c, h, w). Frame by frame: may be done once a
+        frame."""
         self._check_size(frames)
         out: Tensor = self.encoder(frames.flatten(0, 1).to(self.encoder.dtype))
         return out.unflatten(0, frames.shape[:2])
 
     def shrink(self, frames: Tensor) -> Tensor:
-        """(b, l, 3, H, W) in [-1, 1] -> (b, l, 3, h, w) in [0, 1]: what flow is estimated on. May be done once a frame."""
+        """(b, l, 3, H, W) in [-1, 1] -> (b, l, 3, h, w) in [0, 1]: what flow is estimated on. May be done once a
+        frame."""
         frames = frames.to(self.update_spynet.mean.dtype)
         size = (frames.shape[-2] // ENCODER_STRIDE, frames.shape[-1] // ENCODER_STRIDE)
         small = F.interpolate((frames.flatten(0, 1) + 1) / 2, size=size, mode="bilinear", align_corners=True)
@@ -77,7 +79,8 @@ class E2FGVIHQ(nn.Module):
         return out
 
     def transform(self, features: Tensor) -> Tensor:
-        """All features of a window (b, T, c, h, w), the local ones propagated -> (b, T, c, h, w). Frames exchange content here."""
+        """All features of a window (b, T, c, h, w), the local ones propagated -> (b, T, c, h, w). Frames exchange
+        content here."""
         b, t, _, h, w = features.shape
         tokens = self.ss(features.flatten(0, 1)).unflatten(0, (b, t))
         for block in self.transformer:
@@ -110,7 +113,8 @@ class E2FGVIHQ(nn.Module):
     def forward(self, frames: Tensor, num_local: int) -> Tensor:
         """The whole network: (b, T, 3, H, W) in [-1, 1] with holes 0 -> (b, T, 3, H, W) in [-1, 1], local frames first.
 
-        The first `num_local` frames are consecutive and are filled with flow and propagation, the others are references.
+        The first `num_local` frames are consecutive and are filled with flow and propagation, the others are
+        references.
         """
         if not 1 <= num_local <= frames.shape[1]:
             raise ValueError(f"num_local is {num_local} but the window has {frames.shape[1]} frames")

@@ -1,4 +1,5 @@
-"""Stage 3: bidirectional feature propagation with flow-guided second-order deformable alignment (BasicVSR++, CVPR 2022; E2FGVI, section 3.2).
+"""Stage 3: bidirectional feature propagation with flow-guided second-order deformable alignment (BasicVSR++, CVPR 2022;
+E2FGVI, section 3.2).
 
 Shape legend: b batch, l local frames, c channels, h w feature grid. flow_fwd[i] lives on frame i and points to i+1,
 flow_bwd[i] lives on frame i+1 and points to i; both (b, l-1, 2, h, w), (dx, dy) in feature pixels.
@@ -59,8 +60,9 @@ class SecondOrderAlignment(nn.Module):
     ) -> Tensor:
         """The two previous features aligned with `current`; all (b, c, h, w).
 
-        flow_1: (b, 2, h, w), from the current frame to the one before; earlier_flow: from that one to the one before it.
-        At the second step of a pass there is no such frame: `before_2` and `earlier_flow` are None, which counts as zeros.
+        flow_1: (b, 2, h, w), from the current frame to the one before; earlier_flow: from that one to the one before
+        it. At the second step of a pass there is no such frame: `before_2` and `earlier_flow` are None, which counts as
+        zeros.
         """
         if self._fused is not None and current.shape[0] == 1:
             return self._fused_forward(self._fused, before_1, before_2, current, flow_1, earlier_flow)
@@ -84,7 +86,8 @@ class SecondOrderAlignment(nn.Module):
         )
 
     def use_kernels(self, kernels: ModuleType | None) -> None:
-        """Run on the fused `kernels` (the module `model.kernels`) from now on, with today's weights; None: not any more."""
+        """Run on the fused `kernels` (the module `model.kernels`) from now on, with today's weights; None: not any
+        more."""
         self._fused = None
         if kernels is not None:
             with torch.no_grad():
@@ -140,7 +143,8 @@ class FeaturePropagation(nn.Module):
             if tuple(flow.shape) != expected:
                 raise ValueError(f"{name} is {tuple(flow.shape)}: {length} local frames need {expected}")
         frames = list(features.unbind(1))
-        # Flows in the order of the backward pass: step i (frame l-1-i) follows the flow from that frame to the next one.
+        # Flows in the order of the backward pass: step i (frame l-1-i) follows the flow from that frame to the next
+        # one.
         aligned = self.backward_flow_order == "aligned"
         to_next = list((flow_fwd.flip(1) if aligned else flow_fwd).unbind(1))
         backward = self._run_pass("backward_", [[x] for x in reversed(frames)], to_next)[::-1]

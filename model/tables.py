@@ -1,4 +1,5 @@
-"""Tables that follow from a size alone: computed once, kept for the last few sizes, and named to whoever captures kernels that read them."""
+"""Tables that follow from a size alone: computed once, kept for the last few sizes, and named to whoever captures
+kernels that read them."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ _recording = threading.local()
 
 
 def table(compute: Callable[P, T]) -> Callable[P, T]:
-    """Cache the last `KEPT` results of a function of hashable arguments, and tell `tables_used` of every result handed out."""
+    """Cache the last `KEPT` results of a function of hashable arguments, and tell `tables_used` of every result handed
+    out."""
     cached = lru_cache(maxsize=KEPT)(compute)
 
     @wraps(compute)
@@ -37,7 +39,8 @@ def table(compute: Callable[P, T]) -> Callable[P, T]:
 def tables_used() -> Iterator[list[object]]:
     """The tables that this thread looks up inside the block, to be kept as long as what was captured there.
 
-    A CUDA graph reads addresses. The cache lets go of a table when other sizes come, and a replay would read what lies there then.
+    A CUDA graph reads addresses. The cache lets go of a table when other sizes come, and a replay would read what lies
+    there then.
     """
     before = getattr(_recording, "used", None)
     used: list[object] = []

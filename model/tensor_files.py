@@ -1,7 +1,7 @@
 """Tensors out of files that anyone may have made: PyTorch's archives and pickles, safetensors, our 8-bit storage.
 
-Nothing in a file runs (`weights_only=True`), and every reader has a limit: of the file, of the values it may become, of the
-metadata. What a file that is none of these might be instead is explained in the error.
+Nothing in a file runs (`weights_only=True`), and every reader has a limit: of the file, of the values it may become, of
+the metadata. What a file that is none of these might be instead is explained in the error.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class CheckpointError(ValueError):
 
 
 def printable(text: str, longest: int) -> str:
-    """`text` in one line without control characters, which names inside a foreign file may hold; the middle of a long one left out."""
+    """`text` in one line without control characters, which names inside a foreign file may hold; the middle of a long
+    one left out."""
     line = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
     half = longest // 2
     return line if len(line) <= longest else f"{line[:half]} [...] {line[-half:]}"
@@ -57,7 +58,8 @@ def printable(text: str, longest: int) -> str:
 
 @contextmanager
 def blamed_on(path: Path) -> Iterator[None]:
-    """Whatever goes wrong inside is the fault of the file: a hostile one can fail anywhere in a reader. Raises CheckpointError.
+    """Whatever goes wrong inside is the fault of the file: a hostile one can fail anywhere in a reader. Raises
+    CheckpointError.
 
     Only a machine without memory is not.
     """
@@ -72,18 +74,21 @@ def blamed_on(path: Path) -> Iterator[None]:
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str], str]:
-    """(tensors, metadata, storage) of any readable weights file; what it cannot be is explained. Raises CheckpointError."""
+    """(tensors, metadata, storage) of any readable weights file; what it cannot be is explained. Raises
+    CheckpointError."""
     with blamed_on(path):
         size, head = _open(path)
         if not size:
             raise CheckpointError(f"{path} is empty: the download did not finish, fetch it again")
         if head.startswith(b"version https://git-lfs"):
             raise CheckpointError(
-                f"{path} is a git-LFS pointer ({size} bytes), not the weights: run `git lfs pull`, or download the file itself"
+                f"{path} is a git-LFS pointer ({size} bytes), not the weights: run `git lfs pull`, or download "
+                "the file itself"
             )
         if head.lstrip()[:1] == b"<":
             raise CheckpointError(
-                f"{path} is a web page, not weights: the download needs a browser or hit a quota; see `e2fgvi weights fetch`"
+                f"{path} is a web page, not weights: the download needs a browser or hit a quota; see `e2fgvi "
+                "weights fetch`"
             )
         if head.startswith((b"PK", b"\x80")):
             return _dense(_read_pickle(path), path), {}, "pth"
@@ -137,7 +142,8 @@ def content_digest(stored: Mapping[str, Tensor], metadata: Mapping[str, str]) ->
 
 
 def _open(path: Path) -> tuple[int, bytes]:
-    """Size and first bytes of a regular file that is not too large. Pipes and devices are not opened: that could wait for ever."""
+    """Size and first bytes of a regular file that is not too large. Pipes and devices are not opened: that could wait
+    for ever."""
     try:
         status = path.stat()
         kind = _KINDS.get(stat.S_IFMT(status.st_mode))
@@ -145,8 +151,8 @@ def _open(path: Path) -> tuple[int, bytes]:
             raise CheckpointError(f"the weights {path} are {kind}")
         if status.st_size > LARGEST_FILE:
             raise CheckpointError(
-                f"{path} has {status.st_size} bytes, more than the {LARGEST_FILE} that weights of this network can have: "
-                "it is another file"
+                f"{path} has {status.st_size} bytes, more than the {LARGEST_FILE} that weights of this network "
+                "can have: it is another file"
             )
         with path.open("rb") as file:
             return status.st_size, file.read(512)
@@ -204,7 +210,8 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path} holds Python objects other than tensors, which could run code when loaded: it is not a plain state dict"
+            f"{path} holds Python objects other than tensors, which could run code when loaded: it is not a plain "
+            "state dict"
         ) from error
     except Exception as error:
         if isinstance(error, MemoryError) or "allocate memory" in str(error):
@@ -220,7 +227,8 @@ def _check_archive(path: Path) -> None:
     size = path.stat().st_size
     if not zipfile.is_zipfile(path):
         raise CheckpointError(
-            f"{path} is truncated ({size} bytes, the archive has no directory): the download did not finish, fetch it again"
+            f"{path} is truncated ({size} bytes, the archive has no directory): the download did not finish, "
+            "fetch it again"
         )
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
@@ -256,7 +264,8 @@ def _all_tensors(loaded: Mapping[Any, Any]) -> bool:
 
 
 def _dense(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """The tensors, if each is a plain array of real numbers: not sparse, quantised by torch, complex, or without content."""
+    """The tensors, if each is a plain array of real numbers: not sparse, quantised by torch, complex, or without
+    content."""
     for key, tensor in tensors.items():
         if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_complex() or tensor.is_meta:
             raise CheckpointError(f"{path}: {key} is no plain array of real numbers: save it as a float tensor")

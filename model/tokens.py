@@ -1,4 +1,5 @@
-"""Stages 4 and 6, and the feed-forward part of stage 5: overlapping patches as tokens ("soft split / soft composition", FuseFormer, ICCV 2021).
+"""Stages 4 and 6, and the feed-forward part of stage 5: overlapping patches as tokens ("soft split / soft composition",
+FuseFormer, ICCV 2021).
 
 The definition is unfold + Linear and Linear + fold. Both are written here as the convolutions they are: a Linear over
 unfolded 7x7 patches *is* a 7x7 convolution with stride 3, a Linear followed by fold *is* its transposed convolution.
@@ -30,7 +31,8 @@ def compose_patches(
 ) -> Tensor:
     """Linear then fold (overlaps summed), as one transposed convolution.
 
-    tokens: (n, d, th, tw). weight: (c * k * k, d), bias: (c * k * k,), the Linear's. Returns (n, c, h, w), `size` = (h, w).
+    tokens: (n, d, th, tw). weight: (c * k * k, d), bias: (c * k * k,), the Linear's. Returns (n, c, h, w), `size` = (h,
+    w).
     """
     k = config.split_kernel
     grid = (tokens.shape[-2], tokens.shape[-1])
@@ -47,7 +49,8 @@ def compose_patches(
 
 
 def split_patches(x: Tensor, weight: Tensor, bias: Tensor, config: E2FGVIConfig) -> Tensor:
-    """Unfold then Linear, as one strided convolution. x: (n, c, h, w), weight: (d, c * k * k). Returns (n, d, th, tw)."""
+    """Unfold then Linear, as one strided convolution. x: (n, c, h, w), weight: (d, c * k * k). Returns (n, d, th,
+    tw)."""
     k = config.split_kernel
     kernel = weight.view(weight.shape[0], -1, k, k)
     return F.conv2d(x, kernel, bias, stride=config.split_stride, padding=config.split_padding)
@@ -123,7 +126,8 @@ class FusionFeedForward(nn.Module):
         return split_patches(mixed, self._second.weight, self._second.bias, self.config).permute(0, 2, 3, 1)
 
     def use_kernels(self, kernels: ModuleType | None) -> None:
-        """Run on the fused `kernels` (the module `model.kernels`) from now on, with today's weights; None: not any more.
+        """Run on the fused `kernels` (the module `model.kernels`) from now on, with today's weights; None: not any
+        more.
 
         They want the taps before the channels; matrix products on tensor cores are then faster than the convolutions.
         """

@@ -99,7 +99,8 @@ def _describe_gpu(device: torch.device) -> str:
 
 
 def _driver() -> str:
-    """The NVIDIA driver's version, "" where it does not say. Safe once CUDA works: a broken driver can hang this call."""
+    """The NVIDIA driver's version, "" where it does not say. Safe once CUDA works: a broken driver can hang this
+    call."""
     from ..doctor.gpu_query import query
 
     return str(query().get("driver", ""))

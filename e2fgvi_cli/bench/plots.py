@@ -1,4 +1,5 @@
-"""Diagrams as SVG text that stands in a page by itself: no script, no style sheet, a title for those who cannot see it."""
+"""Diagrams as SVG text that stands in a page by itself: no script, no style sheet, a title for those who cannot see
+it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""A report: sections of sentences, tables and diagrams, shown in a terminal or as one HTML page that needs nothing else.
+"""A report: sections of sentences, tables and diagrams, shown in a terminal or as one HTML page that needs nothing
+else.
 
-Knows nothing of what was measured. Whoever measures something makes sections of it (`sections.speed_sections`), and any number of such
-lists go into one report.
+Knows nothing of what was measured. Whoever measures something makes sections of it (`sections.speed_sections`), and any
+number of such lists go into one report.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ STYLE = """
 :root { color-scheme: light dark; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-table { border-collapse: collapse; margin: .8rem 0; display: block; overflow-x: auto; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; margin: .8rem 0; display: block; overflow-x: auto; }
+table { font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid #8884; text-align: left; white-space: nowrap; }
 th { font-weight: 600; } td.number, th.number { text-align: right; }
 svg { max-width: 100%; height: auto; margin: .8rem 0; display: block; }
@@ -30,7 +32,8 @@ svg { max-width: 100%; height: auto; margin: .8rem 0; display: block; }
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under headings, all of one length. `left`: so many columns from the left are words, the others figures."""
+    """Rows of text under headings, all of one length. `left`: so many columns from the left are words, the others
+    figures."""
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -88,7 +91,10 @@ def render_html(title: str, sections: Sequence[Section]) -> str:
         f"<title>{html.escape(title)}</title><style>{STYLE}</style>"
     )
     body = "\n".join(parts)
-    return f'<!DOCTYPE html>\n<html lang="en" xmlns="http://www.w3.org/1999/xhtml"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
+    return (
+        '<!DOCTYPE html>\n<html lang="en" '
+        f'xmlns="http://www.w3.org/1999/xhtml"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
+    )
 
 
 def _html_table(table: Table) -> str:

@@ -25,16 +25,19 @@ DEFAULT_HOLE = 0.1
 NOWHERE = Path(os.devnull)
 """Stands for the files of a run that has none: frames in memory."""
 CHECKED_PIXELS = {"cuda": 1 << 29, "cpu": 1 << 24}
-"""Clips of up to so many pixels in all are compared with float32 without being asked: 258 frames of 1080p, 161 of 432x240."""
+"""Clips of up to so many pixels in all are compared with float32 without being asked: 258 frames of 1080p, 161 of
+432x240."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """The command line's values. None: not given. sizes are (height, width); devices: all of them together fill one clip.
+    """The command line's values. None: not given. sizes are (height, width); devices: all of them together fill one
+    clip.
 
-    against: "released" also measures the published way of working. check: compare filled pixels with our own float32 run; None: for
-    small clips. image_propagation: off, unlike in `inpaint`, because the network then has nothing to do where everything is found elsewhere,
-    which in a synthetic clip is nearly everywhere. Raises `UsageError` for what contradicts itself.
+    against: "released" also measures the published way of working. check: compare filled pixels with our own float32
+    run; None: for small clips. image_propagation: off, unlike in `inpaint`, because the network then has nothing to do
+    where everything is found elsewhere, which in a synthetic clip is nearly everywhere. Raises `UsageError` for what
+    contradicts itself.
     """
 
     sizes: tuple[tuple[int, int], ...] = ()
@@ -115,7 +118,8 @@ class Request:
         released: bool = False,
         deform: str | None = None,
     ) -> InpaintOptions:
-        """A run of the program. files: (video, masks) of a synthetic clip; None: the given clip, or none at all (frames in memory).
+        """A run of the program. files: (video, masks) of a synthetic clip; None: the given clip, or none at all (frames
+        in memory).
 
         deform: instead of what was asked for.
         """
@@ -182,9 +186,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to measure. `clip` None: the given clip, which `options` name; in end-to-end mode they name the files of `clip`, too.
+    """One thing to measure. `clip` None: the given clip, which `options` name; in end-to-end mode they name the files
+    of `clip`, too.
 
-    filled: file with the pixels of the float32 run to compare with. analyse: count the arithmetic; stages: and time the stages.
+    filled: file with the pixels of the float32 run to compare with. analyse: count the arithmetic; stages: and time the
+    stages.
     """
 
     subject: Subject

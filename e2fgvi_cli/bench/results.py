@@ -1,4 +1,5 @@
-"""What a benchmark finds, as plain values. Imports neither torch nor PyAV: they travel from the measuring processes to the report."""
+"""What a benchmark finds, as plain values. Imports neither torch nor PyAV: they travel from the measuring processes to
+the report."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ class Cost:
 
 @dataclass(frozen=True)
 class Peaks:
-    """The best a device did: operations a second by precision, bytes a second (read plus written). `side`, `copied`: of the test."""
+    """The best a device did: operations a second by precision, bytes a second (read plus written). `side`, `copied`: of
+    the test."""
 
     matmul: dict[str, float] = field(default_factory=dict)
     copy: float = 0.0
@@ -72,7 +74,8 @@ def shares(cost: Cost, seconds: float, precision: str, peaks: Peaks) -> Shares |
 
 @dataclass(frozen=True)
 class WindowWork:
-    """One window on one crop: padded `size` (height, width) and how many frames (`pairs`: of frames) each stage has to compute."""
+    """One window on one crop: padded `size` (height, width) and how many frames (`pairs`: of frames) each stage has to
+    compute."""
 
     size: tuple[int, int]
     local: int
@@ -84,7 +87,8 @@ class WindowWork:
 
 @dataclass(frozen=True)
 class StageTime:
-    """Seconds of one stage of one window. eager None: it could not be measured; graph None: not on CUDA, or not capturable (`note`)."""
+    """Seconds of one stage of one window. eager None: it could not be measured; graph None: not on CUDA, or not
+    capturable (`note`)."""
 
     name: str
     frames: int
@@ -100,7 +104,8 @@ class StageTime:
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """What was to be computed: `windows` in all, of them `window` is the typical one; costs of that one by stage, and of a frame of the clip."""
+    """What was to be computed: `windows` in all, of them `window` is the typical one; costs of that one by stage, and
+    of a frame of the clip."""
 
     windows: int
     window: WindowWork
@@ -116,10 +121,11 @@ class Arithmetic:
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of whole runs over `frames` frames. `first`: the first run, with everything that happens once (not in `runs`).
+    """Seconds of whole runs over `frames` frames. `first`: the first run, with everything that happens once (not in
+    `runs`).
 
-    start_up: seconds until the network was ready, which no other figure contains. steady: seconds a frame of each run without its
-    first quarter; end to end only, and only for clips of some length.
+    start_up: seconds until the network was ready, which no other figure contains. steady: seconds a frame of each run
+    without its first quarter; end to end only, and only for clips of some length.
     """
 
     frames: int
@@ -151,7 +157,8 @@ class Timing:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes. measured: the peak of the GPU (allocated by torch) or, without one, of the process. predicted: the planner's, None if it has none.
+    """Bytes. measured: the peak of the GPU (allocated by torch) or, without one, of the process. predicted: the
+    planner's, None if it has none.
 
     host: peak of the process's resident memory; host_start: the same before the first frame.
     """
@@ -165,7 +172,8 @@ class Memory:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Filled pixels against those of our own float32 run: PSNR in dB over all of them and of the worst frame, largest difference in levels."""
+    """Filled pixels against those of our own float32 run: PSNR in dB over all of them and of the worst frame, largest
+    difference in levels."""
 
     psnr: float
     worst_frame: float
@@ -174,7 +182,8 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Measured:
-    """One case. `stages`: of the typical window; `peaks`: of the device, measured after the case; both where arithmetic is given."""
+    """One case. `stages`: of the typical window; `peaks`: of the device, measured after the case; both where arithmetic
+    is given."""
 
     timing: Timing
     memory: Memory
@@ -239,7 +248,8 @@ class Probe:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times less time a frame the case takes than the other: median, least and most of the rounds, a run of each being a round."""
+    """How many times less time a frame the case takes than the other: median, least and most of the rounds, a run of
+    each being a round."""
 
     against: str
     ratio: float
@@ -270,7 +280,8 @@ class Benchmark:
         )
 
     def ratios(self, case: CaseResult) -> tuple[Ratio, ...]:
-        """Against the published way of working and against one device, of the same size and mode, where those were measured."""
+        """Against the published way of working and against one device, of the same size and mode, where those were
+        measured."""
         if case.measured is None or case.subject.program == RELEASED:
             return ()
         mine, found = case.subject, []
@@ -349,5 +360,6 @@ def _plain(found: Shares | None) -> dict[str, float] | None:
 
 
 def window_seconds(timing: Timing, arithmetic: Arithmetic) -> float:
-    """The typical window's part of a run's time, by its part of the run's arithmetic: windows at a shot's ends are smaller."""
+    """The typical window's part of a run's time, by its part of the run's arithmetic: windows at a shot's ends are
+    smaller."""
     return timing.median * arithmetic.window_cost.flops / arithmetic.frame_cost.flops

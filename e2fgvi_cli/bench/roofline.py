@@ -1,7 +1,9 @@
-"""What the device can do at best, measured in the same run (`results.shares`: what share of it a piece of work reaches).
+"""What the device can do at best, measured in the same run (`results.shares`: what share of it a piece of work
+reaches).
 
-Two ceilings: a large matrix product in the dtype of the work, and a large copy within the device's memory. A stage that does F
-operations and moves B bytes cannot be done in less than max(F / peak, B / bandwidth) seconds, as far as it really moves B.
+Two ceilings: a large matrix product in the dtype of the work, and a large copy within the device's memory. A stage that
+does F operations and moves B bytes cannot be done in less than max(F / peak, B / bandwidth) seconds, as far as it
+really moves B.
 """
 
 from __future__ import annotations
@@ -49,8 +51,8 @@ def least_seconds(call: Callable[[], object], device: torch.device) -> float:
 
 
 def median_seconds(call: Callable[[], object], device: torch.device, *, seconds: float = 1.0) -> float:
-    """The median of the calls that fit into `seconds`: at least one, after one that does not count (on a CPU: the first counts
-    if it takes longer than `seconds`)."""
+    """The median of the calls that fit into `seconds`: at least one, after one that does not count (on a CPU: the first
+    counts if it takes longer than `seconds`)."""
     return statistics.median(call_seconds(call, device, seconds=seconds, warm_up=1))
 
 

@@ -53,10 +53,12 @@ def _speed(benchmark: Benchmark) -> Section:
     repeats = benchmark.settings["repeats"]
     text = (
         *failed,
-        f"s/frame: median of {repeats} runs after a first one that does not count (kernels compiled, graphs captured); the time "
-        "until the network is loaded is in none of them. steady: end to end, without a run's first quarter.",
-        f"times faster: seconds a frame of the {RELEASED} way of working (one forward pass a window, every reference, whole frames, "
-        "nothing kept) divided by ours, a run of each at a time: the median, in brackets the least and the most.",
+        f"s/frame: median of {repeats} runs after a first one that does not count (kernels compiled, graphs "
+        "captured); the time until the network is loaded is in none of them. steady: end to end, without a run's "
+        "first quarter.",
+        f"times faster: seconds a frame of the {RELEASED} way of working (one forward pass a window, every "
+        "reference, whole frames, nothing kept) divided by ours, a run of each at a time: the median, in "
+        "brackets the least and the most.",
         "dB: PSNR of the filled pixels against our own float32 run of the same clip.",
         *benchmark.notices,
     )
@@ -84,7 +86,8 @@ def _memory(measured: Sequence[tuple[CaseResult, Measured]]) -> Section:
     headings = ("case", "peak of", "predicted", "peak", "off by", "host peak", "host at start")
     text = (
         "GiB. Peaks of a GPU are what torch allocated; of a process its resident memory, libraries and all. "
-        "Predicted: by the planner, before the run. Host at start: the peak before the first frame, in end to end before the network.",
+        "Predicted: by the planner, before the run. Host at start: the peak before the first frame, in end to "
+        "end before the network.",
     )
     return Section("Memory", text, Table(headings, tuple(rows), left=2), (plots.bars("Peak memory", bars),))
 
@@ -121,9 +124,9 @@ def _arithmetic(benchmark: Benchmark, counted: Sequence[tuple[CaseResult, Measur
         "least s/frame",
     )
     text = (
-        "Typical window: size of its crop, local + reference frames. TFLOP: matrix products and convolutions, counted by torch's FLOP "
-        "counter, an addition and a multiplication being two. GB: what the operators read and write one by one; fused kernels need "
-        "less, so a share may exceed 100 %. Least: by both peaks.",
+        "Typical window: size of its crop, local + reference frames. TFLOP: matrix products and convolutions, "
+        "counted by torch's FLOP counter, an addition and a multiplication being two. GB: what the operators "
+        "read and write one by one; fused kernels need less, so a share may exceed 100 %. Least: by both peaks.",
     )
     return Section("Arithmetic", text, Table(headings, tuple(rows), left=2))
 
@@ -164,8 +167,9 @@ def _stages(benchmark: Benchmark, case: CaseResult, m: Measured, a: Arithmetic) 
         "least ms",
     )
     text = (
-        "Each stage of the typical window by itself: kernels launched one by one, and as one CUDA graph. Window: its part of a run's "
-        "time, by its part of the run's arithmetic: an estimate. Rest: that without the stages (upload, merging, pasting, the host).",
+        "Each stage of the typical window by itself: kernels launched one by one, and as one CUDA graph. Window: "
+        "its part of a run's time, by its part of the run's arithmetic: an estimate. Rest: that without the "
+        "stages (upload, merging, pasting, the host).",
         *(f"{stage.name}: {stage.note}" for stage in m.stages if stage.note),
     )
     return Section(f"Stages: {case.subject.label}", text, Table(headings, tuple(rows)))
@@ -197,7 +201,8 @@ def _peaks(benchmark: Benchmark) -> Section:
     rows = [(f"matrix product, {name}", f"{value / 1e12:.3g} TFLOP/s") for name, value in peaks.matmul.items()]
     rows.append(("copy, read + written", f"{peaks.copy / 1e9:.4g} GB/s"))
     text = (
-        f"The fastest of about a second, after each case, of {peaks.side} x {peaks.side} products and {peaks.copied / 2**20:.0f} MiB copies.",
+        f"The fastest of about a second, after each case, of {peaks.side} x {peaks.side} products and "
+        f"{peaks.copied / 2**20:.0f} MiB copies.",
     )
     return Section("What the device can do", text, Table(("", "measured"), tuple(rows)))
 

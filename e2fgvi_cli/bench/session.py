@@ -1,10 +1,11 @@
 """The benchmark as a whole: every case in a process of its own. This process imports neither torch nor PyAV.
 
-That keeps a case's memory peaks its own, and a case that is killed for its memory from taking the others along. It must itself stay
+That keeps a case's memory peaks its own, and a case that is killed for its memory from taking the others along. It must
+itself stay
 small: Linux hands a process's peak of resident memory down to what it starts.
 
-On a CPU the cases of one size and mode take turns, run by run, so that other work on the machine hits them alike (a shared machine was
-seen to become five times slower for minutes). On a GPU each has the device's memory to itself, one case after the other.
+On a CPU the cases of one size and mode take turns, run by run, so that other work on the machine hits them alike. On a
+GPU each has the device's memory to itself, one case after the other.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ def run_benchmark(
 ) -> Benchmark:
     """Measure everything that was asked for. `on_message` gets sentences, `on_result` what is known after each case.
 
-    A case that fails, for want of memory say, has the reason instead of figures. Raises `UserError` for what makes the whole
-    request impossible, such as a device that does not exist.
+    A case that fails, for want of memory say, has the reason instead of figures. Raises `UserError` for what makes the
+    whole request impossible, such as a device that does not exist.
     """
     on_message("looking at the machine")
     plain = request.options(None, None, "auto", ("auto",))

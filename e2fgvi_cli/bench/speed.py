@@ -1,4 +1,5 @@
-"""The measuring side of the benchmark: each function here runs in a process of its own, so that memory peaks are its own too.
+"""The measuring side of the benchmark: each function here runs in a process of its own, so that memory peaks are its
+own too.
 
 Wall clock with the device synchronised at the end of every run. The first run of a case contains what happens once
 (kernels compiled and chosen, graphs captured, tables built) and is kept apart from those that count.
@@ -87,7 +88,8 @@ def write_filled(case: Case, path: Path) -> None:
 def measure(case: Case) -> Turns:
     """All figures of a case. Stops before every run that counts, and before what follows them, until it is its turn.
 
-    So cases can be measured by turns: a machine whose speed changes in minutes hits them alike. Raises what a run raises.
+    So cases can be measured by turns: a machine whose speed changes in minutes hits them alike. Raises what a run
+    raises.
     """
     return _measure_end_to_end(case) if case.subject.mode == END_TO_END else _measure_engine(case)
 
@@ -208,7 +210,8 @@ def _measure_end_to_end(case: Case) -> Turns:
 
 
 def _free() -> None:
-    """Let go of an earlier run's engine, which lies in reference cycles: a run of the program has a process of its own."""
+    """Let go of an earlier run's engine, which lies in reference cycles: a run of the program has a process of its
+    own."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -219,7 +222,8 @@ def _free() -> None:
 
 @dataclass(frozen=True)
 class _Analysis:
-    """`predicted`: what the planner says of the largest crop, in bytes; None for the published way, which has no plan."""
+    """`predicted`: what the planner says of the largest crop, in bytes; None for the published way, which has no
+    plan."""
 
     arithmetic: Arithmetic | None = None
     stages: tuple[StageTime, ...] = ()

@@ -1,7 +1,8 @@
-"""How long each stage of a window takes by itself, on the shapes of a real run: launched one kernel at a time and, on CUDA, as a graph.
+"""How long each stage of a window takes by itself, on the shapes of a real run: launched one kernel at a time and, on
+CUDA, as a graph.
 
-The difference between the two is what launching costs; what the stages leave over of a window's measured time is everything else:
-upload, merging, waiting for the host.
+The difference between the two is what launching costs; what the stages leave over of a window's measured time is
+everything else: upload, merging, waiting for the host.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ GRAPH_CALLS = 10
 
 
 def measure_stages(engine: Engine, work: WindowWork, *, seconds: float = 1.0) -> list[StageTime]:
-    """Every stage that the window has, for about `seconds` each. Only `engine.network` is used, with its dtypes and kernels.
+    """Every stage that the window has, for about `seconds` each. Only `engine.network` is used, with its dtypes and
+    kernels.
 
     A stage that runs out of memory here is a line with a note.
     """
@@ -52,7 +54,8 @@ def measure_stages(engine: Engine, work: WindowWork, *, seconds: float = 1.0) ->
 
 
 def _call(engine: Engine, work: WindowWork, stage: str) -> Callable[[], object]:
-    """One stage of the window as a function without arguments. Its inputs are what earlier stages make of a synthetic clip."""
+    """One stage of the window as a function without arguments. Its inputs are what earlier stages make of a synthetic
+    clip."""
     network, plan = engine.network, engine.planner.plan(work.size)
     network.limit_chunks(plan.max_keys, plan.max_tokens)
 

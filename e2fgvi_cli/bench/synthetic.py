@@ -1,7 +1,8 @@
 """Clips made of arithmetic: a textured background under a moving camera, discs that cross it, and a hole that drifts.
 
-Frames come one at a time and are forgotten, so ten thousand need no more memory than ten; a frame is little more than a copy of a
-part of one large picture, so making it costs a small part of what is to be measured. The same seed gives the same clip.
+Frames come one at a time and are forgotten, so ten thousand need no more memory than ten; a frame is little more than a
+copy of a part of one large picture, so making it costs a small part of what is to be measured. The same seed gives the
+same clip.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ _ROUNDNESS = 4
 
 @dataclass(frozen=True)
 class SyntheticClip:
-    """`size` (height, width); `hole_share` of each frame's pixels is missing, 0 < share <= `MAX_HOLE_SHARE`. Raises `UsageError`."""
+    """`size` (height, width); `hole_share` of each frame's pixels is missing, 0 < share <= `MAX_HOLE_SHARE`. Raises
+    `UsageError`."""
 
     size: tuple[int, int]
     frames: int
@@ -139,7 +141,8 @@ def _blob(size: tuple[int, int], share: float) -> Picture:
 
 
 def _nearest(size: tuple[int, int], count: int, exponent: int) -> Picture:
-    """(h, w) in {0, 1}: the `count` pixels nearest to the middle, in units of the sides, by the norm of that exponent."""
+    """(h, w) in {0, 1}: the `count` pixels nearest to the middle, in units of the sides, by the norm of that
+    exponent."""
     ys, xs = (np.abs((np.arange(side) + 0.5) / side - 0.5) ** exponent for side in size)
     order = np.argsort((ys[:, None] + xs[None, :]).ravel(), kind="stable")
     chosen = np.zeros(size[0] * size[1], np.uint8)

@@ -1,9 +1,10 @@
 """What a clip asks of the network: its windows, and the arithmetic and memory traffic of each. Counted, not measured.
 
-Windows and crops come from the stream itself, run with an engine that only takes notes. Arithmetic is counted by torch's FLOP counter
-on tensors without data (the meta device), so it is that of the network, whichever kernels run it: matrix products and convolutions,
-a multiplication and an addition being two. Traffic is what every operator reads and writes, attention and deformable
-convolution counted as one operator each; views are free. Fused kernels need less, and a cache may hide some.
+Windows and crops come from the stream itself, run with an engine that only takes notes. Arithmetic is counted by
+torch's FLOP counter on tensors without data (the meta device), so it is that of the network, whichever kernels run it:
+matrix products and convolutions, a multiplication and an addition being two. Traffic is what every operator reads and
+writes, attention and deformable convolution counted as one operator each; views are free. Fused kernels need less, and
+a cache may hide some.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class ClipWork:
         return sum(self.windows.values())
 
     def typical(self) -> WindowWork | None:
-        """The window on which most pixels are computed, over all its repetitions; None where there was nothing to fill."""
+        """The window on which most pixels are computed, over all its repetitions; None where there was nothing to
+        fill."""
         return max(
             self.windows,
             key=lambda w: self.windows[w] * prod(w.size) * (w.local + w.references),
@@ -219,7 +221,8 @@ class _Meter:
         padding: int = 0,
         dilation: int = 1,
     ) -> Tensor:
-        """A `model.deform.DeformConv` that returns nothing but a shape: a convolution's products (sampling not counted)."""
+        """A `model.deform.DeformConv` that returns nothing but a shape: a convolution's products (sampling not
+        counted)."""
         out = x.new_empty(x.shape[0], weight.shape[0], *offset.shape[-2:])
         self.flops += 2.0 * out.numel() * prod(weight.shape[1:])
         self.move((x, offset, modulation, weight, out))

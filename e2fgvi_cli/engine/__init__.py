@@ -1,7 +1,8 @@
 """The network at work. The only importer of `model` besides training and benchmarks; numpy frames in, pictures out.
 
-`devices`: what there is and what it is called. `precision`: which stage computes in which dtype. `core`: the engine, with the
-stores that let every feature and flow be computed once. `graphs`: whole windows as one launch. `blending`: the merge on the device.
+`devices`: what there is and what it is called. `precision`: which stage computes in which dtype. `core`: the engine,
+with the stores that let every feature and flow be computed once. `graphs`: whole windows as one launch. `blending`: the
+merge on the device.
 """
 
 from .assembly import Assembled, assemble, plan_only

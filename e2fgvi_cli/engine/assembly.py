@@ -17,7 +17,8 @@ from .devices import choose_deform, describe_device, select_device, total_memory
 from .precision import Precision, precision_for
 
 HOST_SHARE = 0.7
-"""Of a machine's memory, that `--max-memory auto` uses on a CPU: decoding, encoding and other programs need some, too."""
+"""Of a machine's memory, that `--max-memory auto` uses on a CPU: decoding, encoding and other programs need some,
+too."""
 GPU_SHARE = 0.92
 """Of a GPU's free memory: the rest is for fragmentation and the libraries' own."""
 
@@ -41,7 +42,8 @@ def assemble(
     """The engine for `options`, on `device` (None: the options').
 
     size, bit_depth: of the frames; without a size the memory for lookups on a GPU is not planned.
-    Raises `WeightsError`, `DeviceError`, `UsageError`. Threads and memory limits of the process are not its business: see `process`.
+    Raises `WeightsError`, `DeviceError`, `UsageError`. Threads and memory limits of the process are not its business:
+    see `process`.
     """
     weights = resolve(options.weights)
     name = device or options.device
@@ -74,7 +76,8 @@ def assemble(
     described, operator = describe_device(chosen), "triton (fused)" if kernels else deform.name
     notices.insert(
         0,
-        f"weights: {weights.name} (SPyNet inside); device: {described}; precision: {precision.name}; deformable convolution: {operator}",
+        f"weights: {weights.name} (SPyNet inside); device: {described}; precision: {precision.name}; deformable "
+        f"convolution: {operator}",
     )
     if deform.reason not in ("the default", "asked for") and not kernels:
         notices.append(f"deformable convolution: {deform.name} backend ({deform.reason})")
@@ -137,7 +140,8 @@ def plan_memory(
 
 
 def kernels_fail(device: torch.device, precision: Precision) -> str | None:
-    """Why the fused kernels do not work here, in a few words; None if they do. Compiles them, which takes some seconds once."""
+    """Why the fused kernels do not work here, in a few words; None if they do. Compiles them, which takes some seconds
+    once."""
     try:
         from .._model import kernels
     except ImportError as error:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import torch
 
 DEAR_BATCH = 3
-"""For exactly three frames of 432x240 cuDNN takes a workspace larger than the network, for one, two, four and more hardly any."""
+"""For exactly three frames of 432x240 cuDNN takes a workspace larger than the network, for one, two, four and more
+hardly any."""
 
 
 def chunks(items: Sequence[int], size: int | None) -> Iterator[Sequence[int]]:

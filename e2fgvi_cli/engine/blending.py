@@ -1,4 +1,5 @@
-"""The merge of `fill.blending.WeightedBlender` on the device that made the predictions: only finished pixels, as integers, cross the bus."""
+"""The merge of `fill.blending.WeightedBlender` on the device that made the predictions: only finished pixels, as
+integers, cross the bus."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ class _Sum:
 
 
 class DeviceBlender:
-    """As `fill.blending.WeightedBlender`, for predictions that are tensors (3, y, x) in [-1, 1] on `device`, or what `to_numpy` makes of them."""
+    """As `fill.blending.WeightedBlender`, for predictions that are tensors (3, y, x) in [-1, 1] on `device`, or what
+    `to_numpy` makes of them."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -72,7 +74,8 @@ class DeviceBlender:
         known.weights[here] += share
 
     def finish(self, index: int, dtype: np.dtype[Any]) -> Callable[[], PixelArray]:
-        """As `WeightedBlender.finish`; the copy to the host is under way when this returns, calling the result waits for it."""
+        """As `WeightedBlender.finish`; the copy to the host is under way when this returns, calling the result waits
+        for it."""
         known = self._sums.pop(index)
         peak = int(np.iinfo(dtype).max)
         weights = known.weights.clamp_min(1e-12) if isinstance(known.weights, Tensor) else known.weights

@@ -58,7 +58,8 @@ def read_spynet_weights(path: Path) -> dict[str, Tensor]:
 class EngineSettings:
     """How the network is run; what it computes stays the same up to rounding.
 
-    kernels: the fused Triton kernels. graphs: whole windows as CUDA graphs. compile: torch.compile for encoder, transformer and decoder.
+    kernels: the fused Triton kernels. graphs: whole windows as CUDA graphs. compile: torch.compile for encoder,
+    transformer and decoder.
     lookup: how image propagation's pixels are looked up on the device, None: they are not.
     planner: how much at a time, and what to give up where memory is short.
     """
@@ -72,10 +73,12 @@ class EngineSettings:
 
 
 class Engine:
-    """Fills windows of one shot. Features are computed once a frame and crop, flows once a neighbouring pair; `forget` bounds both.
+    """Fills windows of one shot. Features are computed once a frame and crop, flows once a neighbouring pair; `forget`
+    bounds both.
 
-    Call `start_shot` before the first window of each shot, `use_crops` before the first window with other crops. Not thread-safe.
-    On an out-of-memory error the window is computed once more with a smaller plan, which then stays; `notices` says so.
+    Call `start_shot` before the first window of each shot, `use_crops` before the first window with other crops. Not
+    thread-safe. On an out-of-memory error the window is computed once more with a smaller plan, which then stays;
+    `notices` says so.
     """
 
     def __init__(self, network: E2FGVIHQ, device: torch.device, settings: EngineSettings | None = None) -> None:
@@ -128,7 +131,8 @@ class Engine:
     def fill(
         self, window: Window, frame: FrameSource, crop: Box, wanted: Sequence[tuple[int, Box]]
     ) -> list[tuple[int, Prediction[Any]]]:
-        """Predictions for the `wanted` (local frame, box), computed on `crop`; boxes are the frame's and lie in the crop.
+        """Predictions for the `wanted` (local frame, box), computed on `crop`; boxes are the frame's and lie in the
+        crop.
 
         Equal to the network's forward pass over the whole window. A prediction is valid until the next call.
         Raises `DeviceError` if the device has no room for it, also with a smaller plan.
@@ -148,7 +152,8 @@ class Engine:
     def fill_whole_window(
         self, window: Window, frame: FrameSource, crop: Box, wanted: Sequence[tuple[int, Box]]
     ) -> list[tuple[int, Prediction[Any]]]:
-        """As `fill`, in the published program's way: one forward pass, every frame encoded and decoded, nothing kept."""
+        """As `fill`, in the published program's way: one forward pass, every frame encoded and decoded, nothing
+        kept."""
         try:
             with torch.inference_mode(), products(self.settings.precision, self.device):
                 frames = self._masked(*self._upload([frame(i) for i in window.frames], crop))
@@ -204,7 +209,8 @@ class Engine:
         return torch.cat([self.network.decode(mixed[:, batch[0] : batch[-1] + 1]) for batch in batches], dim=1)
 
     def _step(self, function: Callable[..., R], *tensors: Tensor, plan: Plan, often: bool) -> R:
-        """`function(*tensors)`, as a graph where there are graphs and it comes `often`; the next call may overwrite what it returns."""
+        """`function(*tensors)`, as a graph where there are graphs and it comes `often`; the next call may overwrite
+        what it returns."""
         if self._graphs is None or not plan.graph_steps or not often:
             return function(*tensors)
         return self._graphs.run(function, *tensors, often=True, on_refusal=self._without_graph)
@@ -222,7 +228,8 @@ class Engine:
     def _mix(self, inputs: list[Tensor], flow_fwd: Tensor, flow_bwd: Tensor) -> Tensor:
         """The local features of a window after propagation and transformer: (1, l, c, h, w).
 
-        inputs: its features (1, T, c, h, w), alone in a list that is emptied: what is not needed any more gives its memory back.
+        inputs: its features (1, T, c, h, w), alone in a list that is emptied: what is not needed any more gives its
+        memory back.
         """
         features, count = inputs.pop(), flow_fwd.shape[1] + 1
         local = self.network.propagate(features[:, :count], flow_fwd, flow_bwd)
@@ -233,7 +240,8 @@ class Engine:
 
     @property
     def _hop(self) -> int:
-        """Frames that a window brings anew. Other numbers come at the ends of a shot only, and are not worth a graph."""
+        """Frames that a window brings anew. Other numbers come at the ends of a shot only, and are not worth a
+        graph."""
         return self.planner.local // 2
 
     def _encode(self, store: FeatureStore, indices: tuple[int, ...], frame: FrameSource, crop: Box, plan: Plan) -> None:
@@ -242,8 +250,8 @@ class Engine:
         for batch in encode_batches(missing, plan.encode_batch, self.device):
             rgb, hole = self._upload([frame(i) for i in batch], crop)
             if len(batch) == 1 and self.device.type == "cpu":
-                # oneDNN has other kernels for a single picture, with other last bits. A part of a split clip encodes together
-                # what another encodes alone, and must give the same.
+                # oneDNN has other kernels for a single picture, with other last bits. A part of a split clip encodes
+                # together what another encodes alone, and must give the same.
                 rgb, hole = (t.expand(2, *t.shape[1:]) for t in (rgb, hole))
             features, small = self._step(self._features, rgb, hole, plan=plan, often=len(batch) in usual)
             for position, i in enumerate(batch):
@@ -321,14 +329,15 @@ class Engine:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         self.notices.append(
-            f"{describe_device(self.device)} ran out of memory: the window was computed again with a smaller plan ({smaller.summary()})"
+            f"{describe_device(self.device)} ran out of memory: the window was computed again with a smaller plan "
+            f"({smaller.summary()})"
         )
 
     def _no_room(self, crop: Box) -> DeviceError:
         height, width = self._padded_size(crop)
         return DeviceError(
-            f"{describe_device(self.device)} has no room for a window of {height}x{width} pixels: close other programs, "
-            "lower --max-references or --max-memory, or use --size or --device cpu"
+            f"{describe_device(self.device)} has no room for a window of {height}x{width} pixels: close other "
+            "programs, lower --max-references or --max-memory, or use --size or --device cpu"
         )
 
 
@@ -356,14 +365,16 @@ def prepare(network: E2FGVIHQ, device: torch.device, settings: EngineSettings) -
         # The cached index tables are traced through on purpose; the user can do nothing about it.
         warnings.filterwarnings("ignore", message="Dynamo detected a call to a `functools.lru_cache`")
         for stage in (network.encoder, network.decoder, *network.transformer):
-            stage.compile()  # from the second number of frames on for any number: compiling takes longer than most clips
+            # from the second number of frames on for any number: compiling takes longer than most clips
+            stage.compile()
     return network
 
 
 def build_engine(
     checkpoint: Checkpoint, device: torch.device, deform: DeformBackend, settings: EngineSettings | None = None
 ) -> Engine:
-    """Weights and choices made into a working engine. Raises `DeviceError` if the device has no room for the network."""
+    """Weights and choices made into a working engine. Raises `DeviceError` if the device has no room for the
+    network."""
     try:
         return Engine(load_network(checkpoint, deform=deform), device, settings)
     except torch.cuda.OutOfMemoryError as error:
@@ -373,7 +384,8 @@ def build_engine(
 
 
 def _symmetric_index(size: int, padded: int, device: torch.device) -> Tensor:
-    """Positions that extend 0..size-1 to `padded` by mirroring, edge included, as often as needed (so from 1 pixel up)."""
+    """Positions that extend 0..size-1 to `padded` by mirroring, edge included, as often as needed (so from 1 pixel
+    up)."""
     index = torch.arange(padded, device=device) % (2 * size)
     return torch.where(index < size, index, 2 * size - 1 - index)
 

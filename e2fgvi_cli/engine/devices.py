@@ -101,7 +101,8 @@ def _windows_peak_working_set() -> int:
 
 
 def total_memory(device: torch.device) -> int:
-    """Bytes that this process may hope for: free on a GPU right now plus what torch holds there; a machine's whole memory elsewhere."""
+    """Bytes that this process may hope for: free on a GPU right now plus what torch holds there; a machine's whole
+    memory elsewhere."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))

@@ -1,4 +1,5 @@
-"""What is known of the frames of one crop, so that every feature and flow is computed once. This is what holds memory on the device."""
+"""What is known of the frames of one crop, so that every feature and flow is computed once. This is what holds memory
+on the device."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ from torch import Tensor
 
 
 class FeatureStore:
-    """By frame number: features (1, c, h, w), small pictures (3, h, w), and flows[i]: i -> i+1 (on i) and back (on i+1)."""
+    """By frame number: features (1, c, h, w), small pictures (3, h, w), and flows[i]: i -> i+1 (on i) and back (on
+    i+1)."""
 
     def __init__(self) -> None:
         self.features: dict[int, Tensor] = {}

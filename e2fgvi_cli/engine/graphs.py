@@ -1,6 +1,7 @@
 """A function of tensors as one CUDA graph a shape: one launch instead of a thousand.
 
-A window is some 1,500 kernels of a few microseconds; launching them one by one from Python costs more than running them.
+A window is some 1,500 kernels of a few microseconds; launching them one by one from Python costs more than running
+them.
 """
 
 from __future__ import annotations
@@ -22,18 +23,22 @@ R = TypeVar("R", Tensor, tuple[Tensor, Tensor])
 Key = tuple[object, ...]
 
 WARMUP_CALLS = 1
-"""cuDNN and cuBLAS choose their algorithms and allocate workspaces, these for each stream, in the first call; a capture must not
-contain that."""
+"""cuDNN and cuBLAS choose their algorithms and allocate workspaces, these for each stream, in the first call; a capture
+must not contain that."""
 
 MOST_DIFFERENCE = 0.02
-"""Between a captured and a plain call, relative: far above float16's rounding, far below what a missing operator changes."""
+"""Between a captured and a plain call, relative: far above float16's rounding, far below what a missing operator
+changes."""
 
 WORTH_REPLAYS = 3
-"""A capture takes as long as about three plain calls. A shape whose graphs were dropped twice before they were replayed so often gets
-no more: of a frame with more crops of different sizes than graphs are kept each would be captured anew for each window."""
+"""A capture takes as long as about three plain calls. A shape whose graphs were dropped twice before they were replayed
+so often gets
+no more: of a frame with more crops of different sizes than graphs are kept each would be captured anew for each
+window."""
 
 _capturing = Lock()
-"""Captures take turns: one may begin by returning all devices' cached memory, which must not happen while another device captures."""
+"""Captures take turns: one may begin by returning all devices' cached memory, which must not happen while another
+device captures."""
 
 
 @lru_cache
@@ -56,12 +61,12 @@ class _Graph:
 class GraphCache:
     """Calls of functions as captured graphs, from the first call on or from the second with the same shapes.
 
-    Results lie in memory that the next call of that function with these shapes overwrites. Of each function at most `capacity` graphs
-    are kept, the least recently used is dropped; all share one memory pool, so calls must not overlap. A shape whose capture fails or
-    computes something else, or was hardly used, runs without a graph.
+    Results lie in memory that the next call of that function with these shapes overwrites. Of each function at most
+    `capacity` graphs are kept, the least recently used is dropped; all share one memory pool, so calls must not
+    overlap. A shape whose capture fails or computes something else, or was hardly used, runs without a graph.
 
-    Functions are given with each call, known by their names and not kept: a method of the cache's owner would make a circle of
-    references, which keeps all of an engine's memory on the device until Python's collector comes by.
+    Functions are given with each call, known by their names and not kept: a method of the cache's owner would make a
+    circle of references, which keeps all of an engine's memory on the device until Python's collector comes by.
 
     budget: bytes that torch may take of the device, None: all that are free.
     """
@@ -81,7 +86,8 @@ class GraphCache:
         often: bool = False,
         on_refusal: Callable[[str], None] = lambda _: None,
     ) -> R:
-        """`function(*tensors)`: one or more tensors. often: these shapes will come again. on_refusal: is told why there is no graph."""
+        """`function(*tensors)`: one or more tensors. often: these shapes will come again. on_refusal: is told why there
+        is no graph."""
         key = (function.__name__, *((tuple(t.shape), t.stride(), t.dtype) for t in tensors))
         if key in self._graphs:
             self._graphs.move_to_end(key)
@@ -121,7 +127,8 @@ class GraphCache:
         return known.results
 
     def _is_room(self) -> bool:
-        """Whether a capture finds memory while torch keeps what it has: it needs no more than was ever needed, but cannot use that again."""
+        """Whether a capture finds memory while torch keeps what it has: it needs no more than was ever needed, but
+        cannot use that again."""
         kept, (free, _) = torch.cuda.memory_reserved(self._device), torch.cuda.mem_get_info(self._device)
         return kept <= (free if self._budget is None else min(free, self._budget - kept))
 
@@ -136,11 +143,11 @@ class GraphCache:
         graph = torch.cuda.CUDAGraph()
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
-        # thread_local: a capture must not fail for what other threads ask of CUDA meanwhile: the one that fetches finished frames,
-        # or another device's engine, which allocates.
+        # thread_local: a capture must not fail for what other threads ask of CUDA meanwhile: the one that fetches
+        # finished frames, or another device's engine, which allocates.
         with tables_used() as tables, _capturing, torch.cuda.stream(side):
-            # What `torch.cuda.graph` does; but that first waits for the device and gives back all memory that is not in use, on the host too,
-            # where there is no need for it. Getting that anew takes longer than the capture.
+            # What `torch.cuda.graph` does; but that first waits for the device and gives back all memory that is not in
+            # use, on the host too, where there is no need for it. Getting that anew takes longer than the capture.
             if not self._is_room():
                 torch.cuda.empty_cache()
             graph.capture_begin(self._pool, capture_error_mode="thread_local")
@@ -149,8 +156,9 @@ class GraphCache:
             finally:
                 graph.capture_end()
         graph.replay()
-        # An operator that launches on the legacy stream, as torchvision's deformable convolution does, is left out of the
-        # capture without a word, and the result is wrong. So a graph is believed only after it has given the same once.
+        # An operator that launches on the legacy stream, as torchvision's deformable convolution does, is left out of
+        # the capture without a word, and the result is wrong. So a graph is believed only after it has given the same
+        # once.
         for result, plain in zip(_tuple(results), _tuple(expected), strict=True):
             error = float((result.float() - plain.float()).norm() / plain.float().norm().clamp_min(1e-12))
             if not error < MOST_DIFFERENCE:

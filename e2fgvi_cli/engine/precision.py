@@ -20,7 +20,8 @@ from ..threads.setting import ProcessSetting
 
 @dataclass(frozen=True)
 class Precision:
-    """`dtype` of everything but flow. tf32: float32 matrix products on tensor cores, with 10 bits of mantissa; and convolutions."""
+    """`dtype` of everything but flow. tf32: float32 matrix products on tensor cores, with 10 bits of mantissa; and
+    convolutions."""
 
     name: str = "fp32"
     dtype: torch.dtype = torch.float32
@@ -38,9 +39,11 @@ RELEASED = Precision("fp32, TF32 convolutions", tf32_convolutions=True)
 
 
 def cpu_multiplies_bf16() -> bool:
-    """Whether this CPU has instructions for products of bf16 (AVX512_BF16 or AMX) and may use them: without it is far slower than float32.
+    """Whether this CPU has instructions for products of bf16 (AVX512_BF16 or AMX) and may use them: without it is far
+    slower than float32.
 
-    False where torch does not say (older ones, and on other processors than x86), and where the environment limits the instructions.
+    False where torch does not say (older ones, and on other processors than x86), and where the environment limits the
+    instructions.
     """
     limited = any(name in os.environ for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"))
     if limited or not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
@@ -50,7 +53,8 @@ def cpu_multiplies_bf16() -> bool:
 
 
 def choose_precision(name: str, device: torch.device, bit_depth: int = 8) -> Precision:
-    """The precision for `--precision`. auto: fp16 on CUDA GPUs with tensor cores (7.0 and newer), bf16 on CPUs that multiply it, fp32 elsewhere.
+    """The precision for `--precision`. auto: fp16 on CUDA GPUs with tensor cores (7.0 and newer), bf16 on CPUs that
+    multiply it, fp32 elsewhere.
 
     bit_depth: of the frames. The steps of bf16 are half a level of 8 bits, so auto does not take it for more.
 
@@ -117,8 +121,8 @@ SWITCHES = ProcessSetting[tuple[bool, bool]]("TF32 (products, convolutions)", _r
 def products(precision: Precision, device: torch.device) -> Iterator[None]:
     """Let TF32 round float32 products, or not, inside the block.
 
-    The switches are the whole process's: a run holds them from its first window to its last, and each window only makes sure of them.
-    GPUs before 8.0 have no TF32 and leave them alone, so that they may work beside newer ones.
+    The switches are the whole process's: a run holds them from its first window to its last, and each window only makes
+    sure of them. GPUs before 8.0 have no TF32 and leave them alone, so that they may work beside newer ones.
     Raises `UsageError` while another run wants them otherwise.
     """
     if device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0):

@@ -1,4 +1,5 @@
-"""What the options of a run ask of the whole process: CPU threads, TF32, limits of GPU memory. Set once, by the run that lasts longest.
+"""What the options of a run ask of the whole process: CPU threads, TF32, limits of GPU memory. Set once, by the run
+that lasts longest.
 
 (OpenCV's threads are `threads.opencv`.)
 """
@@ -21,7 +22,8 @@ THREADS = ProcessSetting[int]("--threads", torch.get_num_threads, torch.set_num_
 
 @contextmanager
 def run_settings(options: InpaintOptions, devices: Sequence[torch.device], bit_depth: int = 8) -> Iterator[None]:
-    """The process as `options` want it while a run on `devices` lasts, and as it was afterwards. bit_depth: of the frames.
+    """The process as `options` want it while a run on `devices` lasts, and as it was afterwards. bit_depth: of the
+    frames.
 
     Raises `UsageError` while a run in another thread wants it otherwise.
     """
@@ -45,7 +47,8 @@ def settle(options: InpaintOptions, device: torch.device) -> None:
 
 
 def memory_share(options: InpaintOptions, device: torch.device) -> float | None:
-    """The part of the device's memory that `--max-memory` allows; None without a limit, and where torch enforces none."""
+    """The part of the device's memory that `--max-memory` allows; None without a limit, and where torch enforces
+    none."""
     asked = parse_memory(options.max_memory)
     if asked is None or device.type != "cuda":
         return None

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from ..types import Box, PixelArray
 
 Pixels = TypeVar("Pixels")
-"""What an engine's predictions are made of: (y, x, 3) float32 in [0, 1] for `WeightedBlender`, whatever its own blender takes else."""
+"""What an engine's predictions are made of: (y, x, 3) float32 in [0, 1] for `WeightedBlender`, whatever its own blender
+takes else."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Blender(Protocol):
     ) -> None: ...
 
     def finish(self, index: int, dtype: np.dtype[Any]) -> Callable[[], PixelArray]:
-        """What gives the merged pixels (y, x, 3) of frame `index`'s box as 8 or 16-bit integers; to be called once, in any thread."""
+        """What gives the merged pixels (y, x, 3) of frame `index`'s box as 8 or 16-bit integers; to be called once, in
+        any thread."""
         ...
 
 
@@ -52,7 +54,8 @@ class _Sum:
 
 
 class WeightedBlender:
-    """The weighted mean of all predictions of a frame: it does not depend on their order, and is rounded once, at the end."""
+    """The weighted mean of all predictions of a frame: it does not depend on their order, and is rounded once, at the
+    end."""
 
     def __init__(self) -> None:
         self._sums: dict[int, _Sum] = {}
@@ -69,7 +72,8 @@ class WeightedBlender:
         weight: float,
         ramp: NDArray[np.float32] | None = None,
     ) -> None:
-        """Take in one prediction for a part of frame `index`, whose fill has `box`; `weight` > 0, times `ramp` (y, x) where given."""
+        """Take in one prediction for a part of frame `index`, whose fill has `box`; `weight` > 0, times `ramp` (y, x)
+        where given."""
         whole = prediction.box == box and ramp is None
         if index not in self._sums:
             shape = (box[2] - box[0], box[3] - box[1])
@@ -109,7 +113,8 @@ class WeightedBlender:
 class PublishedBlender:
     """The published merge: predictions truncated to 8 bits, each new one averaged half and half with what is there.
 
-    The outcome depends on the order of the windows and is about half a level darker than a mean; kept to reproduce numbers.
+    The outcome depends on the order of the windows and is about half a level darker than a mean; kept to reproduce
+    numbers.
     """
 
     def __init__(self, to_numpy: Callable[[Any], NDArray[np.float32]] = lambda rgb: rgb) -> None:

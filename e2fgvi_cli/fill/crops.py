@@ -1,7 +1,9 @@
-"""Which part of the frames the network computes: crops that follow the holes. Pure: holes in, boxes out; numpy and OpenCV, no torch.
+"""Which part of the frames the network computes: crops that follow the holes. Pure: holes in, boxes out; numpy and
+OpenCV, no torch.
 
-Windows are grouped into blocks of consecutive centres, counted from the shot's start. All windows of a block share their crops, chosen
-from the holes of the block's own frames and from nothing else: so a piece of a clip computed alone has the crops of the whole run.
+Windows are grouped into blocks of consecutive centres, counted from the shot's start. All windows of a block share
+their crops, chosen from the holes of the block's own frames and from nothing else: so a piece of a clip computed alone
+has the crops of the whole run.
 
 Boxes are (top, left, bottom, right), sizes (height, width), all in pixels. Shape legend: H W the frame, y x a box.
 """
@@ -22,22 +24,24 @@ from ..planner import padded_size
 from ..types import Box
 
 POSITION_GRID = 16
-"""Crops stand at multiples of this where their margin leaves room for it, else at multiples of `CELL`: a mask that trembles moves
-the middle of its box by a pixel or two, and a crop that moves has every feature of its block computed anew."""
+"""Crops stand at multiples of this where their margin leaves room for it, else at multiples of `CELL`: a mask that
+trembles moves the middle of its box by a pixel or two, and a crop that moves has every feature of its block computed
+anew."""
 
 
 MAX_CROPS = 4
 """Before tiling."""
 
 CROP_OVERHEAD = 10_000
-"""What a crop costs apart from its pixels, in pixels. An estimate: launches cost as much as some 50,000 pixels on a large GPU, CUDA graphs
-leave about a fifth of them, a CPU has none."""
+"""What a crop costs apart from its pixels, in pixels. An estimate: launches cost as much as some 50,000 pixels on a
+large GPU, CUDA graphs leave about a fifth of them, a CPU has none."""
 
 WHOLE_FRAME_SHARE = 0.9
 """From this share of the whole frame's cost on, crops save too little to be worth what they lose at their edges."""
 
 TILE_OVERLAP = 64
-"""Least overlap of neighbouring tiles, which are the last resort where a crop does not fit into memory: as wide as a crop's margin."""
+"""Least overlap of neighbouring tiles, which are the last resort where a crop does not fit into memory: as wide as a
+crop's margin."""
 
 DEFAULT_MARGIN = 64
 """The smallest that loses next to nothing against whole frames (docs/performance/README.md)."""
@@ -48,8 +52,9 @@ DEFAULT_BLOCK_WINDOWS = 4
 class CropOptions:
     """How crops are chosen. `enabled` False: always the whole frame, whatever the holes.
 
-    Around each region of holes lies a margin of context, the largest of: `margin` pixels, `margin_of_hole` times the shorter side of the
-    region's box, `margin_of_frame` times the frame's shorter side; rounded up to `CELL`, ending at the frame's edge.
+    Around each region of holes lies a margin of context, the largest of: `margin` pixels, `margin_of_hole` times the
+    shorter side of the region's box, `margin_of_frame` times the frame's shorter side; rounded up to `CELL`, ending at
+    the frame's edge.
     `block_windows`: windows that share their crops. `max_pixels`: larger crops are split into tiles; None: never.
     `overhead`: see `CROP_OVERHEAD`. Raises `UsageError` for values out of range.
     """
@@ -73,9 +78,11 @@ class CropOptions:
 
 @dataclass(frozen=True)
 class Crop:
-    """A part of the frame that is computed by itself; its sides are multiples of the network's, or the frame's whole extent.
+    """A part of the frame that is computed by itself; its sides are multiples of the network's, or the frame's whole
+    extent.
 
-    `ramps` (top, left, bottom, right): over so many pixels from that side its weight rises to 1, because another crop lies there too.
+    `ramps` (top, left, bottom, right): over so many pixels from that side its weight rises to 1, because another crop
+    lies there too.
     """
 
     box: Box
@@ -95,10 +102,11 @@ def block_range(center: int, hop: int, block_windows: int) -> tuple[int, int]:
 def plan_crops(
     boxes: Iterable[Box], size: tuple[int, int], multiple: tuple[int, int], options: CropOptions
 ) -> tuple[Crop, ...]:
-    """Crops of a frame of `size` that cover all `boxes` (those of all frames of a block), with their margin; () without boxes.
+    """Crops of a frame of `size` that cover all `boxes` (those of all frames of a block), with their margin; () without
+    boxes.
 
-    multiple: the network's (height, width), multiples of 4. The order of the boxes does not matter. Not enabled: the whole frame, or all
-    its tiles. Raises `UsageError` if `options.max_pixels` has no room for a tile.
+    multiple: the network's (height, width), multiples of 4. The order of the boxes does not matter. Not enabled: the
+    whole frame, or all its tiles. Raises `UsageError` if `options.max_pixels` has no room for a tile.
     """
     whole = (0, 0, *size)
     if not options.enabled:
@@ -169,7 +177,8 @@ def _grown_regions(boxes: Sequence[Box], size: tuple[int, int], options: CropOpt
 def _merge(
     regions: Iterable[tuple[Box, Box]], size: tuple[int, int], multiple: tuple[int, int], overhead: int
 ) -> list[_Group]:
-    """Regions joined two by two, most saving first, until no joint crop is cheaper than two, and `MAX_CROPS` are left."""
+    """Regions joined two by two, most saving first, until no joint crop is cheaper than two, and `MAX_CROPS` are
+    left."""
 
     def group(core: Box, grown: Box) -> _Group:
         top, bottom = _span(grown[0], grown[2], size[0], multiple[0])
@@ -188,7 +197,8 @@ def _merge(
 
 
 def _span(start: int, end: int, extent: int, multiple: int) -> tuple[int, int]:
-    """start..end along an axis of length `extent`, lengthened to a multiple: about centred, on `POSITION_GRID`, inside."""
+    """start..end along an axis of length `extent`, lengthened to a multiple: about centred, on `POSITION_GRID`,
+    inside."""
     length = -(-(end - start) // multiple) * multiple
     if length >= extent:
         return 0, extent
@@ -201,7 +211,8 @@ def _span(start: int, end: int, extent: int, multiple: int) -> tuple[int, int]:
 def _ramps(group: _Group, others: Iterable[Box], size: tuple[int, int]) -> tuple[int, int, int, int]:
     """From each side to where the group's own holes begin, if another crop overlaps.
 
-    A hole of the other crop may be cut off by this one's edge, and what is computed there has no context: it has to fade in.
+    A hole of the other crop may be cut off by this one's edge, and what is computed there has no context: it has to
+    fade in.
     """
     if not any(_intersection(group.crop, other) for other in others):
         return 0, 0, 0, 0
@@ -254,7 +265,8 @@ class _Part:
 
 
 def _spread(extent: int, length: int, rising: int = 0, falling: int = 0) -> list[_Part]:
-    """0..extent in as few parts of `length` as overlap enough, evenly spread; `rising` and `falling` at the outer ends."""
+    """0..extent in as few parts of `length` as overlap enough, evenly spread; `rising` and `falling` at the outer
+    ends."""
     if length >= extent:
         return [_Part(0, extent, rising, falling)]
     count = -(-(extent - TILE_OVERLAP) // (length - TILE_OVERLAP))
@@ -267,7 +279,8 @@ def _spread(extent: int, length: int, rising: int = 0, falling: int = 0) -> list
 
 
 def _tile_lengths(extent: int, multiple: int) -> list[int]:
-    """Lengths that tiles along an axis may have: multiples that leave more than the overlap, up to the first that spans it."""
+    """Lengths that tiles along an axis may have: multiples that leave more than the overlap, up to the first that spans
+    it."""
     lengths = range(multiple, extent + multiple, multiple)
     return [length for length in lengths if length > TILE_OVERLAP or length >= extent]
 

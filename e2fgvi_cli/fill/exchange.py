@@ -1,8 +1,10 @@
-"""What is exchanged where a shot is cut into pieces that different devices fill: predictions of the windows that reach across the cut.
+"""What is exchanged where a shot is cut into pieces that different devices fill: predictions of the windows that reach
+across the cut.
 
-The window around the first frame of a piece also fills the last frames of the piece before it, and the last window of that one also fills
-this first frame. Each is computed once, by whose centre it has, and what it says of the other's frames is handed over in numpy. The
-predictions of a frame are merged in the order of their windows, as without a cut, so that the result is the same to the last bit.
+The window around the first frame of a piece also fills the last frames of the piece before it, and the last window of
+that one also fills this first frame. Each is computed once, by whose centre it has, and what it says of the other's
+frames is handed over in numpy. The predictions of a frame are merged in the order of their windows, as without a cut,
+so that the result is the same to the last bit.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from .blending import Blender, Prediction, PublishedBlender, WeightedBlender
 
 @dataclass(frozen=True)
 class Contribution:
-    """What one window says of frame `index`, for those who compute its other windows: the arguments of `blending.Blender.add`, in numpy."""
+    """What one window says of frame `index`, for those who compute its other windows: the arguments of
+    `blending.Blender.add`, in numpy."""
 
     index: int
     box: Box
@@ -33,8 +36,9 @@ class Contribution:
 class Neighbours(Protocol):
     """Who fills the frames before and after a piece of a shot, frames numbered as in the piece's stream (`sharing`).
 
-    The piece computes the windows around its own frames, which are a multiple of the hop long. Of the window at its start the frames before
-    belong to the piece before; of its last window the first frame after its end belongs to the next; these and theirs are exchanged.
+    The piece computes the windows around its own frames, which are a multiple of the hop long. Of the window at its
+    start the frames before belong to the piece before; of its last window the first frame after its end belongs to the
+    next; these and theirs are exchanged.
     """
 
     @property
@@ -43,7 +47,8 @@ class Neighbours(Protocol):
         ...
 
     def stop(self, center: int) -> int | None:
-        """The first frame that is not the piece's, None if nobody follows. Asked before each window, which has begun with that.
+        """The first frame that is not the piece's, None if nobody follows. Asked before each window, which has begun
+        with that.
 
         It may become less, but never so that a window that has begun says something of frames after it.
         """
@@ -67,9 +72,11 @@ class Neighbours(Protocol):
 
 
 class Merge:
-    """Where the predictions for the frames of a shot, or of a piece of it, come together; those for its neighbours' frames are given to them.
+    """Where the predictions for the frames of a shot, or of a piece of it, come together; those for its neighbours'
+    frames are given to them.
 
-    blender: the engine's. released: merged as the published program does. start: the first frame of the piece, below 0 if nobody is before it.
+    blender: the engine's. released: merged as the published program does. start: the first frame of the piece, below 0
+    if nobody is before it.
     """
 
     def __init__(self, blender: Blender, released: bool, neighbours: Neighbours | None = None) -> None:
@@ -79,7 +86,8 @@ class Merge:
         self._before: list[Contribution] = []
         self._after: list[Contribution] = []
         self._first: list[Contribution] = []
-        """For the first frame, in the order of the windows, of which the one before them is the neighbour's and may come much later."""
+        """For the first frame, in the order of the windows, of which the one before them is the neighbour's and may
+        come much later."""
 
     def add(
         self,

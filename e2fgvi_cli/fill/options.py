@@ -10,7 +10,8 @@ from .crops import CropOptions
 
 @dataclass(frozen=True)
 class WindowOptions:
-    """How windows are laid. `released`: exactly as the published program does, whole clip in memory, whole frames and all.
+    """How windows are laid. `released`: exactly as the published program does, whole clip in memory, whole frames and
+    all.
 
     propagation: what other frames show of a hole is taken from there first (None: everything is left to the network).
     """

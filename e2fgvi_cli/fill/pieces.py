@@ -1,7 +1,8 @@
-"""A shot in pieces: which frames a piece needs around it, and filling it alone (`sharing`: several at once, on several devices).
+"""A shot in pieces: which frames a piece needs around it, and filling it alone (`sharing`: several at once, on several
+devices).
 
-A frame's fill depends on the windows that contain it, on the references and crops of those, and on nothing else; so a piece computed
-alone, over a stream that begins and ends where those do, is bit for bit what the whole run computes.
+A frame's fill depends on the windows that contain it, on the references and crops of those, and on nothing else; so a
+piece computed alone, over a stream that begins and ends where those do, is bit for bit what the whole run computes.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ def context_range(start: int, stop: int, count: int, options: WindowOptions) -> 
 
 
 def window_range(start: int, stop: int, count: int, options: WindowOptions) -> tuple[int, int]:
-    """(first, end) of the frames that the network looks at for start..stop-1. What was propagated into them comes from further away.
+    """(first, end) of the frames that the network looks at for start..stop-1. What was propagated into them comes from
+    further away.
 
-    `first` is a multiple of both strides and of a block of windows, so that windows, references and crops counted from it are
-    those counted from the shot's start.
+    `first` is a multiple of both strides and of a block of windows, so that windows, references and crops counted from
+    it are those counted from the shot's start.
     """
     hop, stride, crops = options.neighbor_stride, options.reference_stride, options.crops
     ahead = None if options.released else lookahead(hop, stride, options.max_references)
@@ -54,7 +56,8 @@ def fill_range(
     engine: WindowEngine,
     options: WindowOptions,
 ) -> Iterator[FinishedFrame]:
-    """Frames start..stop-1 of a shot of `count` frames. `read(first, end)` gives frames first..end-1 of it, and is called once."""
+    """Frames start..stop-1 of a shot of `count` frames. `read(first, end)` gives frames first..end-1 of it, and is
+    called once."""
     first, end = window_range(start, stop, count, options)
     low, high = context_range(start, stop, count, options)
     pairs = propose(read(low, high), options, engine, first - low, end - low)
@@ -71,6 +74,7 @@ def fill_range(
 
 
 def as_context(pair: Proposed) -> Proposed:
-    """The frame for the others' sake only. Without a box a frame is context: windows that fill nothing but context are not computed."""
+    """The frame for the others' sake only. Without a box a frame is context: windows that fill nothing but context are
+    not computed."""
     item, found = pair
     return replace(item.without(found), box=None), None

@@ -1,7 +1,8 @@
-"""How far a run is while nothing is finished yet: frames counted at the stations that they pass, in shares of the expected time.
+"""How far a run is while nothing is finished yet: frames counted at the stations that they pass, in shares of the
+expected time.
 
-On a CPU the first frame is finished after most of a short clip's time: all its neighbours are read, searched for what they show, and
-encoded before. Any thread counts; whoever wants to know asks for a snapshot.
+On a CPU the first frame is finished after most of a short clip's time: all its neighbours are read, searched for what
+they show, and encoded before. Any thread counts; whoever wants to know asks for a snapshot.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ T = TypeVar("T")
 STATIONS = ("read", "found", "encoded", "filled")
 """Read with its hole; searched for in other frames; encoded by the network; filled by a window."""
 SHARES = {"cpu": (0.02, 0.06, 0.12, 0.8), "cuda": (0.05, 0.65, 0.05, 0.25)}
-"""Of the time, by rule of thumb, at each station; other devices are taken for a GPU. Without image propagation the second is the last's."""
+"""Of the time, by rule of thumb, at each station; other devices are taken for a GPU. Without image propagation the
+second is the last's."""
 
 
 class RunProgress:
@@ -62,7 +64,8 @@ class RunProgress:
 
 
 class WatchedEngine:
-    """An engine whose windows are counted as they are computed. Frames are numbered from the start of their shot, `first` in the clip."""
+    """An engine whose windows are counted as they are computed. Frames are numbered from the start of their shot,
+    `first` in the clip."""
 
     def __init__(self, engine: WindowEngine, reach: Callable[[str, int], None], first: int) -> None:
         self._engine, self._reach, self._first = engine, reach, first

@@ -1,8 +1,9 @@
-"""One shot filled by several devices at once: whoever has nothing to do takes a part of what another still has before it.
+"""One shot filled by several devices at once: whoever has nothing to do takes a part of what another still has before
+it.
 
-So nobody has to know how long the shot is, how fast the devices are or how far reading will get; there are as few pieces as the frames
-that may wait allow, and at the end all devices are busy to the last. Where the cuts fall depends on time, what is computed does not: a
-piece is what the whole shot gives there (`pieces`).
+So nobody has to know how long the shot is, how fast the devices are or how far reading will get; there are as few
+pieces as the frames that may wait allow, and at the end all devices are busy to the last. Where the cuts fall depends
+on time, what is computed does not: a piece is what the whole shot gives there (`pieces`).
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ FETCHED_AFTER = 16
 SHORTEST_PIECE = 40
 """Frames. At a cut some frames are encoded twice and predictions cross the bus: less than this is not divided."""
 LONGEST_STRETCH = 120
-"""Frames that a device keeps before it when another takes what follows. The other's frames wait until all before them are written, and
-whoever writes waits for one device's meanwhile, so longer stretches are slower on short clips and no better on long ones
-(`measurements.sharing`)."""
+"""Frames that a device keeps before it when another takes what follows. The other's frames wait until all before them
+are written, and whoever writes waits for one device's meanwhile, so longer stretches are slower on short clips and no
+better on long ones (`measurements.sharing`)."""
 
 _ENDLESS = 1 << 60
 """Frames of a shot, or of a piece, whose end is not known yet."""
@@ -45,7 +46,8 @@ def fill_shot_on(
     held: int = HELD_BYTES,
     shortest: int = SHORTEST_PIECE,
 ) -> Iterator[FinishedFrame]:
-    """`fill_shot` on several engines at once. What other frames show is looked up once, on the first engine's device."""
+    """`fill_shot` on several engines at once. What other frames show is looked up once, on the first engine's
+    device."""
     return fill_rest_on(engines, propose(items, options, engines[0]), options, held, shortest)
 
 
@@ -78,7 +80,7 @@ _idle_threads: dict[int, list[ThreadPoolExecutor]] = {}
 
 @contextmanager
 def _device_thread(number: int) -> Iterator[ThreadPoolExecutor]:
-    """A thread for the device `number` that outlives the shot: cuDNN's choice of kernels is kept for each thread and takes a second at 1080p."""
+    """A thread for the device `number` that outlives the shot: cuDNN's choice of kernels is kept for each thread."""
     idle = _idle_threads.setdefault(number, [])
     thread = idle.pop() if idle else ThreadPoolExecutor(1, f"device-{number}")
     try:
@@ -94,8 +96,9 @@ class _GivenUpError(Exception):
 class _Piece:
     """Frames start..stop-1: a device's thread puts each in as it is finished, whoever writes takes them out in order.
 
-    stop comes closer when another device takes the rest. done: the first frame that is not finished yet. begun: the centre of the last window
-    that is computed or being computed. preceding, following: who has the frames before and after.
+    stop comes closer when another device takes the rest. done: the first frame that is not finished yet. begun: the
+    centre of the last window that is computed or being computed. preceding, following: who has the frames before and
+    after.
     """
 
     def __init__(
@@ -105,7 +108,8 @@ class _Piece:
         self.preceding, self.following = preceding, following
         self.done = start
         self.waits = False
-        """Whether its device waits for a frame that is not read yet, or for what the next piece says of its last frames."""
+        """Whether its device waits for a frame that is not read yet, or for what the next piece says of its last
+        frames."""
         self.over = False
         self.error: BaseException | None = None
         self.frames: SimpleQueue[FinishedFrame | End] = SimpleQueue()
@@ -175,7 +179,8 @@ class _PieceBoundary:
 
 
 class _SharedShot:
-    """The frames of a shot that are still needed, and the pieces under way. Everything that changes does so under `_changed`."""
+    """The frames of a shot that are still needed, and the pieces under way. Everything that changes does so under
+    `_changed`."""
 
     def __init__(
         self, source: Iterable[Proposed], options: WindowOptions, devices: int, held: int, shortest: int
@@ -230,7 +235,8 @@ class _SharedShot:
                 for number, frame in enumerate(finished, piece.first):
                     if number < piece.start:
                         continue
-                    # Fetched while the device works on: what waits in pinned memory for long is slow to get and missed elsewhere.
+                    # Fetched while the device works on: what waits in pinned memory for long is slow to get and missed
+                    # elsewhere.
                     if len(recent) == FETCHED_AFTER and (inside := recent[0].inside) is not None:
                         inside.get()
                     # The first frame waits for a window of the piece before, and is merged on the host.
@@ -270,7 +276,8 @@ class _SharedShot:
     def _frames_held(self, pair: Proposed) -> int:
         item, _ = pair
         each = item.held_bytes + (0 if self._options.propagation is None else item.frame.rgb.nbytes)
-        # No piece begins further ahead than that, and reading is not for free: done early, it takes processor time and memory from the start.
+        # No piece begins further ahead than that, and reading is not for free: done early, it takes processor time and
+        # memory from the start.
         useful = (self._devices + 1) * LONGEST_STRETCH + window_range(0, 1, _ENDLESS, self._options)[1]
         return max(min(self._held // each, useful), 2 * self._shortest)
 
@@ -295,7 +302,8 @@ class _SharedShot:
             return None
 
     def _divide(self) -> _Piece | None:
-        """A part of the longest stretch of frames, read and not finished, that a device has before it, and all that follows."""
+        """A part of the longest stretch of frames, read and not finished, that a device has before it, and all that
+        follows."""
         piece = max(self._running, key=self._left, default=None)
         if piece is None or self._left(piece) < self._shortest:
             return None
@@ -305,7 +313,8 @@ class _SharedShot:
         else:
             kept = min(self._left(piece) // 2, LONGEST_STRETCH)
         cut = (piece.done + kept) // block * block
-        # The last window before the cut must not have begun: what it says of the frame after it is for the other device.
+        # The last window before the cut must not have begun: what it says of the frame after it is for the other
+        # device.
         if not piece.begun + 2 * hop <= cut < min(piece.stop, self._count + 1):
             return None
         first = window_range(cut, cut + 1, _ENDLESS, self._options)[0]
@@ -341,7 +350,8 @@ class _SharedShot:
                     if self._error is not None:
                         raise self._error
                     if not piece.waits:
-                        # Told once: two devices that wait would go on waking each other, and keep the reading thread from its work.
+                        # Told once: two devices that wait would go on waking each other, and keep the reading thread
+                        # from its work.
                         piece.waits = True
                         self._changed.notify_all()
                     self._changed.wait()

@@ -1,7 +1,8 @@
 """From an ordered stream of frames and holes to an ordered stream of finished frames, in bounded memory.
 
-Knows windows, crops, blending and what may be forgotten; knows no tensors and no files, so it is tested with a make-believe engine.
-Frames are numbered from the start of their shot; windows, crops, flow and references never leave it.
+Knows windows, crops, blending and what may be forgotten; knows no tensors and no files, so it is tested with a
+make-believe engine. Frames are numbered from the start of their shot; windows, crops, flow and references never leave
+it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ Wanted = Sequence[tuple[int, Box]]
 
 
 class WindowEngine(Protocol):
-    """What the stream needs of `engine.Engine`. Boxes are the frame's, in pixels; a prediction is valid until the next call."""
+    """What the stream needs of `engine.Engine`. Boxes are the frame's, in pixels; a prediction is valid until the next
+    call."""
 
     @property
     def size_multiple(self) -> tuple[int, int]: ...
@@ -118,9 +120,11 @@ def fill_windows(
 ) -> Iterator[FinishedFrame]:
     """Fill the frames of one shot with the network alone, in order.
 
-    Windows without any hole in their local frames are not computed: their frames pass through untouched. A frame is handed out
-    after the window that follows its last one has been started, so that a device works on while its result is fetched and written.
-    neighbours: only a piece of the shot is filled, and exchanges what windows across its ends say. Frames before it pass through, too.
+    Windows without any hole in their local frames are not computed: their frames pass through untouched. A frame is
+    handed out after the window that follows its last one has been started, so that a device works on while its result
+    is fetched and written.
+    neighbours: only a piece of the shot is filled, and exchanges what windows across its ends say. Frames before it
+    pass through, too.
     """
     shot = _OpenShot(iter(items), options, engine)
     merge = Merge(engine.blender(), options.released, neighbours)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ..types import Box
 
 CELL = 8
-"""Holes are located to this many pixels, outwards: eight 1-byte flags are one 64-bit word, which makes reducing 1080p cheap."""
+"""Holes are located to this many pixels, outwards: eight 1-byte flags are one 64-bit word, which makes reducing 1080p
+cheap."""
 
 MAX_REGIONS = 16
 """Separate regions told apart, a frame and a block; where there are more, near ones count as one."""
@@ -40,7 +41,8 @@ def hole_boxes(alpha: NDArray[np.generic]) -> tuple[Box, ...]:
 
 
 def regions(cells: NDArray[np.bool_], size: tuple[int, int]) -> tuple[Box, ...]:
-    """Boxes in pixels of the connected parts of a map of `CELL`-sized cells; coarser cells until they are few enough."""
+    """Boxes in pixels of the connected parts of a map of `CELL`-sized cells; coarser cells until they are few
+    enough."""
     import cv2
 
     if not cells.any():

@@ -60,7 +60,8 @@ class HoledFrame:
 
 @dataclass(frozen=True)
 class FinishedFrame:
-    """A frame that no later window changes. `inside` gives the prediction (y, x, 3) for `source.box`; None if there was no hole.
+    """A frame that no later window changes. `inside` gives the prediction (y, x, 3) for `source.box`; None if there was
+    no hole.
 
     A device may still be at work on it: the thread that asks for pixels first waits.
     """

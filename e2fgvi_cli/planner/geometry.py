@@ -1,4 +1,5 @@
-"""Sizes that follow from a crop's: attention windows and their keys, the grid of the flow. Sizes are (height, width) in pixels."""
+"""Sizes that follow from a crop's: attention windows and their keys, the grid of the flow. Sizes are (height, width) in
+pixels."""
 
 from __future__ import annotations
 

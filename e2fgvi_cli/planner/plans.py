@@ -13,11 +13,11 @@ from ..errors import UsageError
 from . import costs
 from .geometry import NETWORK_MULTIPLE, flow_area, largest_call
 
-# -- the dials -----------------------------------------------------------------------------------------------------------
+# -- the dials ---------------------------------------------------------------------------------------------------------
 
 GRAPH_PIXELS = 480 * 864
-"""Up to this size a window is launched as one CUDA graph, and so are encoding and flow: above, kernels are long enough to hide their
-launches."""
+"""Up to this size a window is launched as one CUDA graph, and so are encoding and flow: above, kernels are long enough
+to hide their launches."""
 SHARED_GRAPH_PIXELS = 1080 * 1944
 """The same for windows where several devices share an interpreter, for which each launch has to wait."""
 MOST_KEYS, LEAST_KEYS = 1 << 18, 1 << 14
@@ -40,9 +40,10 @@ CUT = 0.7
 
 @dataclass(frozen=True)
 class Plan:
-    """What the engine does with one size of crop. `references` None: as many as the window has. Batches None: all at once.
+    """What the engine does with one size of crop. `references` None: as many as the window has. Batches None: all.
 
-    max_keys, max_tokens: see `model.attention`. graph: the window is captured as a CUDA graph; graph_steps: encoding and flow, too.
+    max_keys, max_tokens: see `model.attention`. graph: the window is captured as a CUDA graph; graph_steps: encoding
+    and flow, too.
     predicted: peak memory in bytes.
     """
 
@@ -59,12 +60,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Planner:
-    """Makes plans. A plan depends on the crops' sizes and on these fields only, so that every part of a clip gets the same.
+    """Makes plans. A plan depends on the crops' sizes and on these fields only: every part of a clip gets the same.
 
-    budget: bytes that may be used, None: no limit. bytes_per_value: of features and weights (2 or 4). local: frames filled at a time.
-    references: asked for; None: every `reference_stride`-th of the clip's `frames` (None: not known). device: "cuda" or "cpu".
-    kernels, graphs: fused kernels and CUDA graphs are used. lean: the smallest steps, whatever the budget. beside: bytes that other work
-    on the device needs. devices: share this process.
+    budget: bytes that may be used, None: no limit. bytes_per_value: of features and weights (2 or 4). local: frames
+    filled at a time.
+    references: asked for; None: every `reference_stride`-th of the clip's `frames` (None: not known). device: "cuda" or
+    "cpu".
+    kernels, graphs: fused kernels and CUDA graphs are used. lean: the smallest steps, whatever the budget. beside:
+    bytes that other work on the device needs. devices: share this process.
     What is predicted is what torch allocates on a GPU, what the whole process has resident on a CPU.
     """
 
@@ -84,7 +87,8 @@ class Planner:
     def plan(self, size: tuple[int, int], others: int = 0) -> Plan:
         """The plan for crops of `size`. others: pixels of the crops of the same frames, which are stored as well.
 
-        Given up in this order: large steps, the CUDA graph, references. What does not fit even so gets the smallest plan all the
+        Given up in this order: large steps, the CUDA graph, references. What does not fit even so gets the smallest
+        plan all the
         same: `max_pixels` says what should have been tiled. Raises `UsageError` if the budget has no room for any tile.
         """
         return _plan(self, size, others)
@@ -92,8 +96,8 @@ class Planner:
     def max_pixels(self, multiple: tuple[int, int], frame: tuple[int, int] | None = None) -> int | None:
         """Pixels up to which a crop of any shape fits, with the fewest references; None: there is room for all.
 
-        multiple: the network's (height, width). frame: the frames' padded size, if known; then the stored features of all tiles
-        that a frame is split into count. Raises `UsageError` if the budget has no room for the smallest tile.
+        multiple: the network's (height, width). frame: the frames' padded size, if known; then the stored features of
+        all tiles that a frame is split into count. Raises `UsageError` if the budget has no room for the smallest tile.
         """
         return _max_pixels(self, multiple, frame)
 
@@ -127,8 +131,8 @@ class Planner:
         peak = max(stages, key=lambda stage: stages[stage])
         asked = "all" if self.references is None else str(self.references)
         steps = (
-            f"{plan.encode_batch} frames encoded, {plan.flow_batch} pairs for flow, {plan.decode_batch} frames decoded, "
-            f"{plan.max_keys} keys, {plan.max_tokens} tokens"
+            f"{plan.encode_batch} frames encoded, {plan.flow_batch} pairs for flow, {plan.decode_batch} frames "
+            f"decoded, {plan.max_keys} keys, {plan.max_tokens} tokens"
         )
         return [
             f"frame: {_by(size)} pixels, padded",
@@ -145,8 +149,8 @@ class Planner:
     ) -> dict[str, int]:
         """Bytes in use at the peak of each stage of a full window, everything else that is alive then included.
 
-        others: as for `plan`. stored: frames whose features are stored, None: as in the middle of a clip. merging: fills of the
-        whole crop wait to be merged and fetched, as between the windows of a clip.
+        others: as for `plan`. stored: frames whose features are stored, None: as in the middle of a clip. merging:
+        fills of the whole crop wait to be merged and fetched, as between the windows of a clip.
         """
         e, local = self.bytes_per_value, self.local
         references = self._most if plan.references is None else plan.references
@@ -157,7 +161,8 @@ class Planner:
         picture, result = costs.RGB_BYTES * area, 3 * costs.FEATURE_STRIDE**2 * e * area
         pairs = (local - 1) * costs.PAIR_BYTES * area
         if stored is None:
-            # Frames that were local stay while later windows may refer to them; half of a window's references are ahead of it.
+            # Frames that were local stay while later windows may refer to them; half of a window's references are ahead
+            # of it.
             stored = local + self._most + ceil(references / 2)
 
         encoded = min(plan.encode_batch or count, count)
@@ -253,8 +258,8 @@ class Planner:
         if needed <= self._limit:
             return None
         return (
-            f"a memory limit of {_gib(self.budget or 0)} is too low: the smallest tile ({_by(tile)} pixels, {self._fewest} references) "
-            f"needs {_gib(ceil(needed / costs.USABLE))}, raise --max-memory"
+            f"a memory limit of {_gib(self.budget or 0)} is too low: the smallest tile ({_by(tile)} pixels, "
+            f"{self._fewest} references) needs {_gib(ceil(needed / costs.USABLE))}, raise --max-memory"
         )
 
 
@@ -279,7 +284,7 @@ def parse_memory(text: str) -> int | None:
     return size
 
 
-# -- plans -----------------------------------------------------------------------------------------------------------------
+# -- plans -------------------------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=512)
@@ -326,7 +331,8 @@ def _widen(planner: Planner, size: tuple[int, int], plan: Plan, others: int) -> 
     hop = planner.local // 2
     plan = widest(plan, "flow_batch", down(hop), "flow", limit)
     if planner.device == "cuda" and size[0] * size[1] > GRAPH_PIXELS:
-        # One picture keeps a GPU busy, and for each number of pictures cuDNN looks for its kernels anew, in each thread.
+        # One picture keeps a GPU busy, and for each number of pictures cuDNN looks for its kernels anew, in each
+        # thread.
         return plan
     plan = widest(plan, "encode_batch", down(hop), "encoder", limit)
     return widest(plan, "decode_batch", down(planner.local), "decoder", limit)
@@ -335,7 +341,8 @@ def _widen(planner: Planner, size: tuple[int, int], plan: Plan, others: int) -> 
 def _graph_fits(planner: Planner, size: tuple[int, int], plan: Plan, others: int) -> bool:
     """Whether the window is small enough for a CUDA graph, and there is room for its own pool of memory.
 
-    No other work can use that pool, so what other stages need comes on top, and the inputs and results of other captured windows.
+    No other work can use that pool, so what other stages need comes on top, and the inputs and results of other
+    captured windows.
     """
     if not planner.graphs or size[0] * size[1] > (GRAPH_PIXELS if planner.devices == 1 else SHARED_GRAPH_PIXELS):
         return False

@@ -1,4 +1,5 @@
-"""How one frame is aligned to another: one homography, from features outside of the holes, and which of two fits better. numpy and OpenCV.
+"""How one frame is aligned to another: one homography, from features outside of the holes, and which of two fits
+better. numpy and OpenCV.
 
 Shape legend: h w the pictures.
 """
@@ -42,9 +43,11 @@ def estimate_homography(
     later_hole: HoleArray,
     expected: Homography | None = None,
 ) -> Homography | None:
-    """The homography that takes `points` of one gray picture (h, w) to another by those found outside of its hole; None with too few.
+    """The homography that takes `points` of one gray picture (h, w) to another by those found outside of its hole; None
+    with too few.
 
-    expected: about what it is. Then pictures may lie further apart, and features are looked for near where it takes them.
+    expected: about what it is. Then pictures may lie further apart, and features are looked for near where it takes
+    them.
     """
     import cv2
 
@@ -57,7 +60,8 @@ def estimate_homography(
         astray = np.abs(points - back).reshape(len(points), 2).max(axis=1) >= ROUND_TRIP
         good = (found & found_back).ravel().astype(bool) & ~astray
     else:
-        # From near where they lie few go astray, and the homography is found without those: there and back again brings nothing.
+        # From near where they lie few go astray, and the homography is found without those: there and back again brings
+        # nothing.
         points = points[:FEW_FEATURES]  # the best come first
         start = np.asarray(cv2.perspectiveTransform(points, expected), np.float32)
         options = {"winSize": (11, 11), "maxLevel": 0, "flags": cv2.OPTFLOW_USE_INITIAL_FLOW}
@@ -73,7 +77,8 @@ def estimate_homography(
 
 
 def inverse(homography: Homography) -> Homography:
-    """The way back. By OpenCV, since numpy takes six times as long for so small a matrix, and holds the interpreter for it."""
+    """The way back. By OpenCV, since numpy takes six times as long for so small a matrix, and holds the interpreter for
+    it."""
     import cv2
 
     return np.asarray(cv2.invert(homography)[1])
@@ -97,7 +102,8 @@ class CoarseFrame:
 class Surroundings:
     """What a frame shows around a hole, to tell by which of two homographies another frame fits it better.
 
-    gray (a, b): every `APART_STEP`-th row and column; clear (a, b): 1 where nothing is near a hole; to_frame: from these pixels to the frame's own.
+    gray (a, b): every `APART_STEP`-th row and column; clear (a, b): 1 where nothing is near a hole; to_frame: from
+    these pixels to the frame's own.
     """
 
     gray: NDArray[np.uint8]

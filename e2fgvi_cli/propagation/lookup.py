@@ -1,4 +1,5 @@
-"""What other frames show of the pixels of a hole, once it is known how each of them moves: candidates, how well they fit, their median.
+"""What other frames show of the pixels of a hole, once it is known how each of them moves: candidates, how well they
+fit, their median.
 
 numpy and OpenCV; `propagation.gpu.lookup` computes the same on a GPU.
 
@@ -70,7 +71,8 @@ def look_up(query: Query) -> Answer:
 
 
 def tolerance(query: Query) -> NDArray[np.float32]:
-    """(y, x): how much a candidate may be off near each coarse pixel of the region, in the frame's levels; `PropagationOptions`."""
+    """(y, x): how much a candidate may be off near each coarse pixel of the region, in the frame's levels;
+    `PropagationOptions`."""
     import cv2
 
     rows, columns = query.coarse_region
@@ -99,7 +101,8 @@ def _pixels_at(rgb: PixelArray, homography: Homography, x: NDArray[np.intp], y: 
 def _photometric_error(
     aligned: NDArray[Any], target: NDArray[Any], compared: NDArray[np.bool_], nearness: int
 ) -> NDArray[np.float32]:
-    """(y, x): mean absolute difference (of all channels) of the `compared` pixels near each pixel; infinite if there are none at all."""
+    """(y, x): mean absolute difference (of all channels) of the `compared` pixels near each pixel; infinite if there
+    are none at all."""
     import cv2
 
     if not compared.any():
@@ -112,7 +115,8 @@ def _photometric_error(
 
 
 def _mean_near(error: NDArray[np.float32], weight: NDArray[np.float32], nearness: int) -> NDArray[np.float32]:
-    """(y, x): mean near each pixel of an `error` that is 0 where `weight` is, and a little of the mean over all (`DISTANT`)."""
+    """(y, x): mean near each pixel of an `error` that is 0 where `weight` is, and a little of the mean over all
+    (`DISTANT`)."""
     import cv2
 
     near = {"ksize": (nearness, nearness), "borderType": cv2.BORDER_CONSTANT}
@@ -126,7 +130,8 @@ def _mean_of_channels(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _median(stack: NDArray[np.float32], got: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Median (n, 3) of the first `got` (n,) of (k, n, 3) candidates, and their mean absolute difference from it (n,); (0, inf) without any."""
+    """Median (n, 3) of the first `got` (n,) of (k, n, 3) candidates, and their mean absolute difference from it (n,);
+    (0, inf) without any."""
     pixel = np.arange(len(got))
     ordered = _sorted(stack)
     last = np.maximum(got - 1, 0)

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 class PropagationOptions:
     """What counts as seen elsewhere; levels are of 8 bits. The defaults are from docs/image-propagation.md.
 
-    reach: frames looked at on either side, at most. candidates: frames whose pixels are compared, nearest first. One counts near a pixel if
-    it fits the frame around the hole there to `fit` levels on average, and to `noise` and `better` times what an even patch would be off
-    by: where that is no better, the network's fill may be. A pixel is taken if at least `agreeing` candidates count, and differ from their
-    median by no more than `spread` levels on average.
+    reach: frames looked at on either side, at most. candidates: frames whose pixels are compared, nearest first. One
+    counts near a pixel if it fits the frame around the hole there to `fit` levels on average, and to `noise` and
+    `better` times what an even patch would be off
+    by: where that is no better, the network's fill may be. A pixel is taken if at least `agreeing` candidates count,
+    and differ from their median by no more than `spread` levels on average.
     """
 
     reach: int = 60

@@ -1,9 +1,10 @@
 """Image propagation: what other frames show of a hole is taken from there, before the network sees the frames.
 
-Known in the field as the first stage of ProPainter (Zhou et al., ICCV 2023), there along completed optical flow. Here frames are aligned
-by one homography a neighbouring pair, which neither holes nor moving objects disturb and which keeps sharpness over many frames. Where the
-scene does not move like that, aligned frames do not fit around the hole or contradict each other, and the pixel is left to the network.
-numpy and OpenCV, no torch. Which pixels a hole gets is `propagation.lookup`'s, or `propagation.gpu.lookup`'s on a GPU.
+Known in the field as the first stage of ProPainter (Zhou et al., ICCV 2023), there along completed optical flow. Here
+frames are aligned by one homography a neighbouring pair, which neither holes nor moving objects disturb and which keeps
+sharpness over many frames. Where the scene does not move like that, aligned frames do not fit around the hole or
+contradict each other, and the pixel is left to the network. numpy and OpenCV, no torch. Which pixels a hole gets is
+`propagation.lookup`'s, or `propagation.gpu.lookup`'s on a GPU.
 
 Shape legend: H W the frame, h w its coarse picture, n pixels of the hole.
 """
@@ -37,7 +38,8 @@ CLEARANCE = 4
 SPACING = 1.1
 """Each frame that is looked at is so many times as far away as the one before."""
 DIRECT_FROM = 4
-"""From so many frames on keypoints are followed from one frame to the other, not only from frame to frame: small errors add up."""
+"""From so many frames on keypoints are followed from one frame to the other, not only from frame to frame: small errors
+add up."""
 RING = 1 / 12
 """Of the frame's shorter side: how far around the hole frames are compared."""
 
@@ -51,7 +53,8 @@ def propagate(
 ) -> Iterator[tuple[HoledFrame, Found | None]]:
     """Frames start..stop-1 of a shot (None: all), in order, each with what others show of its hole (None: nothing).
 
-    Reads `options.reach` frames ahead and holds as many behind, fewer where frames are large; and a few more that threads work on.
+    Reads `options.reach` frames ahead and holds as many behind, fewer where frames are large; and a few more that
+    threads work on.
     lookup: a device's, which gets one query at a time; None: OpenCV's, several at once.
     """
     source = enumerate(items)
@@ -95,7 +98,8 @@ _DirectAlignments = dict[int, Homography]
 
 
 class _FramesInReach:
-    """The frames within reach by number, and how they move. Used by one thread; its tasks get what they need when they are made."""
+    """The frames within reach by number, and how they move. Used by one thread; its tasks get what they need when they
+    are made."""
 
     def __init__(
         self, pool: ThreadPoolExecutor, looking: ThreadPoolExecutor | None = None, lookup: Lookup = look_up
@@ -140,14 +144,16 @@ class _FramesInReach:
         return self._looking.submit(_recover, item, index, views[index], neighbours, options, self._lookup)
 
     def _direct_alignments(self, index: int, reach: int) -> dict[int, Future[_DirectAlignments]]:
-        """By the earlier one of two frames, how it moves to the later one: of frame `index` and of those before it that look at it."""
+        """By the earlier one of two frames, how it moves to the later one: of frame `index` and of those before it that
+        look at it."""
         far = [d for d in _distances(reach) if d >= DIRECT_FROM]
         found = {}
         for i in (*(index - d for d in reversed(far)), index):
             if i < 0:
                 continue
             if i not in self._direct:
-                # A frame that was not searched itself, for it has no hole or lies before `start`, is looked at by later ones alone.
+                # A frame that was not searched itself, for it has no hole or lies before `start`, is looked at by later
+                # ones alone.
                 later = [i + d for d in far if index <= i + d < self.count]
                 if i < index:
                     later = [j for j in later if self.items[j].box is not None]
@@ -168,7 +174,7 @@ class _Ready:
         return iter(self._made.result())
 
 
-# -- homography ----------------------------------------------------------------------------------------------------------------
+# -- homography --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -204,7 +210,8 @@ def _step(earlier: Future[CoarseFrame], later: Future[CoarseFrame]) -> _Step | N
 def _align_directly(
     index: int, coarse_frames: dict[int, Future[CoarseFrame]], steps: dict[int, Future[_Step | None]], reach: int
 ) -> _DirectAlignments:
-    """The homography from frame `index` to each later one in `coarse_frames`, from keypoints followed straight from one to the other."""
+    """The homography from frame `index` to each later one in `coarse_frames`, from keypoints followed straight from one
+    to the other."""
     one, found = coarse_frames[index].result(), {}
     for i, homography in _chained(index, steps, reach):
         if i in coarse_frames:
@@ -237,7 +244,8 @@ def _aligned(
 
 
 def _chained(index: int, steps: dict[int, Future[_Step | None]], reach: int) -> Iterator[tuple[int, Homography]]:
-    """Other frames, nearest first, with the homography from frame `index` to each; a side ends where none can be found."""
+    """Other frames, nearest first, with the homography from frame `index` to each; a side ends where none can be
+    found."""
     forward: Homography | None = np.eye(3)
     backward: Homography | None = np.eye(3)
     looked_at = set(_distances(reach))
@@ -264,7 +272,7 @@ def _distances(reach: int) -> list[int]:
     return found
 
 
-# -- pixels ----------------------------------------------------------------------------------------------------------------
+# -- pixels ------------------------------------------------------------------------------------------------------------
 
 
 def _view(item: HoledFrame) -> View:

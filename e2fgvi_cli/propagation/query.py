@@ -18,15 +18,17 @@ from .homography import Homography, inverse
 from .options import PropagationOptions
 
 COARSE_PIXELS = 480
-"""Longer side of the pictures that frames are aligned and compared in: keypoints are located to a fraction of a pixel anyway,
-and whether frames fit is a mean over many pixels. What is taken comes from the frames themselves."""
+"""Longer side of the pictures that frames are aligned and compared in: keypoints are located to a fraction of a pixel
+anyway, and whether frames fit is a mean over many pixels. What is taken comes from the frames themselves."""
 
 HELD_BYTES = 1 << 30
-"""Frames that are held for others: where they are large, fewer are within reach. 720p has all 60 on either side, 1080p 32, 2160p eight."""
+"""Frames that are held for others: where they are large, fewer are within reach. 720p has all 60 on either side, 1080p
+32, 2160p eight."""
 
 
 def affordable_reach(size: tuple[int, int], depth: int, reach: int) -> int:
-    """As much of `reach` as there is room for, with frames of `size` and `depth` bytes a level, their holes and alpha maps of floats.
+    """As much of `reach` as there is room for, with frames of `size` and `depth` bytes a level, their holes and alpha
+    maps of floats.
 
     It follows from the frames' format alone, so it is the same in every piece of a shot.
     """
@@ -51,8 +53,8 @@ LEAST_PIXELS = 8
 class View:
     """A frame (H, W, 3) as others see it.
 
-    coarse (h, w, 3): its picture, in which frames are compared. hole (h, w): 1 where any of a coarse pixel is hole. visible (h, w): 1
-    outside of that and of the rim that cubic interpolation would look into it from.
+    coarse (h, w, 3): its picture, in which frames are compared. hole (h, w): 1 where any of a coarse pixel is hole.
+    visible (h, w): 1 outside of that and of the rim that cubic interpolation would look into it from.
     """
 
     rgb: PixelArray
@@ -75,8 +77,8 @@ Neighbour = tuple[int, View, Homography]
 class Query:
     """Which pixels are asked for, and where to look.
 
-    region: rows and columns of the frame `number`: its hole with a ring around it. need (y, x): which of these pixels. others: further
-    frames by number, nearest first, with the homography from this one to each.
+    region: rows and columns of the frame `number`: its hole with a ring around it. need (y, x): which of these pixels.
+    others: further frames by number, nearest first, with the homography from this one to each.
     """
 
     number: int

@@ -20,9 +20,11 @@ class End:
 
 
 class ReadAhead(Generic[T]):
-    """Iterate over `produce()` made by a thread, called `name`, at most `depth` items ahead, and one that waits for its place.
+    """Iterate over `produce()` made by a thread, called `name`, at most `depth` items ahead, and one that waits for its
+    place.
 
-    An error of the worker is raised here, after the items that came before it; `close()` stops the worker and waits for it.
+    An error of the worker is raised here, after the items that came before it; `close()` stops the worker and waits for
+    it.
     """
 
     def __init__(self, produce: Callable[[], Iterator[T]], depth: int, name: str) -> None:

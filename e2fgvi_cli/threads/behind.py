@@ -13,8 +13,8 @@ T = TypeVar("T")
 class WriteBehind(Generic[T]):
     """Gives items to `consume` in a thread, in order, at most `depth` of them behind.
 
-    An error of `consume` is raised here by the next `put` or by `finish`, and nothing is consumed after it. One of `finish` and
-    `abandon` has to be called; after either, `consume` is not running any more.
+    An error of `consume` is raised here by the next `put` or by `finish`, and nothing is consumed after it. One of
+    `finish` and `abandon` has to be called; after either, `consume` is not running any more.
     """
 
     def __init__(self, consume: Callable[[T], None], depth: int) -> None:

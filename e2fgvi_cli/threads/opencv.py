@@ -13,7 +13,8 @@ from .setting import ProcessSetting
 def one_thread_a_call() -> Iterator[None]:
     """Inside the block OpenCV starts no threads of its own, in the whole process.
 
-    It would start one a core for every call of every thread, and they wait busily: the more cores, the more of them are wasted.
+    It would start one a core for every call of every thread, and they wait busily: the more cores, the more of them are
+    wasted.
     """
     with _own_threads().held(1):
         yield

@@ -1,4 +1,5 @@
-"""Settings that a process has only once, whatever number of runs and threads it has: set by the first that needs them, put back by the last."""
+"""Settings that a process has only once, whatever number of runs and threads it has: set by the first that needs them,
+put back by the last."""
 
 from __future__ import annotations
 

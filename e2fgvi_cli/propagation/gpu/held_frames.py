@@ -22,8 +22,8 @@ FAR = 1e5
 class HeldFrames:
     """Frames of one size on the device, by number; of those that a query does not name, any may give way.
 
-    fine (F, H, W, 3). coarse (F, h, w, 3): coarse pictures, the frames themselves where these are small. visible (F, h, w). Pictures of
-    16 bits lie in int16, which all devices can store: `values` makes them what they are.
+    fine (F, H, W, 3). coarse (F, h, w, 3): coarse pictures, the frames themselves where these are small. visible (F, h,
+    w). Pictures of 16 bits lie in int16, which all devices can store: `values` makes them what they are.
     """
 
     def __init__(self, view: View, capacity: int, device: torch.device) -> None:
@@ -55,7 +55,8 @@ class HeldFrames:
         return (stored.int() & 0xFFFF).float() if self._deep else stored.float()
 
     def pixels_at(self, slots: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """(m, 3): of each of `slots` the pixel at (x, y), between pixels interpolated cubically, whole levels; 0 outside."""
+        """(m, 3): of each of `slots` the pixel at (x, y), between pixels interpolated cubically, whole levels; 0
+        outside."""
         height, width = self.fine.shape[1:3]
         columns, across = _taps(x, width)
         rows, down = _taps(y, height)
@@ -72,14 +73,16 @@ class HeldFrames:
 
 
 def moved(homographies: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Where homographies (..., 3, 3) take pixels (x, y). Written out: a product of matrices might be rounded to TF32."""
+    """Where homographies (..., 3, 3) take pixels (x, y). Written out: a product of matrices might be rounded to
+    TF32."""
     rows = [homographies[..., i, 0] * x + homographies[..., i, 1] * y + homographies[..., i, 2] for i in range(3)]
     across, down = ((rows[i] / rows[2]).nan_to_num(-FAR, FAR, -FAR).clamp(-FAR, FAR) for i in range(2))
     return across, down
 
 
 def _taps(position: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Of positions (m,) the four whole ones around each and their cubic weights, both (m, 4); outside of 0..size-1 the weight is 0."""
+    """Of positions (m,) the four whole ones around each and their cubic weights, both (m, 4); outside of 0..size-1 the
+    weight is 0."""
     below = position.floor()
     places = below.long()[:, None] + torch.arange(-1, 3, device=position.device)
     inside = places.clamp(0, size - 1)

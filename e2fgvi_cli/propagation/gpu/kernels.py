@@ -3,8 +3,8 @@
 What is waited for in a run with image propagation on a GPU is the one thread that looks up, and what it does is launch.
 The plain form in `gpu.lookup` is what tests compare this with, and what runs where Triton does not.
 
-Shape legend: F frames that are held, h w a coarse picture, y x the coarse region around a hole, k candidates, n pixels of the hole, c the
-most candidates that a pixel takes.
+Shape legend: F frames that are held, h w a coarse picture, y x the coarse region around a hole, k candidates, n pixels
+of the hole, c the most candidates that a pixel takes.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def _compare(  # type: ignore[no-untyped-def]
     far,
     BLOCK: tl.constexpr,
 ):
-    """Of a candidate, for each position of the region: how far it is from the frame there, whether that counts, whether it shows anything."""
+    """Of a candidate, for each position of the region: how far it is from the frame there, whether that counts, whether
+    it shows anything."""
     area = rows * columns
     position = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     valid = position < area
@@ -134,7 +135,8 @@ def _choose(  # type: ignore[no-untyped-def]
     distant,
     BLOCK: tl.constexpr,
 ):
-    """For each pixel of the hole the candidates that fit near it, in their order, after those that were taken before."""
+    """For each pixel of the hole the candidates that fit near it, in their order, after those that were taken
+    before."""
     pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     valid = pixel < pixels
     where = tl.load(place + pixel, mask=valid, other=0)
@@ -228,10 +230,12 @@ def compare(
     peak: float,
     far: float,
 ) -> tuple[Tensor, Tensor]:
-    """Candidates `slots` (k,) int32 of coarse (F, h, w, 3) and visible (F, h, w), moved by `moves` (k, 9), against frame `own`.
+    """Candidates `slots` (k,) int32 of coarse (F, h, w, 3) and visible (F, h, w), moved by `moves` (k, 9), against
+    frame `own`.
 
-    outside (y, x) float32: where the region, whose first pixel is `corner`, is no hole. Returns (k, 2, y, x) float32: how far a candidate is
-    from the frame, in levels, and where that counts (1 or 0); and (k, y, x) uint8: where the candidate shows anything.
+    outside (y, x) float32: where the region, whose first pixel is `corner`, is no hole. Returns (k, 2, y, x) float32:
+    how far a candidate is from the frame, in levels, and where that counts (1 or 0); and (k, y, x) uint8: where the
+    candidate shows anything.
     """
     count, (rows, columns) = len(slots), outside.shape
     both = torch.empty(count, 2, rows, columns, device=coarse.device)
@@ -255,9 +259,11 @@ def choose(
     nearness: int,
     distant: float,
 ) -> None:
-    """Adds to got (n,) and chosen (c, n), both int32, which candidates fit near `place` (n,) int32: are off by at most `most` (y, x) there.
+    """Adds to got (n,) and chosen (c, n), both int32, which candidates fit near `place` (n,) int32: are off by at most
+    `most` (y, x) there.
 
-    both, seen: from `compare`. first: the number of the first of these candidates. nearness: the side of the square that is near.
+    both, seen: from `compare`. first: the number of the first of these candidates. nearness: the side of the square
+    that is near.
     """
     reach = nearness // 2
     sums = both.sum((2, 3))
@@ -285,7 +291,8 @@ def merge(
     peak: float,
     far: float,
 ) -> Tensor:
-    """(n, 4) float32: the median colour of the candidates that each pixel (across, down) takes, whole levels, and 1 where enough agree."""
+    """(n, 4) float32: the median colour of the candidates that each pixel (across, down) takes, whole levels, and 1
+    where enough agree."""
     pixels = len(got)
     answer = torch.empty(pixels, 4, device=pictures.device)
     _merge[(triton.cdiv(pixels, _MERGED),)](

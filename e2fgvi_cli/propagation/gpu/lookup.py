@@ -1,10 +1,11 @@
 """`propagation.lookup.look_up` on a GPU: all candidates of a frame's hole at once.
 
-On a machine with a GPU the host is the slower part of a run with image propagation, and most of what it would do is these lookups.
-Same arithmetic as OpenCV's except that positions are not rounded to 1/32 of a pixel, so colours differ by a level or two.
+On a machine with a GPU the host is the slower part of a run with image propagation, and most of what it would do is
+these lookups. Same arithmetic as OpenCV's except that positions are not rounded to 1/32 of a pixel, so colours differ
+by a level or two.
 
-Shape legend: F frames that are held, H W a frame, h w its coarse picture, y x the coarse region around a hole, k candidates, n pixels of
-the hole, m pairs of a pixel and a candidate that is taken for it.
+Shape legend: F frames that are held, H W a frame, h w its coarse picture, y x the coarse region around a hole, k
+candidates, n pixels of the hole, m pairs of a pixel and a candidate that is taken for it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from .held_frames import CUBIC, FAR, HeldFrames, moved
 COARSE_BYTES = 128 << 20
 """What comparing may take at a time."""
 BYTES_A_PIXEL, BYTES_A_POSITION = 20, 60
-"""Of a candidate's coarse picture, and of a position of the region in it: what comparing takes. Counted from the code."""
+"""Of a candidate's coarse picture, and of a position of the region in it: what comparing takes. Counted from the
+code."""
 PAIRS = 1 << 18
 """Pixels and candidates that colours are fetched for at a time."""
 BYTES_A_PAIR = 640
@@ -38,12 +40,14 @@ BYTES_A_PAIR = 640
 LookupKind = Literal["fused", "plain"]
 """By the Triton kernels of `gpu.kernels`, or by torch's operators."""
 CHECK_SHARE, CHECK_LEVELS = 0.02, 1.0
-"""The share of pixels that only one of OpenCV and the device may find, and how far colours may be apart: far above rounding."""
+"""The share of pixels that only one of OpenCV and the device may find, and how far colours may be apart: far above
+rounding."""
 
 
 @lru_cache
 def _stream(device: torch.device) -> torch.cuda.Stream:
-    """One for all lookups of a device: the network's kernels do not wait for them, and what they allocate is used again.
+    """One for all lookups of a device: the network's kernels do not wait for them, and what they allocate is used
+    again.
 
     Of high priority: they are small, the network's fill the device, and the network waits for what they find.
     """
@@ -51,7 +55,8 @@ def _stream(device: torch.device) -> torch.cuda.Stream:
 
 
 def lookup_bytes(size: tuple[int, int], options: PropagationOptions, depth: int = 1) -> int:
-    """What the device has to have room for with frames of `size` (height, width), `depth` bytes a level: frames, then working memory."""
+    """What the device has to have room for with frames of `size` (height, width), `depth` bytes a level: frames, then
+    working memory."""
     reach = affordable_reach(size, depth, options.reach)
     pixels, coarse = (h * w for h, w in (size, coarse_size(size)))
     held = (2 * reach + 1) * (3 * depth * (pixels + (coarse if coarse != pixels else 0)) + coarse)
@@ -60,7 +65,8 @@ def lookup_bytes(size: tuple[int, int], options: PropagationOptions, depth: int 
 
 
 def lookup_fails(device: torch.device, *, fused: bool = False) -> str | None:
-    """Why lookups on `device` are not to be trusted, in a few words; None if they give what OpenCV gives, here on a moving pattern."""
+    """Why lookups on `device` are not to be trusted, in a few words; None if they give what OpenCV gives, here on a
+    moving pattern."""
     frame = np.random.default_rng(0).integers(0, 256, (25, 40, 3), np.uint8)
     picture = np.ascontiguousarray(np.kron(frame, np.ones((4, 4, 1), np.uint8)))
     hole = np.zeros(picture.shape[:2], np.uint8)
@@ -83,7 +89,8 @@ def lookup_fails(device: torch.device, *, fused: bool = False) -> str | None:
 
 
 def choose_lookup(device: torch.device) -> tuple[LookupKind | None, str | None]:
-    """How to look up on `device`, None: not at all; and why not in the fastest way, in a few words. Compiles kernels, seconds once a machine."""
+    """How to look up on `device`, None: not at all; and why not in the fastest way, in a few words. Compiles kernels,
+    seconds once a machine."""
     fused = lookup_fails(device, fused=True)
     if fused is None:
         return "fused", None
@@ -92,10 +99,11 @@ def choose_lookup(device: torch.device) -> tuple[LookupKind | None, str | None]:
 
 
 class DeviceLookup:
-    """A `propagation.query.Lookup` for the frames of one shot, whose numbers it knows them by. For one thread at a time.
+    """A `propagation.query.Lookup` for the frames of one shot, whose numbers it knows them by. For one thread at a
+    time.
 
-    Frames are uploaded when a query first names them, and held while there is room: twice the reach and one. Where the device has no
-    room, OpenCV goes on; `on_refusal` is told why. fused: by the Triton kernels of `gpu.kernels`.
+    Frames are uploaded when a query first names them, and held while there is room: twice the reach and one. Where the
+    device has no room, OpenCV goes on; `on_refusal` is told why. fused: by the Triton kernels of `gpu.kernels`.
     """
 
     def __init__(
@@ -123,7 +131,8 @@ class DeviceLookup:
         return torch.cuda.stream(_stream(self._device)) if self._device.type == "cuda" else nullcontext()
 
     def _look_up(self, query: Query, others: list[Neighbour]) -> Answer:
-        """Nothing here waits for the device but the last line: it is busy with the network, and each time would be a long one."""
+        """Nothing here waits for the device but the last line: it is busy with the network, and each time would be a
+        long one."""
         view, options = query.view, query.options
         rows, columns = np.nonzero(query.need)
         count = rows.size
@@ -161,7 +170,8 @@ class DeviceLookup:
         rank = torch.cumsum(fits.flatten(1)[:, place], dim=0, dtype=torch.int16)
         got = rank[-1].clamp(max=options.candidates).long()
 
-        # For each layer and pixel the candidate that is taken, the first of its rank. What is not there is larger than any colour.
+        # For each layer and pixel the candidate that is taken, the first of its rank. What is not there is larger than
+        # any colour.
         layers = range(options.candidates)
         candidate = torch.cat([(rank <= layer).sum(dim=0) for layer in layers]).clamp_(max=len(work.slots) - 1)
         across, down = across.repeat(len(layers)), down.repeat(len(layers))
@@ -217,7 +227,8 @@ class DeviceLookup:
         )
 
     def _together(self, *arrays: NDArray[np.float32] | NDArray[np.int32]) -> list[Tensor]:
-        """`arrays` of 4-byte values on the device by one copy, each at a multiple of 16 bytes: kernels are compiled for what is aligned."""
+        """`arrays` of 4-byte values on the device by one copy, each at a multiple of 16 bytes: kernels are compiled for
+        what is aligned."""
         starts = np.cumsum([0, *(-(-a.size // 4) * 4 for a in arrays)])
         staged = torch.empty(int(starts[-1]), dtype=torch.int32, pin_memory=self._device.type == "cuda")
         for start, array in zip(starts, arrays, strict=False):
@@ -266,9 +277,9 @@ def _candidates_at_a_time(frames: HeldFrames, positions: int) -> int:
 
 @dataclass(frozen=True)
 class _Work:
-    """A query in numbers. own, slots (k,): the places of its frame and of the candidates. moves, coarse_moves (k, 3, 3): from the frame's pixels
-    to theirs, and from the coarse region's to their coarse pictures'. place (n,): in which pixel of the coarse region each of the hole is.
-    rows, columns (n,): where in the frame. spread: in levels.
+    """A query in numbers. own, slots (k,): the places of its frame and of the candidates. moves, coarse_moves (k, 3,
+    3): from the frame's pixels to theirs, and from the coarse region's to their coarse pictures'. place (n,): in which
+    pixel of the coarse region each of the hole is. rows, columns (n,): where in the frame. spread: in levels.
     """
 
     frames: HeldFrames
