@@ -51,3 +51,22 @@ def test_the_python_example_of_the_readme_runs_as_far_as_its_clip(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"clip\.mp4"):
         exec(compile(code[1], "README.md", "exec"), {})
+
+
+def test_the_map_names_files_that_are_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"(?<![\w/])[\w/]+(?:\.py|/)(?=[`\s<,\"(])", text))
+    assert len(named) > 40
+    assert [
+        name for name in sorted(named) if not ((ROOT / name).exists() or (ROOT / "e2fgvi_cli" / name).exists())
+    ] == []
+
+
+def test_the_map_names_functions_that_are_there() -> None:
+    """Names in code marks that look like Python's are defined or used somewhere."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    code = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "e2fgvi_cli").rglob("*.py"))
+    code += (ROOT / "tests" / "unit" / "test_layers.py").read_text(encoding="utf-8")
+    words = set(re.findall(r"\w+", code))
+    named = {part for name in re.findall(r"`([A-Za-z_]\w*(?:\.\w+)*)`", text) for part in name.split(".")}
+    assert named - words - {"py"} == set()
