@@ -24,6 +24,7 @@ def _default_windows() -> WindowOptions:
     return WindowOptions(propagation=PropagationOptions())
 
 
+MAX_THREADS = 1024
 PRECISIONS = ("auto", "fp32", "tf32", "fp16", "bf16")
 
 
@@ -73,6 +74,8 @@ class InpaintOptions:
             raise UsageError(f"--size {self.size[1]}x{self.size[0]} is too small: use at least 1x1")
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"--threads {self.threads} is too small: use 1 or more")
+        if self.threads is not None and self.threads > MAX_THREADS:
+            raise UsageError(f"--threads {self.threads} is too large: use at most {MAX_THREADS}")
         if self.devices and self.device != "auto":
             raise UsageError(f"--device {self.device} and --devices {','.join(self.devices)}: give one of them")
         if self.precision not in PRECISIONS:

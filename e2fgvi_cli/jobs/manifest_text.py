@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, UsageError
 
 Values = dict[str, Any]
 Rows = list[tuple[str, Values]]
@@ -87,7 +87,7 @@ def option(name: str) -> str:
 
 
 def _collect(pairs: Iterable[tuple[str, Any]], what: str) -> Values:
-    """Options by name. Raises `InputError` for one that is given twice or is neither a value nor a flat list."""
+    """Options by name. Raises `InputError` for one that is given twice, `UsageError` for what is neither a value nor a flat list."""
     values: Values = {}
     for key, value in pairs:
         name = option(key)
@@ -95,7 +95,7 @@ def _collect(pairs: Iterable[tuple[str, Any]], what: str) -> Values:
             raise InputError(f"{what}: {name!r} is given twice: leave one")
         for item in value if isinstance(value, list) else [value]:
             if item is not None and not isinstance(item, (str, int, float, bool)):
-                raise InputError(f"{what}: {name!r} is nested: write one value, or a list of values")
+                raise UsageError(f"{what}: {name!r} is nested: write one value, or a list of values")
         values[name] = [item for item in value if item not in (None, "")] if isinstance(value, list) else value
     return {name: value for name, value in values.items() if value not in (None, "", [])}
 
@@ -286,7 +286,7 @@ class _YamlNodes:
 
     def _scalar(self, node: Any, what: str) -> str | None:
         if node.id != "scalar":
-            raise InputError(f"{what} is nested: write one value, or a list of values")
+            raise UsageError(f"{what} is nested: write one value, or a list of values")
         if node.tag not in _YAML_TEXT:
             raise InputError(f"{what} has the tag {node.tag}, which is not read: write plain text")
         return None if self.is_null(node) else str(node.value)

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import UsageError
-from ..options import InpaintOptions
+from ..options import MAX_THREADS, InpaintOptions
 from ..paths import Written
 from ..planner import padded_size
 
+MAX_WORKERS = 1024
 ENGINE_MODULE = "e2fgvi_cli.jobs.engines"
 
 
@@ -68,10 +69,11 @@ class BatchSettings:
     manifest: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise UsageError(f"--jobs {self.workers} is too small: use 1 or more")
-        if self.threads is not None and self.threads < 1:
-            raise UsageError(f"--threads {self.threads} is too small: use 1 or more")
+        for flag, number, most in (("--jobs", self.workers, MAX_WORKERS), ("--threads", self.threads, MAX_THREADS)):
+            if number is not None and number < 1:
+                raise UsageError(f"{flag} {number} is too small: use 1 or more")
+            if number is not None and number > most:
+                raise UsageError(f"{flag} {number} is too large: use at most {most}")
         if self.max_retries < 0:
             raise UsageError(f"--max-retries {self.max_retries} is too small: use 0 or more")
         if self.segment_frames < 1:
