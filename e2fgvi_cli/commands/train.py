@@ -209,12 +209,13 @@ def export(
 def average(
     weights: list[Path] = typer.Argument(..., help="Weights of two or more runs that began with the same ones."),
     output: Path = typer.Option(..., "--output", "-o", help="Weights file to write, .safetensors."),
+    licence: str = typer.Option("", "--licence", help="Licence you give the mean; default: what the files say."),
 ) -> None:
     """The mean of several runs' weights as one file: often better than each of them ("model soup")."""
     check_paths([Written("--output", output)], [Read("one of the weights", file) for file in weights])
     from ..training.export import average_weights
 
-    average_weights(weights, output)
+    average_weights(weights, output, licence)
     typer.echo(f"{output}: the mean of {len(weights)} files")
 
 

@@ -17,12 +17,13 @@ from ..publication import Publication
 from .state import RunFolder
 
 OWN = "own"
+MATERIAL = ". Training material: "
 
 
 def licence_line(licences: Mapping[str, int], stated: str) -> str:
     """One sentence for the file's metadata: the licence the exporter states, and what the training material was under."""
     material = "; ".join(f"{key} x{count}" for key, count in licences.items()) or "not recorded"
-    return f"{stated}. Training material: {material}"
+    return f"{stated}{MATERIAL}{material}"
 
 
 def export_weights(
@@ -60,8 +61,10 @@ def export_run(run: Path, output: Path, *, licence: str, eight_bit: bool = True)
     return summary
 
 
-def average_weights(paths: Sequence[Path], output: Path) -> None:
+def average_weights(paths: Sequence[Path], output: Path, licence: str = "") -> None:
     """Write the mean of several runs' weights, often better than each of them where all began with the same ones.
+
+    licence: what the file is under; else what the runs' files say. Both times what they say of their material is kept.
 
     Wortsman et al., "Model soups", ICML 2022 (uniform). Only for fine-tuned runs: weights of different beginnings have no meaningful mean.
     Raises InputError for fewer than two files or different networks, WeightsError for a file that holds none.
@@ -77,5 +80,8 @@ def average_weights(paths: Sequence[Path], output: Path) -> None:
         for name, first in read[0].state_dict.items()
     }
     licences = list(dict.fromkeys(c.licence for c in read))
+    if licence:
+        materials = (said.rpartition(MATERIAL)[2] for said in licences)
+        licences = [f"{licence}{MATERIAL}{'; '.join(dict.fromkeys(materials))}"]
     training = {"mean of": [json.loads(c.metadata.get("training", "null")) for c in read]}
     export_weights(output, mean, read[0].config, licence="; ".join(licences), training=training)

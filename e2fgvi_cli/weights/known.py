@@ -42,8 +42,8 @@ KNOWN = {
         KnownWeights(
             name="open",
             filename="e2fgvi-hq-open.safetensors",
-            sha256="cd76abbb7498cdfea638d4f8532d4ba9211b42d4794820327416b76a80489a22",
-            size=41593076,
+            sha256="f32644cd414162927da722568b900baa6f3515ca61667a73e56f3c7c9953e1c7",
+            size=41594292,
             licence="Apache-2.0, training data listed in release_model/MODEL_CARD.md",
             what="the default: our own training, ships with the program",
         ),

@@ -19,7 +19,7 @@ from e2fgvi_cli.fill.options import WindowOptions
 from e2fgvi_cli.training.config import TrainingConfig
 from e2fgvi_cli.training.evaluate import evaluate, fill_clip
 from e2fgvi_cli.training.evaluate_report import SheetWriter, table
-from e2fgvi_cli.training.export import average_weights
+from e2fgvi_cli.training.export import average_weights, licence_line
 
 from ..factories import clip, holes, write_folder
 from .conftest import CPU
@@ -41,6 +41,12 @@ def test_runs_have_a_mean(config: TrainingConfig, tmp_path: Path) -> None:
     for name, value in checkpoint.state_dict.items():
         expected = (one[name].double() + two[name].double()) / 2
         assert (value - expected).abs().max() <= float(expected.abs().max()) / 100, name
+
+    for path, network, material in zip(paths, networks, ("A: CC0 x2", "A: CC0 x3"), strict=True):
+        said = licence_line({material[:-3]: int(material[-1])}, "not stated")
+        save_checkpoint(path, network.state_dict(), config.network, eight_bit=True, licence=said, training={})
+    average_weights(paths, mean, licence="Apache-2.0")
+    assert read_weights(mean).licence == "Apache-2.0. Training material: A: CC0 x2; A: CC0 x3"
 
     with pytest.raises(InputError, match="give the weights of two"):
         average_weights(paths[:1], mean)
