@@ -271,22 +271,11 @@ def _check(config: TrainingConfig) -> None:
             f"holes: min_area {config.holes.min_area:g} and max_area {config.holes.max_area:g} "
             "must be above 0, in this order, below 1"
         )
-    _check_material(config.data, config.augment)
-    if config.speed.batches_per_draw < 1:
-        raise UsageError(f"speed: batches_per_draw is {config.speed.batches_per_draw}, use 1 or more")
-
-
-def _check_material(data: DataConfig, augment: AugmentConfig) -> None:
+    data = config.data
     if not (data.manifest or data.clips or data.photos or data.panoramas or data.scenes):
         raise UsageError("[data] names no material: give clips = [...], photos = [...] or a manifest with its root")
-    for name in ("photo_share", "panorama_share", "scene_share"):
-        if not 0 <= getattr(data, name) <= 1:
-            raise UsageError(f"data: {name} is {getattr(data, name):g}, use a part from 0 to 1")
-    if not 0 < data.source_cap <= 1:
-        raise UsageError(f"data: source_cap is {data.source_cap:g}, use a part above 0, up to 1 (no cap)")
-    for name, share in vars(augment).items():
-        if not 0 <= share <= 1:
-            raise UsageError(f"augment: {name} is {share:g}, use a part from 0 to 1")
+    if config.speed.batches_per_draw < 1:
+        raise UsageError(f"speed: batches_per_draw is {config.speed.batches_per_draw}, use 1 or more")
 
 
 def _check_size(what: str, size: tuple[int, int], multiple: tuple[int, int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from typer.testing import CliRunner
 
 from e2fgvi_cli.commands.train import train_app
 from e2fgvi_cli.errors import UsageError
-from e2fgvi_cli.training.config import OptimizerConfig, PhaseConfig, read_config
+from e2fgvi_cli.training.config import AugmentConfig, DataConfig, OptimizerConfig, PhaseConfig, read_config
+from e2fgvi_cli.training.ranges import RANGES
 from e2fgvi_cli.training.schedule import ema_decay, learning_rate, phase_at
 
 from ..conftest import ROOT
@@ -56,10 +58,20 @@ def test_overrides_take_toml_and_plain_text(tmp_path: Path) -> None:
     assert config.network.backward_flow_order == "released"
 
 
+def test_every_share_has_its_range() -> None:
+    """A share that `RANGES` forgets would be taken whatever it is."""
+    names = {f"augment.{f.name}" for f in fields(AugmentConfig)}
+    names |= {f"data.{f.name}" for f in fields(DataConfig) if f.name.endswith("_share")}
+    assert names - RANGES.keys() == set()
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         (MINIMAL + "[loss]\nhol = 1\n", "unknown key 'hol' in section [loss]"),
+        (MINIMAL + "panorama_share = 1.5\n", "data.panorama_share is 1.5: use a number from 0 to 1"),
+        (MINIMAL + "source_cap = 0.0\n", "data.source_cap is 0: use a number from 0.001 to 1"),
+        (MINIMAL + "[augment]\nnoise = 2.0\n", "augment.noise is 2: use a number from 0 to 1"),
         (MINIMAL + "[loss]\nhole = 'much'\n", "loss.hole is 'much', expected float"),
         (MINIMAL + "[speed]\nprecision = 'fp8'\n", "'auto', 'bf16', 'float32'"),
         (MINIMAL + "[[phase]]\nsize = [100, 216]\n", "multiples of 60 and 108"),

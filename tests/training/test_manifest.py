@@ -109,6 +109,51 @@ def test_folders_of_frames_and_photographs_are_decoded(tmp_path: Path) -> None:
     assert said == ["1 clips have fewer than 10 frames and are left out"]
 
 
+def test_panoramas_and_scenes_are_decoded(tmp_path: Path) -> None:
+    write_folder(tmp_path / "around", texture(30, 60)[None])
+    for name, count in (("scenes/b", 3), ("scenes/a", 4)):
+        write_folder(tmp_path / name, clip(count, 40, 64))
+    data = DataConfig(
+        panoramas=("around",), scenes=("scenes/b", "scenes/a"), panorama_size=(40, 80), photo_size=(40, 64)
+    )
+    config = TrainingConfig(data=data, base=tmp_path)
+    loaded = load_material(select(config), config, CPU)
+    assert loaded.panoramas.shape == (1, 3, 40, 80)
+    assert loaded.panorama_detail.tolist() == [60.0], "what it was made of, not what it is stored at"
+    assert loaded.scenes.shape == (7, 3, 40, 64)
+    assert loaded.scene_first.tolist() == [0, 3]
+    assert loaded.scene_length.tolist() == [3, 4]
+    assert loaded.scene_weight.tolist() == pytest.approx([3 / 7, 4 / 7])
+    assert (loaded.scenes[3].permute(1, 2, 0).numpy() == clip(4, 40, 64)[0]).all(), "pictures of a scene are in order"
+    assert "1 panoramas, 2 scenes (7 pictures)" in loaded.summary()
+
+
+def test_a_panorama_of_another_shape_is_named(tmp_path: Path) -> None:
+    write_folder(tmp_path / "around", texture(40, 60)[None])
+    config = TrainingConfig(data=DataConfig(panoramas=("around",)), base=tmp_path)
+    with pytest.raises(InputError, match=r"panorama .* is 60x40: it must be equirectangular, .* twice as wide as high"):
+        load_material(select(config), config, CPU)
+
+
+def test_no_source_is_seen_more_than_its_share(tree: Path) -> None:
+    write_folder(tree / "pictures", np.stack([texture(20, 30, seed=i) for i in range(5)]))
+    names = sorted(p.name for p in (tree / "pictures").iterdir())
+    sources = [
+        {
+            "name": "many",
+            "kind": "photos",
+            "class": "A",
+            "licence": "CC0",
+            "files": [f"pictures/{n}" for n in names[:4]],
+        },
+        {"name": "one", "kind": "photos", "class": "A", "licence": "CC0", "files": [f"pictures/{names[4]}"]},
+    ]
+    (tree / "m.json").write_text(json.dumps({"sources": sources}))
+    config = of(tree, source_cap=0.6, photo_size=(20, 30))
+    weights = load_material(select(config), config, CPU).photo_weight
+    assert weights.tolist() == pytest.approx([0.15] * 4 + [0.4])
+
+
 def test_an_undecodable_clip_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     config = TrainingConfig(data=DataConfig(clips=("bad.mp4",)), base=tmp_path)
