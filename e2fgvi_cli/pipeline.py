@@ -175,16 +175,19 @@ class Inpainting:
 
 
 def describe_plan(options: InpaintOptions) -> list[str]:
-    """What `--plan` prints: the memory plan for the whole frame, which is the most that any crop of it can need.
+    """What `--plan` prints: memory and time for whole frames, which is the most that any crop of them can need.
 
-    Opens the clip for its size; builds no network. Raises what a run would.
+    Opens the clip for its size, and measures a few windows. Raises what a run would.
     """
     from .engine import plan_only
     from .paths import check_paths
 
     check_paths(options.writes(), options.reads())
     with video.open_reader(options.video, size=options.size) as reader:
-        return plan_only(options, (reader.info.height, reader.info.width), reader.info.bit_depth)
+        info = reader.info
+        device = select_device((options.devices or (options.device,))[0])
+        with run_settings(options, [device], info.bit_depth):
+            return plan_only(options, (info.height, info.width), info.bit_depth, info.frame_count)
 
 
 def finished_frames(

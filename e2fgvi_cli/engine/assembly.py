@@ -11,9 +11,10 @@ from .._model import E2FGVIConfig, SecondOrderAlignment, select_backend
 from ..options import InpaintOptions
 from ..planner import Planner, padded_size, parse_memory
 from ..propagation.gpu.lookup import choose_lookup, lookup_bytes
-from ..weights.known import checked, resolve
+from ..weights.known import resolve
 from .core import WITHOUT_FUSED_LOOKUP, WITHOUT_LOOKUP, Engine, EngineSettings, build_engine, read_weights
 from .devices import choose_deform, describe_device, select_device, total_memory
+from .estimate import seconds_a_frame
 from .precision import Precision, precision_for
 
 HOST_SHARE = 0.7
@@ -88,19 +89,30 @@ def assemble(
     return Assembled(engine, chosen, described, operator, precision.name, weights, tuple(notices))
 
 
-def plan_only(options: InpaintOptions, size: tuple[int, int], bit_depth: int = 8) -> list[str]:
-    """The memory plan for whole frames of `size` on the options' device, in lines; builds no network."""
-    checked(options.weights, read_weights)
-    device = select_device(options.devices[0] if options.devices else options.device)
-    precision = precision_for(options, device, bit_depth)
-    fused = device.type == "cuda" and not options.windows.released and precision.name != "fp32"
-    beside = lookup_memory(options, size, bit_depth) if device.type == "cuda" else 0
-    planner = plan_memory(options, device, precision, kernels=fused, graphs=fused, beside=beside)
-    multiple = E2FGVIConfig().size_multiple
+def plan_only(
+    options: InpaintOptions, size: tuple[int, int], bit_depth: int = 8, frames: int | None = None
+) -> list[str]:
+    """The plan for whole frames of `size` on the options' device, in lines: memory, and the time for `frames` frames.
+
+    The time is measured on a few windows of random pixels, so the network is built.
+    """
+    assembled = assemble(options, (options.devices or (options.device,))[0], size, bit_depth)
+    engine = assembled.engine
+    lines = engine.planner.describe(padded_size(size, engine.size_multiple), engine.size_multiple)
+    seconds = seconds_a_frame(engine, size, options.windows) / max(1, len(options.devices))
+    whole = "" if frames is None else f", {_minutes(seconds * frames)} for {frames} frames"
+    beside = "" if options.windows.propagation is None else "; looking at other frames comes on top"
     return [
-        f"device: {describe_device(device)}; precision: {precision.name}",
-        *planner.describe(padded_size(size, multiple), multiple),
+        f"device: {assembled.description}; precision: {assembled.precision}",
+        *lines,
+        f"time: the network takes about {seconds:.2g} s a whole frame{whole}, less where the crops around the holes are "
+        f"smaller{beside}",
     ]
+
+
+def _minutes(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{seconds:.0f} s" if seconds < 90 else f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
 def lookup_memory(options: InpaintOptions, size: tuple[int, int], bit_depth: int) -> int:

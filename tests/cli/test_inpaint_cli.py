@@ -76,6 +76,9 @@ def test_plan_is_printed_and_nothing_is_written(e2fgvi: Any, scene: Path) -> Non
     assert done.stdout.startswith("device: cpu")
     assert "frame: 60x108 pixels, padded" in done.stdout
     assert "limit 4.00 GiB" in done.stdout
+    assert re.search(
+        r"time: the network takes about [\d.]+ s a whole frame, \d+ s for 6 frames, less where", done.stdout
+    )
     assert not (scene / "out").exists()
 
 
