@@ -6,8 +6,8 @@ An interruption while the program loads ends it with a sentence, and so does a p
 import sys
 
 try:
-    from . import early, streams  # noqa: F401 (early: for what it does)
     from .errors import EXIT_FAILED
+    from .system import early, streams  # noqa: F401 (early: for what it does)
 except KeyboardInterrupt:  # before `early` was there
     sys.stderr.write("error: interrupted before anything was done\n")
     sys.exit(130)

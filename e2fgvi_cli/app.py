@@ -14,7 +14,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from . import __version__, interrupts, publication, streams
+from . import __version__
 from .commands.batch import batch
 from .commands.benchmark import benchmark
 from .commands.check_env import check_env
@@ -23,6 +23,7 @@ from .commands.mask import mask_app
 from .commands.train import train_app
 from .commands.weights import weights_app
 from .errors import EXIT_DEVICE, EXIT_FAILED, EXIT_INPUT, UserError, out_of_memory
+from .system import interrupts, publication, streams
 
 DEBUG_VARIABLE = "E2FGVI_DEBUG"
 """1: tracebacks on standard error. A file name: they are appended to it."""

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from .errors import UsageError
 from .fill.options import WindowOptions
 from .masks import MaskOptions
-from .paths import Read, Written, check_all
 from .planner import parse_memory
 from .propagation.options import PropagationOptions
+from .system.paths import Read, Written, check_all
+from .video.images.sequences import is_pattern
 from .video.options import OutputOptions
-from .video.sequences import is_pattern
 from .weights.known import file_of as weights_file
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from types import TracebackType
 from . import masks, video
 from .errors import InputError
 from .frames.stages import FinishedFrame
-from .interrupts import deferred
 from .options import InpaintOptions
-from .publication import Publication
+from .system.interrupts import deferred
+from .system.publication import Publication
 from .threads.behind import WriteBehind
 from .types import AlphaArray, Frame, Summary, VideoInfo
-from .video.codecs import choose
+from .video.writing.codecs import choose
 
 FRAMES_BEHIND = 4
 """Frames that may wait for being blended and encoded: most of a window's, so that starting the next one does not wait for them."""

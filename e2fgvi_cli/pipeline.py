@@ -24,7 +24,7 @@ from .outputs import ClipOutput
 from .threads.ahead import ReadAhead
 from .threads.opencv import one_thread_a_call
 from .types import Frame, HoleArray, Progress, Summary
-from .video.shots import judge, split_shots
+from .video.reading.shots import judge, split_shots
 from .weights.known import resolve
 
 FRAMES_AHEAD = 8
@@ -180,7 +180,7 @@ def describe_plan(options: InpaintOptions) -> list[str]:
     Opens the clip for its size, and measures a few windows. Raises what a run would.
     """
     from .engine import plan_only
-    from .paths import check_paths
+    from .system.paths import check_paths
 
     check_paths(options.writes(), options.reads())
     with video.open_reader(options.video, size=options.size) as reader:

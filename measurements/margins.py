@@ -35,9 +35,9 @@ from e2fgvi_cli.fill.options import WindowOptions
 from e2fgvi_cli.fill.stream import fill_shot
 from e2fgvi_cli.fill.windows import plan_window
 from e2fgvi_cli.frames.boxes import bounding_box, hole_boxes
-from e2fgvi_cli.publication import replace_file
 from e2fgvi_cli.quality.clips import EVAL_STRIDE, SEEDED_HOLES, MeasuredClip, find_clips, holed_frames
 from e2fgvi_cli.quality.metrics import score_clip
+from e2fgvi_cli.system.publication import replace_file
 from e2fgvi_cli.types import Box
 from e2fgvi_cli.weights.known import resolve
 

@@ -42,7 +42,7 @@ from e2fgvi_cli.fill.stream import fill_shot
 from e2fgvi_cli.fill.windows import plan_window
 from e2fgvi_cli.frames.stages import HoledFrame
 from e2fgvi_cli.planner import MIB, Planner, parse_memory
-from e2fgvi_cli.publication import replace_file
+from e2fgvi_cli.system.publication import replace_file
 from e2fgvi_cli.types import Frame, HoleArray, PixelArray
 from e2fgvi_cli.weights.known import resolve
 from measurements.gauges import CudaGauge, Gauge, StagePeaks, TensorCount

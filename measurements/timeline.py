@@ -25,7 +25,7 @@ from e2fgvi_cli.engine.core import Engine
 from e2fgvi_cli.engine.graphs import GraphCache
 from e2fgvi_cli.fill.sharing import _SharedShot
 from e2fgvi_cli.outputs import ClipOutput
-from e2fgvi_cli.publication import replace_file
+from e2fgvi_cli.system.publication import replace_file
 
 EACH = 0.25
 """Seconds between two looks, and for which a GPU's share is given."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from e2fgvi_cli.interrupts import SIGNALS
+from e2fgvi_cli.system.interrupts import SIGNALS
 
 settings.register_profile(
     "untimed", deadline=None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..publication import replace_file
+from ..system.publication import replace_file
 
 WIDE = 180
 STYLE = """

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..arithmetic import published_environment
 from ..errors import EXIT_BATCH, EXIT_WEIGHTS, UsageError, UserError
+from ..system.arithmetic import published_environment
 
 if TYPE_CHECKING:
     from ..jobs.manifest import Entry

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import UsageError
-from ..paths import Read, Written, check_paths
+from ..system.paths import Read, Written, check_paths
 from ..weights.known import file_of
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ..arithmetic import published_environment
+from ..system.arithmetic import published_environment
 from .grouping import grouped
 from .inpaint_arguments import (
     FILL,

@@ -16,8 +16,8 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import UsageError
-from ..paths import Read, Written, check_paths
-from ..publication import replace_file
+from ..system.paths import Read, Written, check_paths
+from ..system.publication import replace_file
 from ..weights.known import file_of
 
 if TYPE_CHECKING:

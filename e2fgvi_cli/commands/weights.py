@@ -124,8 +124,8 @@ def import_weights(
 
 def _copy(path: Path, target: Path, *, overwrite: bool) -> None:
     """Copy beside `target`, then rename: an interruption leaves nothing there."""
-    from ..paths import identity
-    from ..publication import Publication
+    from ..system.paths import identity
+    from ..system.publication import Publication
 
     try:
         if identity(target) != identity(path):  # it may lie there already

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..publication import Publication
+from ..system.publication import Publication
 from ..video.local import open_local
 from .layout import Picture, shrink
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..paths import Written
+from ..system.paths import Written
 
 
 @dataclass(frozen=True)

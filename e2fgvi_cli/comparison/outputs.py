@@ -11,11 +11,11 @@ import numpy as np
 
 from .. import masks
 from ..errors import UsageError
-from ..paths import Read, check_all
-from ..publication import Publication
+from ..system.paths import Read, check_all
+from ..system.publication import Publication
 from ..types import Frame, HoleArray, PixelArray, VideoInfo
 from ..video import FrameWriter, OutputOptions, check_output, open_writer
-from ..video.writer import picture_of_samples
+from ..video.writing.writer import picture_of_samples
 from .gif import GifLoop
 from .layout import COMPARE_MODES, Picture, before_after, eight_bits, overlay
 from .options import ComparisonOptions

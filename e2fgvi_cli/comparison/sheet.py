@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..publication import Publication
-from ..video import images
+from ..system.publication import Publication
+from ..video.images import samples as images
 from .layout import Picture, label, shrink
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from ..streams import finish, guard
+from ..system.streams import finish, guard
 from .checks import all_checks
 from .explaining import explain_file
 from .host import Host, Options

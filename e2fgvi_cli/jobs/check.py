@@ -121,8 +121,8 @@ def _refused_weights(jobs: Sequence[Job]) -> dict[str, WeightsError]:
 
 def video_encoding(options: InpaintOptions, info: VideoInfo) -> int | None:
     """Rough bytes of the output, None where the number of frames is unknown."""
-    from ..video.codecs import choose
-    from ..video.target import estimate_bytes
+    from ..video.writing.codecs import choose
+    from ..video.writing.target import estimate_bytes
 
     return estimate_bytes(info, choose(options.output, info, options.encoding))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..options import InpaintOptions
-from ..video.sequences import image_files, is_pattern
+from ..video.images.sequences import image_files, is_pattern
 from ..weights.known import resolve
 
 _CHUNK = 1 << 20

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from ..errors import UsageError
 from ..options import MAX_THREADS, InpaintOptions
-from ..paths import Written
 from ..planner import padded_size
+from ..system.paths import Written
 
 MAX_WORKERS = 1024
 ENGINE_MODULE = "e2fgvi_cli.jobs.engines"

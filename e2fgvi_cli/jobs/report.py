@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import InputError
-from ..publication import replace_file
+from ..system.publication import replace_file
 from .model import BatchResult, BatchSettings, JobRecord
 from .thumbnails import thumbnail_of
 

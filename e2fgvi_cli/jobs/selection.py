@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import InputError, UsageError, UserError
-from ..paths import Read, Written
-from ..paths import check_paths as check
-from ..publication import replace_file
+from ..system.paths import Read, Written
+from ..system.paths import check_paths as check
+from ..system.publication import replace_file
 from . import fingerprint
 from .journal import Journal, Row
 from .model import BatchSettings, Job

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .. import interrupts
+from ..system import interrupts
 
 
 @contextmanager

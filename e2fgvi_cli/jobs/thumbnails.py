@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..frames.stages import FinishedFrame
-from ..publication import replace_file
+from ..system.publication import replace_file
 from .model import ClipPlan
 
 WIDTH = 200

@@ -19,7 +19,7 @@ from ..frames.stages import FinishedFrame, HoledFrame
 from ..options import InpaintOptions
 from ..outputs import ClipOutput
 from ..types import Summary
-from ..video.shots import judge, split_shots
+from ..video.reading.shots import judge, split_shots
 from . import fingerprint
 from .engines import BuiltEngine
 from .model import ClipPlan, Failure, Filled, Prepared, Segment, Task
@@ -255,7 +255,7 @@ def join(task: Task, emit: Emit) -> Summary:
 
 def remove_leftovers(options: InpaintOptions, pids: tuple[int, ...]) -> None:
     """Unfinished outputs of earlier workers that were killed: known by their process numbers."""
-    from ..publication import remove_stale
+    from ..system.publication import remove_stale
 
     for target in fingerprint.outputs_of(options):
         remove_stale(target, frozenset(pids))

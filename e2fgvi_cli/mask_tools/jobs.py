@@ -15,11 +15,12 @@ from ..comparison.sheet import ContactSheet
 from ..errors import InputError
 from ..masks import MaskOptions
 from ..masks.inspection import FrameCoverage, coverage, coverage_warnings
-from ..paths import Read, Written, check_all
-from ..publication import Publication
+from ..system.paths import Read, Written, check_all
+from ..system.publication import Publication
 from ..types import HoleArray, PixelArray, VideoInfo
-from ..video import images, probe
-from ..video.mask_files import MaskDecoder
+from ..video.images import samples as images
+from ..video.masks.files import MaskDecoder
+from ..video.reading import probe
 from .tracking import Anchor, FlowBetween, TrackOptions, mask_from_box, require_in_frame, require_mask, track
 
 LARGEST_SIDE = 640  # at which an object is followed; masks are written at the clip's own size

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..frames.stages import HoledFrame
 from ..types import Frame
-from ..video.image_files import whole_bytes
+from ..video.images.files import whole_bytes
 
 FRAMES = "frames"
 SEEDED_HOLES = ("still", "drifting")

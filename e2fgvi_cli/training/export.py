@@ -13,7 +13,7 @@ from torch import Tensor
 from .._model import E2FGVIConfig, save_checkpoint
 from ..engine import read_weights
 from ..errors import InputError
-from ..publication import Publication
+from ..system.publication import Publication
 from .state import RunFolder
 
 OWN = "own"

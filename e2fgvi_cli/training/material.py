@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..threads.opencv import one_thread_a_call
-from ..video.image_files import whole_bytes
+from ..video.images.files import whole_bytes
 from .config import DataConfig, TrainingConfig
 from .manifest import Item, Selection, find_pictures
 from .mixing import capped

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from ..errors import InputError
-from ..publication import replace_file
+from ..system.publication import replace_file
 from .state import read_log
 
 WIDTH, HEIGHT = 760, 260

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..publication import replace_file
+from ..system.publication import replace_file
 
 Picture = NDArray[np.uint8]
 LABEL_HEIGHT = 16

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from ..errors import InputError, UsageError
-from ..interrupts import deferred
-from ..publication import replace_file
+from ..system.interrupts import deferred
+from ..system.publication import replace_file
 from .config import TrainingConfig
 
 STATE_VERSION = 1

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from .options import OutputOptions
 
 if TYPE_CHECKING:
-    from .holes import HoleReader, open_holes
-    from .random_access import RandomAccess, open_random_access
-    from .reader import DEFAULT_FOLDER_RATE, FrameReader, open_reader
-    from .target import check_output
-    from .verification import Verification, verify
-    from .writer import FrameWriter, open_writer
+    from .masks.holes import HoleReader, open_holes
+    from .reading.random_access import RandomAccess, open_random_access
+    from .reading.reader import DEFAULT_FOLDER_RATE, FrameReader, open_reader
+    from .writing.target import check_output
+    from .writing.verification import Verification, verify
+    from .writing.writer import FrameWriter, open_writer
 
 __all__ = [
     "DEFAULT_FOLDER_RATE",
@@ -35,12 +35,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "holes": ("HoleReader", "open_holes"),
-    "random_access": ("RandomAccess", "open_random_access"),
-    "reader": ("DEFAULT_FOLDER_RATE", "FrameReader", "open_reader"),
-    "target": ("check_output",),
-    "verification": ("Verification", "verify"),
-    "writer": ("FrameWriter", "open_writer"),
+    "masks.holes": ("HoleReader", "open_holes"),
+    "reading.random_access": ("RandomAccess", "open_random_access"),
+    "reading.reader": ("DEFAULT_FOLDER_RATE", "FrameReader", "open_reader"),
+    "writing.target": ("check_output",),
+    "writing.verification": ("Verification", "verify"),
+    "writing.writer": ("FrameWriter", "open_writer"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 

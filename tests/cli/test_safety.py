@@ -116,7 +116,7 @@ def test_a_signal_leaves_nothing(e2fgvi: Any, place: Any, output: str, number: s
 def test_a_signal_while_publishing_finds_the_output_whole(
     e2fgvi: Any, place: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from e2fgvi_cli import publication
+    from e2fgvi_cli.system import publication
 
     publish = publication._publish
 

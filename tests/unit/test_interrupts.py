@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from e2fgvi_cli.interrupts import SIGNALS, Interrupted, deferred, exit_code
+from e2fgvi_cli.system.interrupts import SIGNALS, Interrupted, deferred, exit_code
 
 from ..conftest import ROOT
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSI
 
 def run(code: str, *, ignored: signal.Signals | None = None) -> subprocess.CompletedProcess[str]:
     """A program of its own, with the handlers of the command line."""
-    head = "import os, signal, sys, time\nfrom e2fgvi_cli import interrupts\n"
+    head = "import os, signal, sys, time\nfrom e2fgvi_cli.system import interrupts\n"
 
     def ignore() -> None:
         if ignored is not None:

@@ -97,7 +97,7 @@ def test_the_doctor_is_standard_library_only(path: Path) -> None:
         "e2fgvi_cli.weights",
         "e2fgvi_cli.errors",
         "e2fgvi_cli.planner",
-        "e2fgvi_cli.streams",
+        "e2fgvi_cli.system",
         "e2fgvi_cli.__version__",
     }
     own = {".".join(n.split(".")[:2]) for n in names if n.startswith("e2fgvi_cli.")}
@@ -105,9 +105,8 @@ def test_the_doctor_is_standard_library_only(path: Path) -> None:
 
 
 LAYERS = (
-    {"__init__", "arithmetic", "errors", "types"},
-    {"early", "interrupts", "paths", "renaming", "streams", "_model"},
-    {"publication"},
+    {"__init__", "errors", "types"},
+    {"system", "_model"},
     {"threads", "weights", "planner", "masks"},
     {"doctor", "frames"},
     {"video", "propagation"},
@@ -192,8 +191,13 @@ def test_nothing_prints_below_the_command_line() -> None:
 
 def test_training_and_benchmarks_read_pictures_without_pyav() -> None:
     """Where they run there may be none."""
-    for name in ("sequences", "image_headers", "image_damage", "image_files"):
-        assert not imports(CLI / "video" / f"{name}.py") & {"av", "cv2", "numpy", "e2fgvi_cli.video.local"}, name
+    for name in ("sequences", "headers", "damage", "files"):
+        assert not imports(CLI / "video" / "images" / f"{name}.py") & {
+            "av",
+            "cv2",
+            "numpy",
+            "e2fgvi_cli.video.local",
+        }, name
     for path in (CLI / "training" / "material.py", CLI / "quality" / "clips.py"):
         own = {name for name in imports(path) if name.startswith("e2fgvi_cli.video.")}
-        assert own <= {"e2fgvi_cli.video.image_files", "e2fgvi_cli.video.image_files.whole_bytes"}, path
+        assert own <= {"e2fgvi_cli.video.images.files", "e2fgvi_cli.video.images.files.whole_bytes"}, path

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from e2fgvi_cli.types import VideoInfo
 from e2fgvi_cli.video import OutputOptions
-from e2fgvi_cli.video.output_times import OutputTimes, usable_rate
+from e2fgvi_cli.video.writing.output_times import OutputTimes, usable_rate
 
 CONTAINERS = ("mp4", "mov", "matroska", "webm", "avi")
 

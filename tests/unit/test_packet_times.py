@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2fgvi_cli.video.packet_times import PacketTimes
+from e2fgvi_cli.video.writing.packet_times import PacketTimes
 
 LENGTH, SECOND = 10, 500
 

@@ -10,7 +10,7 @@ import pytest
 from e2fgvi_cli.comparison import ComparisonOptions
 from e2fgvi_cli.errors import InputError, UsageError
 from e2fgvi_cli.options import InpaintOptions
-from e2fgvi_cli.paths import Read, Written, check_free, check_paths, identity
+from e2fgvi_cli.system.paths import Read, Written, check_free, check_paths, identity
 from e2fgvi_cli.video.options import OutputOptions
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from e2fgvi_cli import publication as module
-from e2fgvi_cli import renaming
 from e2fgvi_cli.errors import InputError
-from e2fgvi_cli.publication import Publication, discard_unfinished, remove_stale, replace_file
+from e2fgvi_cli.system import publication as module
+from e2fgvi_cli.system import renaming
+from e2fgvi_cli.system.publication import Publication, discard_unfinished, remove_stale, replace_file
 
 
 def names(folder: Path) -> list[str]:

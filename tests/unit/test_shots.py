@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from e2fgvi_cli.video.shots import CutDetector, ShotOptions, judge, split_shots
+from e2fgvi_cli.video.reading.shots import CutDetector, ShotOptions, judge, split_shots
 
 CLIPS = Path(__file__).parents[3] / "shared" / "train" / "clips"
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="descriptors of 
 
 PROGRAM = """
 import contextlib, os, sys
-from e2fgvi_cli import streams
+from e2fgvi_cli.system import streams
 streams.guard()
 for number in range(2000):
     print("line", number, file=sys.stderr)
@@ -64,7 +64,7 @@ def test_a_result_that_finds_no_room_is_an_error(tmp_path: Path) -> None:
 def test_a_pipe_that_does_not_wait_gets_everything(tmp_path: Path) -> None:
     code = (
         "import os, sys, time, subprocess\nos.set_blocking(1, False)\n"
-        "from e2fgvi_cli import streams\nstreams.guard()\nprint('x' * 300000)\nsys.exit(streams.finish(0))"
+        "from e2fgvi_cli.system import streams\nstreams.guard()\nprint('x' * 300000)\nsys.exit(streams.finish(0))"
     )
     slow = "import sys, time\ntime.sleep(0.3)\nprint(len(sys.stdin.read()))"
     done = subprocess.run(
@@ -79,7 +79,7 @@ def test_a_pipe_that_does_not_wait_gets_everything(tmp_path: Path) -> None:
 
 
 def test_names_that_are_no_text_are_escaped(tmp_path: Path) -> None:
-    code = "import sys\nfrom e2fgvi_cli import streams\nstreams.guard()\nprint('caf\\udce9', '\\u6f22')"
+    code = "import sys\nfrom e2fgvi_cli.system import streams\nstreams.guard()\nprint('caf\\udce9', '\\u6f22')"
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

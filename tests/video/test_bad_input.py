@@ -15,7 +15,7 @@ import pytest
 from e2fgvi_cli.errors import InputError
 from e2fgvi_cli.types import Frame
 from e2fgvi_cli.video import OutputOptions, open_reader, open_writer
-from e2fgvi_cli.video.reader import DECODE_AHEAD_FRAMES
+from e2fgvi_cli.video.reading.reader import DECODE_AHEAD_FRAMES
 
 from .media import Recipe, make_clip, read_back
 

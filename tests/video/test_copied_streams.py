@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from e2fgvi_cli.errors import UsageError
-from e2fgvi_cli.video import OutputOptions, check_output, open_reader, open_writer, trial_mux
+from e2fgvi_cli.video import OutputOptions, check_output, open_reader, open_writer
+from e2fgvi_cli.video.writing import trial_mux
 
 from .media import Recipe, make_clip, picture
 

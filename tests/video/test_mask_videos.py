@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from e2fgvi_cli.masks import Dilation, MaskOptions
 from e2fgvi_cli.types import Frame, VideoInfo
-from e2fgvi_cli.video import open_holes, probe
+from e2fgvi_cli.video import open_holes
+from e2fgvi_cli.video.reading import probe
 
 from .hole_helpers import EXACT, holes_of, mask_folder, mask_video, numbers, refused
 from .media import Recipe, make_clip, picture

@@ -12,7 +12,7 @@ import pytest
 from e2fgvi_cli.errors import InputError
 from e2fgvi_cli.masks import Dilation, MaskOptions
 from e2fgvi_cli.video import open_holes, open_reader
-from e2fgvi_cli.video.mask_files import read_palette
+from e2fgvi_cli.video.masks.files import read_palette
 
 from . import odd_media
 from .media import Recipe, make_clip

@@ -18,16 +18,10 @@ from e2fgvi_cli.errors import InputError
 from e2fgvi_cli.jobs.fingerprint import files_of
 from e2fgvi_cli.options import default_output
 from e2fgvi_cli.types import Frame, VideoInfo
-from e2fgvi_cli.video import (
-    OutputOptions,
-    images,
-    native,
-    open_random_access,
-    open_reader,
-    open_writer,
-    probe,
-)
-from e2fgvi_cli.video.image_headers import read_header
+from e2fgvi_cli.video import OutputOptions, native, open_random_access, open_reader, open_writer
+from e2fgvi_cli.video.images import samples as images
+from e2fgvi_cli.video.images.headers import read_header
+from e2fgvi_cli.video.reading import probe
 
 from . import odd_media
 from .media import Recipe, make_clip, picture
@@ -365,7 +359,7 @@ def test_frames_of_a_file_that_cannot_be_sought_are_found_by_counting(
     def refuse(self: object, ticks: int) -> None:
         raise av.error.PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr("e2fgvi_cli.video.random_access._SeekableVideo._seek", refuse)
+    monkeypatch.setattr("e2fgvi_cli.video.reading.random_access._SeekableVideo._seek", refuse)
     clip = make_clip(tmp_path / "clip.mkv", Recipe(codec="ffv1"))
     frames = read_all(clip)[1]
     with open_random_access(clip) as access:

@@ -11,8 +11,8 @@ import pytest
 
 from e2fgvi_cli.types import VideoInfo
 from e2fgvi_cli.video import OutputOptions, open_random_access, open_reader, open_writer
-from e2fgvi_cli.video.clock import FrameClock
-from e2fgvi_cli.video.picture_times import with_lengths
+from e2fgvi_cli.video.reading.clock import FrameClock
+from e2fgvi_cli.video.reading.picture_times import with_lengths
 
 from .media import Recipe, make_clip, picture, read_back
 

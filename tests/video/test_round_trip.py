@@ -13,7 +13,7 @@ import pytest
 
 from e2fgvi_cli.types import Frame
 from e2fgvi_cli.video import OutputOptions, open_reader, open_writer
-from e2fgvi_cli.video.probe import probe
+from e2fgvi_cli.video.reading.probe import probe
 
 from .media import PORTRAIT_PHONE, Contents, Recipe, make_clip, payloads, read_back
 

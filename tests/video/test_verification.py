@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from e2fgvi_cli.errors import InputError
 from e2fgvi_cli.types import Frame
 from e2fgvi_cli.video import OutputOptions, Verification, open_random_access, open_reader, open_writer, verify
-from e2fgvi_cli.video.codecs import Encoding
+from e2fgvi_cli.video.writing.codecs import Encoding
 
 from .media import PORTRAIT_PHONE, Recipe, make_clip, picture
 

@@ -1,0 +1,1 @@
+"""Clips in: what a source is, its pictures in order or by number, its shots."""

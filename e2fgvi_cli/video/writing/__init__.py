@@ -1,0 +1,1 @@
+"""Clips out: encoders, times, copied streams, publication, and looking again at what was written."""
