@@ -31,18 +31,20 @@ def inpaint(
     on_notice: Callable[[str], None] | None = None,
     cancel: Event | None = None,
 ) -> Inpainting:
-    """A run over one clip that has not begun: iterate over it for the finished frames, or call `finish()` for the `Summary`.
+    """A run over one clip that has not begun: iterate over it for the finished frames, or call `finish()` for the
+    `Summary`.
 
-    Each item is a `frames.stages.FinishedFrame`: `rgb` (H, W, 3) the finished picture, `source.frame` and `source.hole` what it was
-    made of. The output is published when the last frame has been taken; stopping earlier (break, an exception, `close()`,
-    leaving a `with`) leaves nothing under its name. `summary` is there afterwards.
+    Each item is a `frames.stages.FinishedFrame`: `rgb` (H, W, 3) the finished picture, `source.frame` and `source.hole`
+    what it was made of. The output is published when the last frame has been taken; stopping earlier (break, an
+    exception, `close()`, leaving a `with`) leaves nothing under its name. `summary` is there afterwards.
 
     write: False only yields the frames; `options.output` and the other targets are not touched.
-    on_progress: called after every frame. on_notice: called with sentences as they become true (device, weights, what was
-    assumed of the input). Both run in the thread that iterates; what they raise ends the run.
+    on_progress: called after every frame. on_notice: called with sentences as they become true (device, weights, what
+    was assumed of the input). Both run in the thread that iterates; what they raise ends the run.
     cancel: once set, from any thread, the next frame raises `pipeline.CancelledError`.
 
-    Raises the errors of `e2fgvi_cli.errors`: at the first frame for whatever can be known before the work, later for the rest.
+    Raises the errors of `e2fgvi_cli.errors`: at the first frame for whatever can be known before the work, later for
+    the rest.
     """
     from .pipeline import Inpainting
 

@@ -1,6 +1,7 @@
 """The `e2fgvi` command: its subcommands, and the one place where errors become exit codes.
 
-Imports neither torch nor PyAV: `--help` and usage errors must not wait seconds for them. Each subcommand lives in `commands/`.
+Imports neither torch nor PyAV: `--help` and usage errors must not wait seconds for them. Each subcommand lives in
+`commands/`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Errors that a user can act on. Each carries the exit code of the command line; `app.py` is the one place that turns them into one.
+"""Errors that a user can act on. Each carries the exit code of the command line; `app.py` is the one place that turns
+them into one.
 
 Anything that is not a `UserError` is a fault of the program itself and ends with `EXIT_FAILED`.
 """

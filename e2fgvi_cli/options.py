@@ -32,12 +32,16 @@ PRECISIONS = ("auto", "fp32", "tf32", "fp16", "bf16")
 class InpaintOptions:
     """One job. Cross-field rules are checked here, once, before anything is opened.
 
-    video: folder of frames or video file. mask: folder, single image or video; None only if `masking` draws boxes or polygons.
+    video: folder of frames or video file. mask: folder, single image or video; None only if `masking` draws boxes or
+    polygons.
     output: video file or, without a suffix, a folder of frames. frames_dir: also write every frame there as an image.
     weights: a known name or a path. device: auto, cpu, cuda, cuda:N, mps. deform: auto or a backend's name.
-    precision: auto, fp32, tf32, fp16, bf16. max_memory: auto, or a size such as 8GiB. compile: torch.compile the network's parts.
-    devices: several, each fills its share of the windows; empty: `device` alone. threads: of the CPU; None: torch's choice.
-    size: (height, width) to resize the frames to; None keeps the source's. detect_cuts: windows never cross a shot's end.
+    precision: auto, fp32, tf32, fp16, bf16. max_memory: auto, or a size such as 8GiB. compile: torch.compile the
+    network's parts.
+    devices: several, each fills its share of the windows; empty: `device` alone. threads: of the CPU; None: torch's
+    choice.
+    size: (height, width) to resize the frames to; None keeps the source's. detect_cuts: windows never cross a shot's
+    end.
     reference: clip of the true background to score the fill against. comparison: before/after film, sheet, GIF.
     verify: re-read the output and compare it with the source.
     """
@@ -102,7 +106,8 @@ class InpaintOptions:
         return tuple(found)
 
     def check_paths(self) -> None:
-        """Raise `InputError` or `UsageError` where the job would write over what it reads or over what is there. Opens nothing."""
+        """Raise `InputError` or `UsageError` where the job would write over what it reads or over what is there. Opens
+        nothing."""
         check_all(self.writes(), self.reads())
 
 

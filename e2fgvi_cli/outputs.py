@@ -1,4 +1,5 @@
-"""Where finished frames go: the clip itself, a folder of frames, before/after pictures, the score against a reference."""
+"""Where finished frames go: the clip itself, a folder of frames, before/after pictures, the score against a
+reference."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ from .types import AlphaArray, Frame, Summary, VideoInfo
 from .video.writing.codecs import choose
 
 FRAMES_BEHIND = 4
-"""Frames that may wait for being blended and encoded: most of a window's, so that starting the next one does not wait for them."""
+"""Frames that may wait for being blended and encoded: most of a window's, so that starting the next one does not wait
+for them."""
 
 
 class ClipOutput:
@@ -96,7 +98,8 @@ class ClipOutput:
             self._stack.__exit__(kind, error, trace)
 
     def write(self, finished: FinishedFrame) -> None:
-        """Append one frame; they come in order. What is wrong with writing one may be raised by a later call, or on leaving."""
+        """Append one frame; they come in order. What is wrong with writing one may be raised by a later call, or on
+        leaving."""
         self._behind.put(finished)
         self.frames += 1
         self.filled += finished.inside is not None

@@ -1,6 +1,7 @@
 """The main job: files in, files out. Orchestration only; no Typer, no printing.
 
-`Inpainting` is one run, an iterator of finished frames that writes the output as it is iterated; `inpaint` runs one to its end.
+`Inpainting` is one run, an iterator of finished frames that writes the output as it is iterated; `inpaint` runs one to
+its end.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ FRAMES_AHEAD = 8
 """Frames with their holes that are ready before they are asked for: more than a window's hop."""
 
 HELD_SHARE = 8
-"""One part of so many of the machine's memory may hold frames for several devices: the longer their pieces, the fewer cuts."""
+"""One part of so many of the machine's memory may hold frames for several devices: the longer their pieces, the fewer
+cuts."""
 
 OnProgress = Callable[[Progress], None]
 OnNotice = Callable[[str], None]

@@ -17,7 +17,8 @@ PixelArray = NDArray[np.uint8] | NDArray[np.uint16]
 HoleArray = NDArray[np.uint8]
 
 AlphaArray = NDArray[np.float32] | NDArray[np.uint8]
-"""(H, W) in [0, 1]: how much of the filled picture to take. 1 in the hole; between, where it is feathered. Where nothing is, the hole
+"""(H, W) in [0, 1]: how much of the filled picture to take. 1 in the hole; between, where it is feathered. Where
+nothing is, the hole
 itself: a quarter of the memory, and nothing to make."""
 Box = tuple[int, int, int, int]
 """top, left, bottom, right; bottom and right are not included."""
@@ -31,10 +32,10 @@ class VideoInfo:
     caller asked for another size (then `stored_size` keeps the original). `frame_count` is exact for a folder and the
     container's claim (or None) for a file. `frame_rate` is None where the source has none (a folder), and the average
     where it varies. `rotation` is counter-clockwise degrees to turn for display (0, 90, 180, 270, or another whole
-    number). `time_base` is the unit of the source's time stamps in seconds, `duration` the container's claim in seconds.
-    `display_matrix` holds the nine integers of FFmpeg's display matrix; `color` is (range, matrix, primaries, transfer)
-    in the code points of ITU-T H.273 (2 = unspecified; range 0 unspecified, 1 limited, 2 full). `hdr_static` is the
-    mastering display and the content light level in x265's notation ("" = none).
+    number). `time_base` is the unit of the source's time stamps in seconds, `duration` the container's claim in
+    seconds. `display_matrix` holds the nine integers of FFmpeg's display matrix; `color` is (range, matrix, primaries,
+    transfer) in the code points of ITU-T H.273 (2 = unspecified; range 0 unspecified, 1 limited, 2 full). `hdr_static`
+    is the mastering display and the content light level in x265's notation ("" = none).
     """
 
     path: Path
@@ -115,7 +116,8 @@ class Progress:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a finished run did. Seconds are wall clock and include decoding and encoding; `filled` counts frames with a hole."""
+    """What a finished run did. Seconds are wall clock and include decoding and encoding; `filled` counts frames with a
+    hole."""
 
     output: str
     frames: int

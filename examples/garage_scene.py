@@ -141,7 +141,8 @@ def _splat(
 
 
 def _points(view: View) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """A view's pixels, each cut into POINTS_PER_PIXEL squared: x, y, inverse depth. Surfaces interpolated, edges kept."""
+    """A view's pixels, each cut into POINTS_PER_PIXEL squared: x, y, inverse depth. Surfaces interpolated, edges
+    kept."""
     height, width = view.inverse_depth.shape
     large = (width * POINTS_PER_PIXEL, height * POINTS_PER_PIXEL)
     smooth = cv2.resize(view.inverse_depth, large, interpolation=cv2.INTER_LINEAR)

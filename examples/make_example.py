@@ -95,7 +95,8 @@ def render_clip() -> Iterator[ExampleFrame]:
 
 
 def footsteps() -> NDArray[np.float32]:
-    """A quiet room and steps: mono, -1..1, the clip's length at AUDIO_RATE. So that a carried-over sound can be heard."""
+    """A quiet room and steps: mono, -1..1, the clip's length at AUDIO_RATE. So that a carried-over sound can be
+    heard."""
     count = AUDIO_RATE * FRAME_COUNT // FRAME_RATE
     seconds = np.arange(count) / AUDIO_RATE
     rng = np.random.default_rng(7)

@@ -26,7 +26,8 @@ from e2fgvi_cli.quality.baselines import median_clip, telea_clip
 from e2fgvi_cli.quality.metrics import ClipSummary, score_clip
 
 HOLE_THRESHOLD = 127
-DILATION = "4px"  # the default of e2fgvi inpaint for frames of this size: every fill is scored on the hole that the network was given
+# the default of e2fgvi inpaint for frames of this size: every fill is scored on the hole that the network was given
+DILATION = "4px"
 
 
 def read_video(path: Path) -> NDArray[np.uint8]:

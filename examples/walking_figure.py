@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import data
 
-# The outline in the photograph's pixels (x, y), drawn by hand to a few pixels; GrabCut finds the edge itself in between.
+# The outline in the photograph's pixels (x, y), drawn by hand to a few pixels; GrabCut finds the edge itself in
+# between.
 OUTLINE = (
     (153, 70), (158, 52), (170, 38), (188, 29), (210, 20), (230, 16), (255, 20), (275, 29), (290, 44), (299, 64),
     (302, 85), (298, 106), (290, 123), (278, 134), (268, 138), (262, 158), (257, 174), (272, 182), (286, 195), (298, 212),
@@ -66,7 +67,8 @@ class Figure:
     def draw(
         self, picture: FloatMap, time: float, frame_interval: float, scale: float
     ) -> tuple[FloatMap, NDArray[np.bool_]]:
-        """The picture (H, W, 3) with the figure over it at `time` 0..1 of the clip, blurred by its motion while the shutter is open.
+        """The picture (H, W, 3) with the figure over it at `time` 0..1 of the clip, blurred by its motion while the
+        shutter is open.
 
         `frame_interval` is in the unit of `time`; `scale` is canvas pixels a final pixel. Also returns where (H, W) the
         figure has any opacity at all.

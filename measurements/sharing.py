@@ -92,7 +92,7 @@ def measure_sharing(frames: int, devices: int, pace: Pace, held: int) -> SharedT
 
     options = WindowOptions(crops=CropOptions(enabled=False))
     engines = [_Sleeper(pace, options) for _ in range(devices)]
-    if devices == 1:  # noqa: SIM108 (on one line it is no shorter)
+    if devices == 1:
         filled = fill_shot(source(), engines[0], options)
     else:
         filled = fill_shot_on(engines, source(), options, held=held * items[0].held_bytes)

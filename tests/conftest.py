@@ -1,4 +1,5 @@
-"""Shared fixtures. Vector width is fixed first, before anything imports torch: see docs/decisions/0003-parity-and-rounding.md."""
+"""Shared fixtures. Vector width is fixed first, before anything imports torch: see
+docs/decisions/0003-parity-and-rounding.md."""
 
 from __future__ import annotations
 

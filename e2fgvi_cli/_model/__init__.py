@@ -1,8 +1,8 @@
 """The network under a private name: `e2fgvi_cli._model.network` is `model/network.py`, in a checkout and in a wheel.
 
-`model` is what other projects call their package, too; the published E2FGVI has one, and its users stand in that folder, first on
-Python's path. So nothing imports that name. A wheel carries the files in here (pyproject.toml), a checkout has them at its top.
-Names are imported on first use: the configuration alone needs no torch.
+`model` is what other projects call their package, too; the published E2FGVI has one, and its users stand in that
+folder, first on Python's path. So nothing imports that name. A wheel carries the files in here (pyproject.toml), a
+checkout has them at its top. Names are imported on first use: the configuration alone needs no torch.
 """
 
 from __future__ import annotations

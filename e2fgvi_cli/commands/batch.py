@@ -72,7 +72,8 @@ def batch(
 ) -> None:
     """Run many clips, and go on where it stopped when run again.
 
-    A job is skipped if its inputs, settings and weights are unchanged and its output is there. Exit code 6: some failed.
+    A job is skipped if its inputs, settings and weights are unchanged and its output is there. Exit code 6: some
+    failed.
 
     e2fgvi batch clips.csv --jobs 2
     """

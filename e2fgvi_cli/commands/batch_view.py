@@ -182,7 +182,8 @@ def print_check(found: BatchCheck, devices: tuple[str, ...], workers: int, finis
     basis = "measured by this journal" if found.measured else "a rough guess until a job is done here"
     time = "unknown" if found.seconds is None else f"at most {_duration(found.seconds)} ({basis})"
     console.print(
-        f"{len(found.jobs)} jobs to do ({finished} done before), {workers} workers on {', '.join(devices)}; predicted time: {time}",
+        f"{len(found.jobs)} jobs to do ({finished} done before), {workers} workers on {', '.join(devices)}; "
+        f"predicted time: {time}",
         highlight=False,
     )
 

@@ -55,7 +55,8 @@ def benchmark(
     image_propagation: bool = typer.Option(
         False,
         "--image-propagation/--no-image-propagation",
-        help="Also take from other frames what they show of a hole, as inpaint does: the network has little left to do then.",
+        help="Also take from other frames what they show of a hole, as inpaint does: the network has little left "
+        "to do then.",
         rich_help_panel=HOW,
     ),
     max_memory: str = typer.Option("auto", metavar="auto|SIZE", help="As in inpaint.", rich_help_panel=HOW),

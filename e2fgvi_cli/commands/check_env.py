@@ -1,4 +1,5 @@
-"""`e2fgvi check-env`: the doctor with rich output. All work is done by `e2fgvi_cli.doctor`, which needs none of this."""
+"""`e2fgvi check-env`: the doctor with rich output. All work is done by `e2fgvi_cli.doctor`, which needs none of
+this."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ def check_env(
 ) -> None:
     """Say what is broken, which file, and what to do. Works as `python -m e2fgvi_cli.doctor` when all else fails.
 
-    Also where Python only says "DLL load failed while importing _ext: 找不到指定的程序" (The specified procedure could not be found).
+    Also where Python only says "DLL load failed while importing _ext: 找不到指定的程序" (The specified procedure could
+    not be found).
     """
     from ..doctor.cli import EXIT_USAGE, Request, main_with
     from ..doctor.texts import LANGUAGES

@@ -1,4 +1,5 @@
-"""Commands whose options come in groups: each a frozen dataclass whose fields say, typed, what `typer.Option` is told."""
+"""Commands whose options come in groups: each a frozen dataclass whose fields say, typed, what `typer.Option` is
+told."""
 
 from __future__ import annotations
 
@@ -13,9 +14,11 @@ G = TypeVar("G")
 
 
 def grouped(command: Callable[..., R]) -> Callable[..., R]:
-    """`command(group: SomeArguments, ...)` as Typer wants it: with the fields of every dataclass as options of their own.
+    """`command(group: SomeArguments, ...)` as Typer wants it: with the fields of every dataclass as options of their
+    own.
 
-    A field is written `name: Annotated[type, typer.Option(...)] = default`. Parameters that are no dataclass stay as they are.
+    A field is written `name: Annotated[type, typer.Option(...)] = default`. Parameters that are no dataclass stay as
+    they are.
     """
     hints = get_type_hints(command, include_extras=True)
     plain: list[inspect.Parameter] = []

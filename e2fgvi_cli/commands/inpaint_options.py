@@ -1,4 +1,5 @@
-"""From what the command line says to one checked `InpaintOptions`. Raises `UsageError` with the option's name and value."""
+"""From what the command line says to one checked `InpaintOptions`. Raises `UsageError` with the option's name and
+value."""
 
 from __future__ import annotations
 

@@ -288,7 +288,8 @@ def _prepare(
     quiet: bool,
     check: Callable[[TrainingConfig, Path, Selection], None],
 ) -> tuple[TrainingConfig, World, Material, dict[str, int]]:
-    """Read the configuration, choose the device, decode the material. Cheap mistakes are found before torch is loaded."""
+    """Read the configuration, choose the device, decode the material. Cheap mistakes are found before torch is
+    loaded."""
     from ..training.config import read_config
     from ..training.manifest import select
 

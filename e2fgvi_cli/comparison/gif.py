@@ -21,7 +21,8 @@ _BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]
 
 
 class GifLoop:
-    """`offer` pictures with their times; one every 1 / `rate` seconds is kept, at most `most` of at most `largest` pixels."""
+    """`offer` pictures with their times; one every 1 / `rate` seconds is kept, at most `most` of at most `largest`
+    pixels."""
 
     def __init__(self, *, rate: int = 10, most: int = 60, largest: int = 480) -> None:
         self._rate, self._most, self._largest = rate, most, largest

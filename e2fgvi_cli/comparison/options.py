@@ -10,8 +10,8 @@ from ..system.paths import Written
 
 @dataclass(frozen=True)
 class ComparisonOptions:
-    """`video`: a before/after film in `mode` (also that of the GIF); `sheet`: a PNG of `sheet_frames`, or of `sheet_count`
-    frames spread over the clip; `gif`: a small loop. None leaves one out."""
+    """`video`: a before/after film in `mode` (also that of the GIF); `sheet`: a PNG of `sheet_frames`, or of
+    `sheet_count` frames spread over the clip; `gif`: a small loop. None leaves one out."""
 
     video: Path | None = None
     mode: str = "side"

@@ -18,7 +18,8 @@ _FONT: Any = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def with_ruler(picture: Picture, size: tuple[int, int]) -> Picture:
-    """The picture (uint8 RGB) with marks above and on the left, numbered in pixels of the frame of `size` (height, width)."""
+    """The picture (uint8 RGB) with marks above and on the left, numbered in pixels of the frame of `size` (height,
+    width)."""
     height, width = picture.shape[:2]
     ruled = cast(Picture, np.pad(picture, ((TOP, 0), (LEFT, 0), (0, 0))))
     canvas = cast(Any, ruled)

@@ -13,7 +13,8 @@ from .layout import Picture, label, shrink
 
 
 class ContactSheet:
-    """`offer` every frame's pictures; `picture()` is a sheet of `columns` of them a frame and one row (or cell) a frame.
+    """`offer` every frame's pictures; `picture()` is a sheet of `columns` of them a frame and one row (or cell) a
+    frame.
 
     With `frames` those numbers are taken. Otherwise every frame is, then every second, every fourth, ... so that never
     more than twice `count` small pictures are held; `picture()` takes `count` of them, evenly.

@@ -1,4 +1,5 @@
-"""What a check is: its name, what it needs, and the function that asks the host. Its answer is an `Outcome` (`model`)."""
+"""What a check is: its name, what it needs, and the function that asks the host. Its answer is an `Outcome`
+(`model`)."""
 
 from __future__ import annotations
 

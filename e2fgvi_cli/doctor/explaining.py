@@ -23,7 +23,8 @@ KNOWN = ("mmcv", "torchvision", "torch", "cv2", "av", "numpy")
 
 
 def setting_for(binary: Binary, host: Host, search: list[Path]) -> Setting:
-    """The process to replay the loading in: this one for files of this machine, else only `search` and the file's folder.
+    """The process to replay the loading in: this one for files of this machine, else only `search` and the file's
+    folder.
 
     Libraries of `search` folders count as loaded before, as torch's are when an extension of torch is imported.
     """
@@ -96,7 +97,8 @@ def explain_file(path: Path, search: list[Path], host: Host) -> tuple[list[Text]
 
 
 def package_of(path: Path, host: Host) -> str:
-    """The package a file belongs to: of those this program uses by its folder, else the distribution whose RECORD lists it; "" unknown."""
+    """The package a file belongs to: of those this program uses by its folder, else the distribution whose RECORD lists
+    it; "" unknown."""
     parts = path.absolute().parts if not path.is_absolute() and path.exists() else path.parts
     known = next((name for name in KNOWN if name in parts), "")
     if known:

@@ -1,7 +1,8 @@
 """Asks NVIDIA's driver, without torch: run as a script in a process of its own (a broken driver can hang or abort).
 
-Prints one JSON object: driver version, CUDA version the driver allows (11060 = 11.6), devices with compute capability and
-memory in bytes, and NVML's error number where it fails (18: the kernel module and the library are of different versions).
+Prints one JSON object: driver version, CUDA version the driver allows (11060 = 11.6), devices with compute capability
+and memory in bytes, and NVML's error number where it fails (18: the kernel module and the library are of different
+versions).
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The comparison table that opens the report: GPU, CUDA, driver, Python, PyTorch, mmcv - detected, required, verdict."""
+"""The comparison table that opens the report: GPU, CUDA, driver, Python, PyTorch, mmcv - detected, required,
+verdict."""
 
 from __future__ import annotations
 

@@ -69,8 +69,8 @@ class Options:
 class Host:
     """A machine with a Python. `Host.detect()` describes this one; tests build others.
 
-    `path` is sys.path as `e2fgvi` sees it, `machine` one of x86_64, arm64, x86, ...; `os_machine` is the hardware's where
-    the process is translated (Rosetta) or 32-bit.
+    `path` is sys.path as `e2fgvi` sees it, `machine` one of x86_64, arm64, x86, ...; `os_machine` is the hardware's
+    where the process is translated (Rosetta) or 32-bit.
     """
 
     platform: str

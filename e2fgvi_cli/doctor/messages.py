@@ -1,4 +1,5 @@
-"""The field's error texts, and which failure each of them is: as people paste them into issues, in English, Chinese and Portuguese.
+"""The field's error texts, and which failure each of them is: as people paste them into issues, in English, Chinese and
+Portuguese.
 
 Sources: the issue threads named in facts.json ("refs"). Numbers (WinError) speak no language and win over texts.
 """
@@ -35,7 +36,8 @@ MESSAGES: tuple[Message, ...] = (
     # Loading a compiled file
     Message(
         "numpy.abi",
-        r"Numpy is not available|numpy\.dtype size changed|compiled using NumPy 1|_ARRAY_API not found|multiarray failed to import",
+        r"Numpy is not available|numpy\.dtype size changed|compiled using NumPy 1|"
+        r"_ARRAY_API not found|multiarray failed to import",
     ),
     Message(
         "ext.symbol",
@@ -48,7 +50,8 @@ MESSAGES: tuple[Message, ...] = (
     Message("cudnn", r"(?:load|locate).{0,40}cudnn|cuDNN version incompatibility|cudnnCreateTensorDescriptor", False),
     Message(
         "ext.lib",
-        r"cannot open shared object|Library not loaded|module could not be found|找不到指定的模块|image not found|módulo especificado",
+        r"cannot open shared object|Library not loaded|module could not be found|"
+        r"找不到指定的模块|image not found|módulo especificado",
     ),
     Message("ext.other.win", r"não pode executar %1|cannot run %1|无法运行 ?%1"),
     Message("sys.commit", r"paging file is too small|页面文件太小"),
@@ -71,7 +74,8 @@ MESSAGES: tuple[Message, ...] = (
     ),
     Message(
         "gpu.arch",
-        r"no kernel image is available|is not compatible with the current PyTorch installation|Found GPU\d+ .{0,200}cuda capability",
+        r"no kernel image is available|is not compatible with the current PyTorch installation|"
+        r"Found GPU\d+ .{0,200}cuda capability",
         False,
     ),
     Message("torch.cpu_only", r"Torch not compiled with CUDA enabled", False),
@@ -85,7 +89,8 @@ MESSAGES: tuple[Message, ...] = (
     ),
     Message(
         "gpu.memory",
-        r"CUDA out of memory|CUDA error: out of memory|DefaultCPUAllocator: can't allocate memory|not enough memory: you tried to allocate",
+        r"CUDA out of memory|CUDA error: out of memory|DefaultCPUAllocator: can't allocate memory|"
+        r"not enough memory: you tried to allocate",
         False,
     ),
     Message(
@@ -111,7 +116,8 @@ MESSAGES: tuple[Message, ...] = (
     Message("weights.lfs", r"invalid load key, 'v'", False),
     Message(
         "weights.page",
-        r"invalid load key, '<'|Too many users have viewed or downloaded this file|Cannot retrieve the public link of the file",
+        r"invalid load key, '<'|Too many users have viewed or downloaded this file|"
+        r"Cannot retrieve the public link of the file",
         False,
     ),
     Message("weights.foreign", r"Missing key\(s\) in state_dict|size mismatch for ", False),

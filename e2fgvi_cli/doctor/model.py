@@ -24,7 +24,8 @@ class Status(str, enum.Enum):
 
 
 class Severity(str, enum.Enum):
-    """What a failure means: REQUIRED makes the verdict "not ready", OPTIONAL and ADVICE are warnings, INFO is neither."""
+    """What a failure means: REQUIRED makes the verdict "not ready", OPTIONAL and ADVICE are warnings, INFO is
+    neither."""
 
     REQUIRED = "required"
     OPTIONAL = "optional"
@@ -56,7 +57,8 @@ class Remedy:
 
 @dataclass
 class Outcome:
-    """What a check found. `cause` is the failure class of design/check-env.md (`ext.symbol.win`), "" when all is well."""
+    """What a check found. `cause` is the failure class of design/check-env.md (`ext.symbol.win`), "" when all is
+    well."""
 
     status: Status
     summary: Text

@@ -1,6 +1,7 @@
 """`check-env --error TEXT`: what a pasted error message or traceback means, and what can be done about it.
 
-The text may come from another machine: it is read, nothing is imported, and of this machine only what a remedy depends on is asked.
+The text may come from another machine: it is read, nothing is imported, and of this machine only what a remedy depends
+on is asked.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ FILE = re.compile(PATHS, re.MULTILINE)
 MODULE = re.compile(r"while importing ([\w.]+)")
 SYMBOL = re.compile(r"undefined symbol: ([^\s,)]+)|[Ss]ymbol not found(?: in flat namespace)?:? '?([^\s,')]+)")
 LIBRARY = re.compile(
-    r"([^\s:'\"]+\.so[\w.]*): cannot open shared object|Library not loaded: (\S+)|(?:library|locate|load) (\S*cudnn[^\s,}]*)"
+    r"([^\s:'\"]+\.so[\w.]*): cannot open shared object|Library not loaded: (\S+)|"
+    r"(?:library|locate|load) (\S*cudnn[^\s,}]*)"
 )
 VERSION = re.compile(r"version `([^']+)' not found")
 MISSING_MODULE = re.compile(r"No module named '?([\w.]+)")

@@ -62,7 +62,8 @@ class ProbeResult:
         return decode_exit(self.returncode or 0)
 
     def last_lines(self, count: int = 3) -> str:
-        """What it printed last; of faulthandler's report the line that names the error, not the interpreter's own frames."""
+        """What it printed last; of faulthandler's report the line that names the error, not the interpreter's own
+        frames."""
         lines = [line.strip() for line in self.output.splitlines() if line.strip()]
         fatal = [line for line in lines if line.startswith(("Fatal Python error", "Windows fatal exception"))]
         return " | ".join(fatal[:1] or lines[-count:])
@@ -101,7 +102,8 @@ def run_probe(
     timeout: float = 60.0,
     environ: dict[str, str] | None = None,
 ) -> ProbeResult:
-    """Run `probes/SCRIPT.py ARGUMENTS... ANSWER_FILE`. Never raises for what the probe does; OSError if it cannot start."""
+    """Run `probes/SCRIPT.py ARGUMENTS... ANSWER_FILE`. Never raises for what the probe does; OSError if it cannot
+    start."""
     with tempfile.TemporaryDirectory(prefix="e2fgvi-probe-", ignore_cleanup_errors=True) as folder:
         answer, printed, empty = (Path(folder) / name for name in ("answer.json", "output.txt", "cwd"))
         empty.mkdir()

@@ -67,7 +67,8 @@ def pair_line(host: Host) -> str:
 
 
 def pick_cuda_wheel(host: Host, gpu: Gpu | None) -> tuple[str, str] | None:
-    """(torch "2.14", tag "cu126") of the newest official wheel that this Python, driver and GPU can run, None if none can."""
+    """(torch "2.14", tag "cu126") of the newest official wheel that this Python, driver and GPU can run, None if none
+    can."""
     driver = version_tuple(host.gpu.driver)
     for version, row in sorted(load_facts()["torch"].items(), key=lambda item: version_tuple(item[0]), reverse=True):
         low, high = version_tuple(row["python"][0]), version_tuple(row["python"][1])

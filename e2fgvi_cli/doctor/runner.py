@@ -61,7 +61,8 @@ def _counts(result: Result) -> bool:
 
 
 def select(checks: Iterable[Check], only: Iterable[str] = (), skip: Iterable[str] = ()) -> list[Check]:
-    """The checks to run. An entry is an id, a family (`ext.load`) or a group; raises ValueError for one that matches none."""
+    """The checks to run. An entry is an id, a family (`ext.load`) or a group; raises ValueError for one that matches
+    none."""
     checks = list(checks)
 
     def match(entry: str) -> set[str]:
@@ -121,8 +122,8 @@ def address_space() -> float:
 
 
 def _pool(workers: int) -> concurrent.futures.Executor:
-    """Threads, where the system has room for so many: a limit of processes may leave none, and with little address space
-    a thread can die before it says that it lives, which is waited for, for ever.
+    """Threads, where the system has room for so many: a limit of processes may leave none, and with little address
+    space a thread can die before it says that it lives, which is waited for, for ever.
     """
     if address_space() < ENOUGH_FOR_THREADS:
         return _OneByOne()

@@ -39,7 +39,8 @@ def _value(value: Any, language: str) -> str:
 
 
 def choose_language(asked: str, environ: Mapping[str, str], encoding: str = "utf-8") -> str:
-    """`en` or `zh` for --lang auto|en|zh: as asked, else the user's locale; English where the terminal cannot print Chinese."""
+    """`en` or `zh` for --lang auto|en|zh: as asked, else the user's locale; English where the terminal cannot print
+    Chinese."""
     if asked == "en" or not prints_chinese(encoding):
         return "en"
     if asked != "auto":

@@ -105,8 +105,8 @@ def plan_only(
     return [
         f"device: {assembled.description}; precision: {assembled.precision}",
         *lines,
-        f"time: the network takes about {seconds:.2g} s a whole frame{whole}, less where the crops around the holes are "
-        f"smaller{beside}",
+        f"time: the network takes about {seconds:.2g} s a whole frame{whole}, less where the crops around the "
+        f"holes are smaller{beside}",
     ]
 
 

@@ -13,8 +13,8 @@ from ..types import HoleArray, PixelArray, Window
 from .core import Engine
 
 PROBE = {"cpu": 2, "cuda": 9}
-"""Sides of the measured crop, at most, in the network's multiples: on a CPU a small one is enough and takes a second or two. Small
-ones do not fill a GPU, which is quick enough for large ones."""
+"""Sides of the measured crop, at most, in the network's multiples: on a CPU a small one is enough and takes a second or
+two. Small ones do not fill a GPU, which is quick enough for large ones."""
 
 
 def seconds_a_frame(engine: Engine, size: tuple[int, int], options: WindowOptions) -> float:

@@ -1,8 +1,8 @@
 """Batches of clips: manifests, a journal to resume from, local workers, a Ray cluster, reports.
 
 Names are resolved on first use, so that importing the package costs neither PyAV nor torch.
-The words: a *job* is one clip with its options; a *segment* is a run of frames whose fill is stored as one file; a *part* is
-a run of segments given to one worker.
+The words: a *job* is one clip with its options; a *segment* is a run of frames whose fill is stored as one file; a
+*part* is a run of segments given to one worker.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What can be known of a batch before any of it runs: `--dry-run`. Opens every clip and mask, decodes one frame, writes nothing."""
+"""What can be known of a batch before any of it runs: `--dry-run`. Opens every clip and mask, decodes one frame, writes
+nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ _ROUGH_RATE = {"cpu": 38.0, "cuda": 0.3}
 
 @dataclass(frozen=True)
 class JobCheck:
-    """One job's outlook. `problem` is empty if it can run. Bytes and seconds are upper bounds: every frame has a hole."""
+    """One job's outlook. `problem` is empty if it can run. Bytes and seconds are upper bounds: every frame has a
+    hole."""
 
     name: str
     problem: str = ""
@@ -103,7 +105,8 @@ def _check_job(job: Job, rate: float | None, refused: Mapping[str, WeightsError]
 
 
 def _refused_weights(jobs: Sequence[Job]) -> dict[str, WeightsError]:
-    """The weights of these jobs that cannot be used, each with the reason. A file is read once, a known one only hashed."""
+    """The weights of these jobs that cannot be used, each with the reason. A file is read once, a known one only
+    hashed."""
 
     def read(path: Path) -> None:
         from ..engine import read_weights
@@ -149,7 +152,8 @@ def estimate_memory(options: InpaintOptions, size: tuple[int, int], frames: int 
 
 
 def _disk_problems(jobs: Sequence[Job], checks: Sequence[JobCheck], state: Path, workers: int) -> list[str]:
-    """Outputs all together, and the segments of the clips that run at a time, against what is free on each file system."""
+    """Outputs all together, and the segments of the clips that run at a time, against what is free on each file
+    system."""
     needed: dict[int, tuple[Path, int]] = {}
 
     def add(folder: Path, count: int) -> None:
@@ -168,8 +172,8 @@ def _disk_problems(jobs: Sequence[Job], checks: Sequence[JobCheck], state: Path,
         free = shutil.disk_usage(folder).free
         if count > free:
             problems.append(
-                f"about {count / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free in {folder}: free some, or choose "
-                "another folder with --output-dir or --state"
+                f"about {count / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free in {folder}: free some, "
+                "or choose another folder with --output-dir or --state"
             )
     return problems
 
@@ -180,8 +184,8 @@ def _memory_problems(checks: Sequence[JobCheck], workers: int) -> list[str]:
     if free is None or sum(largest) <= free:
         return []
     return [
-        f"{len(largest)} workers need about {sum(largest) / 2**30:.1f} GiB of memory and {free / 2**30:.1f} GiB are free: "
-        "use fewer --jobs, a smaller size, or fewer max_references"
+        f"{len(largest)} workers need about {sum(largest) / 2**30:.1f} GiB of memory and {free / 2**30:.1f} GiB "
+        "are free: use fewer --jobs, a smaller size, or fewer max_references"
     ]
 
 

@@ -1,5 +1,5 @@
-"""Workers on a Ray cluster (`pip install 'e2fgvi-cli[ray]'`). Tasks carry paths and plans, never frames: the clips, the state folder and
-the outputs must be on a file system that every node sees under the same path.
+"""Workers on a Ray cluster (`pip install 'e2fgvi-cli[ray]'`). Tasks carry paths and plans, never frames: the clips, the
+state folder and the outputs must be on a file system that every node sees under the same path.
 
 Ray itself starts a task again when its node is lost; the segments that were stored are not computed twice.
 """
@@ -20,7 +20,8 @@ MAILBOX_SECONDS = 0.5
 
 
 class RayCluster:
-    """`Executor` on a cluster. `address` None starts a Ray of this machine alone; "auto" finds the one that runs here."""
+    """`Executor` on a cluster. `address` None starts a Ray of this machine alone; "auto" finds the one that runs
+    here."""
 
     def __init__(self, settings: BatchSettings, address: str | None) -> None:
         try:
@@ -35,7 +36,8 @@ class RayCluster:
         self._looked = 0.0
 
     def start(self) -> None:
-        """Connect, count what the cluster has, and see that every node sees the state folder. Raises `DeviceError`, `UsageError`."""
+        """Connect, count what the cluster has, and see that every node sees the state folder. Raises `DeviceError`,
+        `UsageError`."""
         ray = self._ray
         if not ray.is_initialized():
             try:
@@ -95,7 +97,8 @@ class RayCluster:
             token.unlink(missing_ok=True)
         if blind:
             raise UsageError(
-                f"node {blind[0]} does not see {self._settings.state.resolve()}: put --state, clips and outputs on a shared folder"
+                f"node {blind[0]} does not see {self._settings.state.resolve()}: put --state, clips and outputs "
+                "on a shared folder"
             )
 
     def _answers_no(self, reference: Any) -> bool:
@@ -118,8 +121,10 @@ class RayCluster:
         return 0
 
     def submit(self, task: Task, worker: str) -> None:
-        """See `Executor.submit`. The task's relative paths are made absolute: nodes have working folders of their own."""
-        # A process's environment must be set before torch is imported: jobs that need another get processes of their own.
+        """See `Executor.submit`. The task's relative paths are made absolute: nodes have working folders of their
+        own."""
+        # A process's environment must be set before torch is imported: jobs that need another get processes of their
+        # own.
         remote = self._ray.remote(**self._demand, max_retries=self._settings.max_retries, retry_exceptions=False)(_run)
         if task.job.environment:
             remote = remote.options(runtime_env={"env_vars": dict(task.job.environment)})

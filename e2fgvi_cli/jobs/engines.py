@@ -1,7 +1,7 @@
 """The engine as workers see it: two functions, `arithmetic` and `build`, found by the module's name in `BatchSettings`.
 
-That name is the seam for tests: a module with the same two functions and a make-believe engine. This module is the real one.
-torch is imported inside, so that the driver never pays for it.
+That name is the seam for tests: a module with the same two functions and a make-believe engine. This module is the real
+one. torch is imported inside, so that the driver never pays for it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def arithmetic(device: str, threads: int | None) -> str:
 
 
 def build(options: InpaintOptions, device: str, bit_depth: int) -> BuiltEngine:
-    """The network on `device` ("auto": the best here) for frames of `bit_depth`. Raises `WeightsError`, `DeviceError`, `UsageError`."""
+    """The network on `device` ("auto": the best here) for frames of `bit_depth`. Raises `WeightsError`, `DeviceError`,
+    `UsageError`."""
     from ..engine import assemble, peak_memory, select_device, settle
 
     settle(options, select_device(device))
@@ -65,7 +66,8 @@ def build(options: InpaintOptions, device: str, bit_depth: int) -> BuiltEngine:
 
 
 def devices_here() -> tuple[str, ...]:
-    """Names for `--devices auto`: every CUDA device, else mps, else cpu. Imports torch: call it in a process of its own."""
+    """Names for `--devices auto`: every CUDA device, else mps, else cpu. Imports torch: call it in a process of its
+    own."""
     import torch
 
     if torch.cuda.is_available():

@@ -1,4 +1,5 @@
-"""What a job is made of: content hashes of its inputs and weights, its settings, and cheap snapshots to see a change."""
+"""What a job is made of: content hashes of its inputs and weights, its settings, and cheap snapshots to see a
+change."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from ..video.images.sequences import image_files, is_pattern
 from ..weights.known import resolve
 
 _CHUNK = 1 << 20
-# Where a job reads and writes is no part of what it computes; how is told by the arithmetic of its stored fills (`engines.arithmetic`).
+# Where a job reads and writes is no part of what it computes; how is told by the arithmetic of its stored fills
+# (`engines.arithmetic`).
 _NOT_SETTINGS = frozenset({"video", "mask", "reference", "output", "frames_dir", "weights", "device", "threads"})
 
 
@@ -83,7 +85,8 @@ def _stat(path: Path) -> tuple[int, int]:
 
 
 def job_key(options: InpaintOptions) -> str:
-    """Content hash of everything that decides the result: inputs, settings, weights, and the version of this program."""
+    """Content hash of everything that decides the result: inputs, settings, weights, and the version of this
+    program."""
     digest = hashlib.sha256(_settings_text(options).encode())
     for name, path in _inputs(options).items():
         digest.update(f"{name}\0{content_hash(path)}\n".encode())
@@ -135,7 +138,8 @@ def output_stamps(paths: Iterable[Path]) -> dict[str, str]:
 
 
 def stamp_of(path: Path, target: Path) -> str:
-    """Names, sizes and times of a folder's files, or of one file, which has or is to have the target's name. Raises `InputError`."""
+    """Names, sizes and times of a folder's files, or of one file, which has or is to have the target's name. Raises
+    `InputError`."""
     digest = hashlib.sha256()
     for file in files_of(path):
         size, modified = _stat(file)

@@ -1,6 +1,7 @@
 """The journal: which jobs are done, which run and where, in SQLite with a write-ahead log. Standard library only.
 
-Several drivers may use one journal on one machine; every claim is one transaction. Only drivers write to it, never workers.
+Several drivers may use one journal on one machine; every claim is one transaction. Only drivers write to it, never
+workers.
 """
 
 from __future__ import annotations
@@ -118,8 +119,8 @@ class Journal:
     def _use_write_ahead_log(self) -> None:
         """Switch a new file to the write-ahead log, while other drivers may be doing the same.
 
-        The switch upgrades a read lock, for which SQLite does not wait (two that upgrade would wait for each other): it says "locked"
-        at once, whatever the connection's timeout. So the waiting is done here.
+        The switch upgrades a read lock, for which SQLite does not wait (two that upgrade would wait for each other): it
+        says "locked" at once, whatever the connection's timeout. So the waiting is done here.
         """
         deadline = time.monotonic() + _BUSY_SECONDS
         while True:
@@ -148,12 +149,14 @@ class Journal:
             if type(error) is sqlite3.DatabaseError or isinstance(error, UnicodeError):
                 raise self._damaged(str(error), path) from error
             raise InputError(
-                f"the journal {path or self._shown} cannot be used ({error}): free space or choose another folder with --state"
+                f"the journal {path or self._shown} cannot be used ({error}): free space or choose another folder "
+                "with --state"
             ) from error
 
     def _damaged(self, what: str, path: Path | None = None) -> InputError:
         return InputError(
-            f"the journal {path or self._shown} is damaged ({what}): move it away, and add overwrite to jobs whose output is there"
+            f"the journal {path or self._shown} is damaged ({what}): move it away, and add overwrite to jobs "
+            "whose output is there"
         )
 
     def add(self, output: str, name: str) -> None:
@@ -181,7 +184,8 @@ class Journal:
             raise
 
     def find(self, output: str) -> Row | None:
-        """A job, or None if the journal does not know it. Raises `InputError` for an entry that cannot be what was written."""
+        """A job, or None if the journal does not know it. Raises `InputError` for an entry that cannot be what was
+        written."""
         with self._errors():
             found = self._db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE output = ?", (output,)).fetchone()
         if found is None:
@@ -243,8 +247,8 @@ class Journal:
     def _is_free(self, output: str, owner: object, until: object, lease: float) -> bool:
         """Whether nobody has a job, or nobody who lives.
 
-        A lease that has stood still for as long as one lasts is over, too, whatever its end: clocks are set back, process numbers are
-        given again, and entries are damaged.
+        A lease that has stood still for as long as one lasts is over, too, whatever its end: clocks are set back,
+        process numbers are given again, and entries are damaged.
         """
         if owner in (None, self.owner) or not isinstance(owner, str) or not isinstance(until, _NUMBER):
             return True
@@ -292,7 +296,8 @@ class Journal:
     def adopt_finished(self, others: list[Path]) -> None:
         """Take over what other shards' journals say is done, so that another number of shards repeats nothing."""
         for other in others:
-            # As an address, for only an address can ask for reading alone; `as_uri` quotes what would mean something in one.
+            # As an address, for only an address can ask for reading alone; `as_uri` quotes what would mean something in
+            # one.
             address = f"{other.resolve().as_uri()}?mode=ro"
             with self._errors(other), closing(sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)) as source:
                 rows = source.execute(
@@ -302,13 +307,14 @@ class Journal:
                 self._db.executemany(
                     "INSERT INTO jobs (output, name, state, key, snapshot, stamp, attempts, record) "
                     "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(output) DO UPDATE SET state = excluded.state, "
-                    "key = excluded.key, snapshot = excluded.snapshot, stamp = excluded.stamp, record = excluded.record "
-                    "WHERE jobs.state != 'done'",
+                    "key = excluded.key, snapshot = excluded.snapshot, stamp = excluded.stamp, record = "
+                    "excluded.record WHERE jobs.state != 'done'",
                     rows,
                 )
 
     def rates(self) -> dict[str, tuple[float, float]]:
-        """(seconds of work, padded megapixels filled) of the finished jobs, by device: for predicting how long others take."""
+        """(seconds of work, padded megapixels filled) of the finished jobs, by device: for predicting how long others
+        take."""
         totals: dict[str, tuple[float, float]] = {}
         with self._errors():
             rows = self._db.execute("SELECT name, record FROM jobs WHERE state = 'done'").fetchall()
@@ -324,7 +330,8 @@ class Journal:
 
 @contextmanager
 def snapshot_of(path: Path) -> Iterator[Journal | None]:
-    """The journal and those of other shards as they are now, in copies: looking at them writes nothing. None if there is none."""
+    """The journal and those of other shards as they are now, in copies: looking at them writes nothing. None if there
+    is none."""
     _require_folder(path.parent)
     files = [file for file in (path, *sibling_journals(path)) if os.path.lexists(file)]
     if not files:
@@ -361,7 +368,8 @@ def new_owner() -> str:
 
 
 def is_dead(owner: str) -> bool:
-    """Whether the owner was a process of this machine that is gone. A false "no" only costs the wait for the lease's end."""
+    """Whether the owner was a process of this machine that is gone. A false "no" only costs the wait for the lease's
+    end."""
     match = re.fullmatch("(.*):([0-9]{1,9}):[^:]*", owner)
     if match is None or os.name != "posix" or match[1] != socket.gethostname() or int(match[2]) == 0:
         return False

@@ -1,8 +1,9 @@
-"""What a batch is to do: the entries of a manifest (`manifest_text` reads it), or of a folder of clips with their masks.
+"""What a batch is to do: the entries of a manifest (`manifest_text` reads it), or of a folder of clips with their
+masks.
 
 An entry is a mapping from option names of `e2fgvi inpaint` (without the dashes, "-" or "_" alike) to values, over the
-manifest's defaults. Paths are relative to the manifest's folder. `video` may be a pattern such as clips/*.mp4; other values may
-then say {stem}, {name} or {parent} of the file found.
+manifest's defaults. Paths are relative to the manifest's folder. `video` may be a pattern such as clips/*.mp4; other
+values may then say {stem}, {name} or {parent} of the file found.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ class Entry:
 
 
 def read_manifest(path: Path) -> list[Entry]:
-    """All entries of a manifest, patterns expanded, in order. Raises `InputError` if it cannot be read as what it is."""
+    """All entries of a manifest, patterns expanded, in order. Raises `InputError` if it cannot be read as what it
+    is."""
     if _is_dir(path):
         return read_folder(path)
     defaults, rows = rows_of(path)
@@ -76,9 +78,11 @@ def _is_dir(path: Path) -> bool:
 
 
 def read_folder(folder: Path) -> list[Entry]:
-    """The clips of a folder that have masks beside them: clip.mp4 with clip_mask.mp4, clip_mask.png or the folder clip_mask/.
+    """The clips of a folder that have masks beside them: clip.mp4 with clip_mask.mp4, clip_mask.png or the folder
+    clip_mask/.
 
-    Folders of frames count as clips too (shot1/ with shot1_mask/). Raises `InputError` if there is none, or two masks for one.
+    Folders of frames count as clips too (shot1/ with shot1_mask/). Raises `InputError` if there is none, or two masks
+    for one.
     """
     masks: dict[str, list[Path]] = defaultdict(list)
     clips: list[tuple[str, Path]] = []
@@ -108,7 +112,8 @@ def read_folder(folder: Path) -> list[Entry]:
 
 
 def _expand(values: Values, where: str, base: Path) -> Iterator[Entry]:
-    """The entry, or one for each file its `video` pattern finds, with placeholders filled in and paths made absolute."""
+    """The entry, or one for each file its `video` pattern finds, with placeholders filled in and paths made
+    absolute."""
     _check_values(values, where)
     if not values.get("video"):
         raise UsageError(f"{where}: there is no video: every job needs one")

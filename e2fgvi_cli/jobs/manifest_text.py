@@ -1,7 +1,8 @@
-"""The text of a manifest as rows of options: CSV as spreadsheets save it, JSON lines, YAML. Standard library (and PyYAML for YAML).
+"""The text of a manifest as rows of options: CSV as spreadsheets save it, JSON lines, YAML. Standard library (and
+PyYAML for YAML).
 
-Options stay what a command line has: text, truth values, numbers, or flat lists of them. Nothing is nested, so that no file, however
-it was written, becomes larger than it is; what is larger than the limits is refused before it is read.
+Options stay what a command line has: text, truth values, numbers, or flat lists of them. Nothing is nested, so that no
+file, however it was written, becomes larger than it is; what is larger than the limits is refused before it is read.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ def read_text(path: Path, limit: int = MAX_BYTES) -> str:
 
 
 def rows_of(path: Path) -> tuple[Values, Rows]:
-    """(defaults, rows with where each stands). Raises `InputError` if the file cannot be read as what its suffix says."""
+    """(defaults, rows with where each stands). Raises `InputError` if the file cannot be read as what its suffix
+    says."""
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise InputError(f"the manifest {path} is neither .csv, .jsonl nor .yaml, nor a folder: rename or convert it")
@@ -72,7 +74,8 @@ def rows_of(path: Path) -> tuple[Values, Rows]:
     total = sum(_count(values) for _, values in rows) + len(rows) * _count(defaults)
     if total > MAX_VALUES:
         raise InputError(
-            f"the manifest {path} asks for {total} values in all, and at most {MAX_VALUES} are read: split it into several"
+            f"the manifest {path} asks for {total} values in all, and at most {MAX_VALUES} are read: split it "
+            "into several"
         )
     return defaults, rows
 
@@ -87,7 +90,8 @@ def option(name: str) -> str:
 
 
 def _collect(pairs: Iterable[tuple[str, Any]], what: str) -> Values:
-    """Options by name. Raises `InputError` for one that is given twice, `UsageError` for what is neither a value nor a flat list."""
+    """Options by name. Raises `InputError` for one that is given twice, `UsageError` for what is neither a value nor a
+    flat list."""
     values: Values = {}
     for key, value in pairs:
         name = option(key)
@@ -106,7 +110,8 @@ def _collect(pairs: Iterable[tuple[str, Any]], what: str) -> Values:
 def _read_csv(text: str, path: Path) -> tuple[Values, Rows]:
     """Comments "# option: value" above the header are defaults; empty cells leave the default, empty rows say nothing.
 
-    Separated by commas, or by semicolons or tabs as spreadsheets of many countries do; a first line "sep=;" names the separator.
+    Separated by commas, or by semicolons or tabs as spreadsheets of many countries do; a first line "sep=;" names the
+    separator.
     """
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     named = re.fullmatch(r'"?sep=([,;|\t])"?', lines[0].strip(" "))
@@ -127,8 +132,9 @@ def _read_csv(text: str, path: Path) -> tuple[Values, Rows]:
         where = f"line {number}"
         if len(cells) < len(header) or any(cell.strip() for cell in cells[len(header) :]):
             raise InputError(
-                f"the manifest {path}: {where} has another number of cells than the header ({len(cells)} and {len(header)}, "
-                f"separated by {_DELIMITERS.get(delimiter, delimiter)}): a cell that holds the separator needs quotes"
+                f"the manifest {path}: {where} has another number of cells than the header ({len(cells)} and "
+                f"{len(header)}, separated by {_DELIMITERS.get(delimiter, delimiter)}): a cell that holds the "
+                "separator needs quotes"
             )
         pairs = [(name, cell.strip()) for name, cell in zip(header, cells, strict=False) if cell.strip()]
         if any(not name.strip() for name, _ in pairs):
@@ -223,7 +229,8 @@ class _Object:
 
 
 def _read_yaml(text: str, path: Path) -> tuple[Values, Rows]:
-    """{defaults: {...}, jobs: [...]}, or the list alone. Values stay as they are written: "no" and 12:30 are text, as in a shell."""
+    """{defaults: {...}, jobs: [...]}, or the list alone. Values stay as they are written: "no" and 12:30 are text, as
+    in a shell."""
     try:
         import yaml  # type: ignore[import-untyped]
     except ImportError:

@@ -1,4 +1,5 @@
-"""Plain data of a batch, shared by the driver and its workers; everything here can be pickled. Standard library only."""
+"""Plain data of a batch, shared by the driver and its workers; everything here can be pickled. Standard library
+only."""
 
 from __future__ import annotations
 
@@ -45,13 +46,16 @@ class Job:
 class BatchSettings:
     """How a batch runs, whatever its jobs are.
 
-    state: folder of the journal and the segments. manifest: the file that the jobs stand in, if any; it is never written.
+    state: folder of the journal and the segments. manifest: the file that the jobs stand in, if any; it is never
+    written.
     workers: processes (or Ray tasks) at a time; None = one a device.
-    devices: names for the workers in turn, such as ("cuda:0", "cuda:1"); ("auto",) = every GPU of the machine, else the CPU.
+    devices: names for the workers in turn, such as ("cuda:0", "cuda:1"); ("auto",) = every GPU of the machine, else the
+    CPU.
     threads: CPU threads a worker; None = the cores shared out. The last bits of a CPU result depend on it.
     split: "auto" (several workers share a clip when there are fewer clips than workers), "off", or frames a part.
-    segment_frames: frames a stored segment, rounded up to the window hop. lease: seconds after which a silent driver's job is
-    free for another. engine_module: where workers find `arithmetic` and `build` (see `engines.py`; tests put a light one there).
+    segment_frames: frames a stored segment, rounded up to the window hop. lease: seconds after which a silent driver's
+    job is free for another. engine_module: where workers find `arithmetic` and `build` (see `engines.py`; tests put a
+    light one there).
     """
 
     state: Path
@@ -133,7 +137,8 @@ class ClipPlan:
     """What a first pass over a clip found. Frames are numbered from 0 over the whole clip.
 
     shots: (first, last) of each, last included. holed: runs (first, last) of frames that have a hole.
-    seekable: single frames can be decoded out of order and are the same. bit_depth: of the frames; it decides what `--precision auto` is.
+    seekable: single frames can be decoded out of order and are the same. bit_depth: of the frames; it decides what
+    `--precision auto` is.
     """
 
     frames: int
@@ -183,7 +188,8 @@ class Filled:
 class Task:
     """Work for one worker. kind "prepare" looks at the inputs, "fill" computes `segments`, "join" writes the output.
 
-    folder: the job's segments. arithmetic: if set, only a worker computing that way may fill. filled: what "join" reports.
+    folder: the job's segments. arithmetic: if set, only a worker computing that way may fill. filled: what "join"
+    reports.
     thumbnail: where it puts a picture. replaceable: see `selection.may_replace`.
     """
 

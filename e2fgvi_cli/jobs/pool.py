@@ -1,4 +1,5 @@
-"""Workers on this machine: one process each, with a device of its own. A worker that dies costs its task, not the batch."""
+"""Workers on this machine: one process each, with a device of its own. A worker that dies costs its task, not the
+batch."""
 
 from __future__ import annotations
 
@@ -135,7 +136,8 @@ class LocalPool:
         return messages
 
     def _bury(self, slot: _Slot) -> Message:
-        """The failure of a worker that died over its task. Raises for one that cannot even start: no job could be done."""
+        """The failure of a worker that died over its task. Raises for one that cannot even start: no job could be
+        done."""
         assert slot.task is not None
         slot.process.join(STOP_SECONDS)
         code = slot.process.exitcode
@@ -176,7 +178,8 @@ def end_processes(processes: list[Any]) -> None:
 
 
 def require_guard() -> None:
-    """End a process that is only importing the script it was started from: it would start processes in turn, for ever."""
+    """End a process that is only importing the script it was started from: it would start processes in turn, for
+    ever."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise SystemExit(_UNGUARDED)
 

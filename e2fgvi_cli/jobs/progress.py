@@ -19,7 +19,8 @@ _READING = 0.15
 
 @dataclass(frozen=True)
 class Pace:
-    """What a task reports: frames done (parts of frames count) of `total`, None where the source does not say how many it has."""
+    """What a task reports: frames done (parts of frames count) of `total`, None where the source does not say how many
+    it has."""
 
     done: float
     total: int | None
@@ -92,9 +93,11 @@ class WatchedEngine:
 
 @dataclass
 class PartProgress:
-    """Of one run of frames that is being filled: the larger of what is written, and what reading and windows have come to.
+    """Of one run of frames that is being filled: the larger of what is written, and what reading and windows have come
+    to.
 
-    before: frames of the task done before it. frames: its own. first: number of its first frame among those the network looks at.
+    before: frames of the task done before it. frames: its own. first: number of its first frame among those the network
+    looks at.
     """
 
     report: Reporter

@@ -61,7 +61,8 @@ def _score(record: JobRecord, name: str, digits: int) -> str:
 
 
 def write_reports(result: BatchResult, settings: BatchSettings) -> tuple[Path, Path]:
-    """Write results.csv and report.html and return their paths. Each replaces the last one whole. Raises `InputError`."""
+    """Write results.csv and report.html and return their paths. Each replaces the last one whole. Raises
+    `InputError`."""
     table, page = settings.file("results", ".csv"), settings.file("report", ".html")
     buffer = io.StringIO(newline="")
     writer = csv.DictWriter(buffer, _COLUMNS)
@@ -77,8 +78,10 @@ def write_reports(result: BatchResult, settings: BatchSettings) -> tuple[Path, P
 
 
 _STYLE = """
-body { font: 15px/1.4 system-ui, sans-serif; margin: 1.5rem auto; padding: 0 1rem; max-width: 1060px; color: #1b1b1b; background: #fff; }
-table { border-collapse: collapse; width: 100%; } th, td { padding: .3rem .5rem; text-align: left; border-bottom: 1px solid #ddd; }
+body { font: 15px/1.4 system-ui, sans-serif; margin: 1.5rem auto; padding: 0 1rem; max-width: 1060px; }
+body { color: #1b1b1b; background: #fff; }
+table { border-collapse: collapse; width: 100%; }
+th, td { padding: .3rem .5rem; text-align: left; border-bottom: 1px solid #ddd; }
 td { vertical-align: top; overflow-wrap: anywhere; } th { background: #f4f4f4; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .done { color: #14662b; } .skipped { color: #555; } .failed, .cancelled { color: #a11212; font-weight: 600; }
@@ -87,10 +90,14 @@ small { display: block; color: #555; } img { display: block; width: 200px; }
 
 
 def _page(result: BatchResult, thumbnails: Path) -> str:
-    """What failed first, with all that was said of it; then what there is, with a picture before and after, and its times."""
+    """What failed first, with all that was said of it; then what there is, with a picture before and after, and its
+    times."""
     counts = ", ".join(f"{count} {outcome}" for outcome, count in result.counts.items() if count)
     frames = sum(r.frames for r in result.records if r.outcome == "done")
-    summary = f"{len(result.records)} jobs: {counts or 'nothing'}. {frames} frames in {result.seconds:.1f} s by {result.workers} workers."
+    summary = (
+        f"{len(result.records)} jobs: {counts or 'nothing'}. {frames} frames in {result.seconds:.1f} s by "
+        f"{result.workers} workers."
+    )
     finished = [r for r in result.records if r.outcome in ("done", "skipped")]
     parts = [f"<h1>e2fgvi batch</h1><p>{html.escape(summary)}</p>"]
     if result.failed:
@@ -99,7 +106,8 @@ def _page(result: BatchResult, thumbnails: Path) -> str:
     if finished:
         seconds = sum(r.seconds for r in finished)
         parts.append(
-            f"<h2>{len(finished)} with output</h2><p>{sum(r.frames for r in finished)} frames, {seconds:.1f} s of work in all.</p>"
+            f"<h2>{len(finished)} with output</h2><p>{sum(r.frames for r in finished)} frames, {seconds:.1f} s of "
+            "work in all.</p>"
         )
         head = (
             "before and after",

@@ -1,6 +1,7 @@
 """The driver: claims jobs in the journal, hands their tasks to workers, retries, and says what happens.
 
-One thread; everything it decides from is in the journal and in the segment files, so that it may be killed at any moment.
+One thread; everything it decides from is in the journal and in the segment files, so that it may be killed at any
+moment.
 """
 
 from __future__ import annotations
@@ -53,8 +54,9 @@ def run_batch(
 ) -> BatchResult:
     """Run all jobs of this shard that are not done yet, and return what became of each, in order.
 
-    `executor` None: processes on this machine. A failed job is in the result, it raises nothing. Raises `UsageError` for jobs
-    that write over each other's files, `InputError` for a journal that cannot be written, `KeyboardInterrupt` after everything was let go.
+    `executor` None: processes on this machine. A failed job is in the result, it raises nothing. Raises `UsageError`
+    for jobs that write over each other's files, `InputError` for a journal that cannot be written, `KeyboardInterrupt`
+    after everything was let go.
     """
     require_guard()
     mine = jobs_of_shard(jobs, settings.shard)
@@ -133,7 +135,8 @@ class _Driver:
             self._tell_progress(active, task, Pace(0, None), worker)
 
     def _will_join(self, active: Active, pid: int) -> None:
-        """In the journal before the worker hears of it: whatever it publishes or leaves unfinished is known to be ours."""
+        """In the journal before the worker hears of it: whatever it publishes or leaves unfinished is known to be
+        ours."""
         active.pids.append(pid)
         self._journal.update(active.job.output, state="joining", pids=active.pids)
 
@@ -209,7 +212,8 @@ class _Driver:
         active.ready.append(Task(self._next_task, job=active.job, folder=folder, **values))
 
     def _sweep(self, job: Job) -> None:
-        """Remove what the worker of a killed driver stored in its last moments, after another driver had finished the job."""
+        """Remove what the worker of a killed driver stored in its last moments, after another driver had finished the
+        job."""
         row = self._journal.row(job.output)
         if row.state == "done":
             shutil.rmtree(self._settings.segments_of(job, row.key), ignore_errors=True)

@@ -1,7 +1,7 @@
 """A clip in pieces: which frames a piece needs around it, filling it alone, and storing it until the clip is joined.
 
-A frame's fill depends on the windows that contain it, on the references of those, and on nothing else; so a piece computed
-alone, over a stream that begins and ends where those do, is bit for bit what the whole run computes.
+A frame's fill depends on the windows that contain it, on the references of those, and on nothing else; so a piece
+computed alone, over a stream that begins and ends where those do, is bit for bit what the whole run computes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ _NPY_HEADER_BYTES = 4096
 
 
 def segment_grid(plan: ClipPlan, frames: int, hop: int) -> tuple[Segment, ...]:
-    """The clip cut at shots and at every `frames` frames of a shot (rounded up to a multiple of `hop`); holes or not."""
+    """The clip cut at shots and at every `frames` frames of a shot (rounded up to a multiple of `hop`); holes or
+    not."""
     length = -(-frames // hop) * hop
     return tuple(
         Segment(start, min(start + length, last + 1), first)
@@ -116,7 +117,8 @@ def shot_frames(plan: ClipPlan, shot: int) -> int:
 class SegmentWriter:
     """Writes one segment's fills losslessly; the file has its name only when it is complete and on the disk.
 
-    A zip with one entry a filled frame, "INDEX_TOP_LEFT.npy": the pixels of the fill's box. Zip checks each entry's CRC when read.
+    A zip with one entry a filled frame, "INDEX_TOP_LEFT.npy": the pixels of the fill's box. Zip checks each entry's CRC
+    when read.
     """
 
     def __init__(self, folder: Path, segment: Segment) -> None:
@@ -174,7 +176,8 @@ def is_stored(folder: Path, segment: Segment, plan: ClipPlan) -> bool:
 
 
 class StoredFills:
-    """Reads fills back, frame after frame in ascending order. A damaged file is removed, so that it is computed again."""
+    """Reads fills back, frame after frame in ascending order. A damaged file is removed, so that it is computed
+    again."""
 
     def __init__(self, folder: Path, segments: tuple[Segment, ...]) -> None:
         self._folder = folder
@@ -193,7 +196,8 @@ class StoredFills:
             self._zip.close()
 
     def finish(self, item: HoledFrame) -> FinishedFrame:
-        """`item` with its stored fill. Raises `DamagedSegmentError` if that is missing, unreadable or of another hole."""
+        """`item` with its stored fill. Raises `DamagedSegmentError` if that is missing, unreadable or of another
+        hole."""
         if item.box is None:
             return FinishedFrame(item, None)
         index = item.frame.index
@@ -246,7 +250,8 @@ class _RemoveDamaged:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Flipped bits ask for other compressions, encryption or places outside the file, each of which raises something else.
+        # Flipped bits ask for other compressions, encryption or places outside the file, each of which raises something
+        # else.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             return  # the disk's trouble, not the file's
         if isinstance(error, Exception):

@@ -26,9 +26,11 @@ def jobs_of_shard(jobs: Sequence[Job], shard: tuple[int, int]) -> list[Job]:
 
 
 def check_paths(jobs: Sequence[Job], settings: BatchSettings) -> None:
-    """Raise `UsageError` where a job would write over what any job of the batch reads or writes, or over the batch's own files.
+    """Raise `UsageError` where a job would write over what any job of the batch reads or writes, or over the batch's
+    own files.
 
-    Permission to overwrite makes no difference: an output that is another job's input would be gone, or be there in time, by chance.
+    Permission to overwrite makes no difference: an output that is another job's input would be gone, or be there in
+    time, by chance.
     """
     written = [Written(f"{one.name} of the batch", one.path, one.folder) for one in settings.writes()]
     read = [] if settings.manifest is None or settings.manifest.is_dir() else [Read("the manifest", settings.manifest)]
@@ -77,10 +79,11 @@ def unfinished(jobs: Sequence[Job], journal: Journal, settings: BatchSettings) -
 def may_replace(
     job: Job, row: Row, folder: Path, known: dict[str, str] | None = None
 ) -> tuple[Job, dict[str, str] | None]:
-    """The job with permission to replace what is there, if all of it is what this journal published, or was publishing when it
-    was stopped; and the stamps of what may be replaced. known: stamps of what is known to be, besides.
+    """The job with permission to replace what is there, if all of it is what this journal published, or was publishing
+    when it was stopped; and the stamps of what may be replaced. known: stamps of what is known to be, besides.
 
-    folder: of the job's segments, where a worker writes what it is about to publish. A job that was given the permission itself has
+    folder: of the job's segments, where a worker writes what it is about to publish. A job that was given the
+    permission itself has
     no such stamps: None. Anything else that is there is somebody else's, and the job will say so.
     """
     if job.options.encoding.overwrite:
@@ -113,8 +116,8 @@ def read_announcement(folder: Path) -> dict[str, str]:
 def announce(folder: Path, results: Iterable[tuple[Path, Path]], replaceable: dict[str, str] | None) -> None:
     """Write what is about to be published, as (finished file or folder, target), before any of it has its name.
 
-    Should the process end in between, the next one knows them for its own. Raises `InputError` for a target that is not, or no more,
-    one of those that may be replaced; nothing is lost by that, for the stored fills are kept.
+    Should the process end in between, the next one knows them for its own. Raises `InputError` for a target that is
+    not, or no more, one of those that may be replaced; nothing is lost by that, for the stored fills are kept.
     """
     pairs = list(results)
     if replaceable:

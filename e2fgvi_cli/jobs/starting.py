@@ -1,4 +1,5 @@
-"""Starting processes so that a signal neither leaves one that nobody knows of nor hits one that is not ready for it. Standard library only."""
+"""Starting processes so that a signal neither leaves one that nobody knows of nor hits one that is not ready for it.
+Standard library only."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from ..system import interrupts
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Signals that end a run wait until the block is left. A process started inside gets none before it calls `let_through`."""
+    """Signals that end a run wait until the block is left. A process started inside gets none before it calls
+    `let_through`."""
     with interrupts.deferred():
         if not hasattr(signal, "pthread_sigmask"):
             yield

@@ -193,7 +193,8 @@ def _is_seekable(source: ClipSource, options: InpaintOptions, count: int) -> boo
 def _write_segments(
     folder: Path, segments: tuple[Segment, ...], frames: Iterator[FinishedFrame], emit: Emit
 ) -> Iterator[int]:
-    """Store the frames of consecutive segments; yields 1 a frame. A segment is announced when it is safe on the disk."""
+    """Store the frames of consecutive segments; yields 1 a frame. A segment is announced when it is safe on the
+    disk."""
     for segment in segments:
         try:
             with SegmentWriter(folder, segment) as writer:
@@ -217,7 +218,8 @@ def _named(error: OSError, path: Path) -> OSError | InputError:
 
 
 def join(task: Task, emit: Emit) -> Summary:
-    """Write the output from the source and the stored fills, and publish it. Nothing is left under its name otherwise."""
+    """Write the output from the source and the stored fills, and publish it. Nothing is left under its name
+    otherwise."""
     assert task.plan is not None
     started = time.perf_counter()
     options, plan = task.job.options, task.plan

@@ -31,7 +31,8 @@ _CHUNK = 24  # frames decoded together when going backwards
 
 @dataclass(frozen=True)
 class Preview:
-    """`frames` with their coverage, `notices` (what was assumed) and `warnings`; `sheet` is None if nothing was drawn."""
+    """`frames` with their coverage, `notices` (what was assumed) and `warnings`; `sheet` is None if nothing was
+    drawn."""
 
     frames: list[FrameCoverage]
     notices: list[str]
@@ -80,8 +81,8 @@ def check_png(path: Path) -> None:
 
 @dataclass(frozen=True)
 class Tracked:
-    """How many masks were written, the frames in which the object was lost (an empty mask), what was assumed of the masks
-    given (`notices`), and what looks wrong with those written (`warnings`)."""
+    """How many masks were written, the frames in which the object was lost (an empty mask), what was assumed of the
+    masks given (`notices`), and what looks wrong with those written (`warnings`)."""
 
     frames: int
     lost: list[int]

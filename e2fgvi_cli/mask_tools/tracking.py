@@ -1,4 +1,5 @@
-"""Following one object through a clip without another model: GrabCut where the user points, then the flow carries the mask.
+"""Following one object through a clip without another model: GrabCut where the user points, then the flow carries the
+mask.
 
 Pure: numpy and OpenCV; frames and flow come from outside. Each step warps the mask along the flow, distrusts the pixels
 where forward and backward flow disagree, settles those and the outline by colour (GrabCut in a narrow band), and drops
@@ -66,7 +67,8 @@ def mask_from_box(rgb: PixelArray, box: tuple[float, float, float, float]) -> Ho
 
 
 def require_in_frame(box: tuple[float, float, float, float], size: tuple[int, int]) -> None:
-    """Raise `UsageError` unless at least two pixels each way of `box` (x, y, width, height) lie in a frame (height, width)."""
+    """Raise `UsageError` unless at least two pixels each way of `box` (x, y, width, height) lie in a frame (height,
+    width)."""
     height, width = size
     inside = (min(box[0] + box[2], width) - max(box[0], 0), min(box[1] + box[3], height) - max(box[1], 0))
     if min(inside) < min(2, *size):
@@ -107,7 +109,8 @@ def warp(values: NDArray[Any], flow: FlowArray) -> NDArray[np.float32]:
 
 
 def disagreement(flow: FlowArray, back: FlowArray) -> NDArray[np.bool_]:
-    """(H, W) pixels whose flow there and back does not return (Sundaram et al. 2010: 1 % of the squared lengths + 0.5)."""
+    """(H, W) pixels whose flow there and back does not return (Sundaram et al. 2010: 1 % of the squared lengths +
+    0.5)."""
     returned = warp(back, flow)
     lengths = (flow**2).sum(axis=2) + (returned**2).sum(axis=2)
     return cast(NDArray[np.bool_], ((flow + returned) ** 2).sum(axis=2) > 0.01 * lengths + 0.5)

@@ -1,7 +1,7 @@
 """Holes: what the user gives as a mask, turned into (H, W) uint8 arrays of 0 and 1 (1 = to be filled). Pure.
 
-`options` parses what the command line says, `shapes` draws boxes and polygons, `pairing` finds each mask's frame, `looks` and
-`reading` decide what the pictures mean, `normalise` and `growth` size and grow the holes.
+`options` parses what the command line says, `shapes` draws boxes and polygons, `pairing` finds each mask's frame,
+`looks` and `reading` decide what the pictures mean, `normalise` and `growth` size and grow the holes.
 """
 
 from .growth import close_gaps, grow

@@ -17,8 +17,8 @@ MAX_GAP = 30
 def between(before: HoleArray, after: HoleArray, place: float) -> HoleArray:
     """(H, W) hole at `place` (0: as `before`, 1: as `after`) of the way between two that are not empty, of one size.
 
-    Each shape is moved to where its centroid would be, on a straight path; their signed distances are then mixed, so that
-    one outline turns into the other.
+    Each shape is moved to where its centroid would be, on a straight path; their signed distances are then mixed, so
+    that one outline turns into the other.
     """
     centres = [_centroid(hole) for hole in (before, after)]
     centre = (1 - place) * centres[0] + place * centres[1]

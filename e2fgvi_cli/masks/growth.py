@@ -1,4 +1,5 @@
-"""How the default grows a hole: with the size of the frame, and closed where only crumbs of the object would be left. Pure."""
+"""How the default grows a hole: with the size of the frame, and closed where only crumbs of the object would be left.
+Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ def grow(hole: HoleArray, dilation: Dilation) -> tuple[HoleArray, int]:
 
 
 def close_gaps(hole: HoleArray, size: int) -> tuple[HoleArray, int]:
-    """The hole without islands of up to (2 `size`)^2 pixels in it and slits up to `size` wide; how many pixels that added.
+    """The hole without islands of up to (2 `size`)^2 pixels in it and slits up to `size` wide; how many pixels that
+    added.
 
     Corners stay as sharp as they are: what a closing adds counts as a slit only from 3/2 `size`^2 pixels on.
     """

@@ -50,7 +50,8 @@ def coverage_warnings(frames: list[FrameCoverage]) -> list[str]:
         found.append(f"{len(empty)} of {len(frames)} frames have no hole ({ranges(empty)})")
     if full:
         found.append(
-            f"{len(full)} of {len(frames)} frames are more than {TOO_MUCH:.0%} hole ({ranges(full)}): is the mask inverted?"
+            f"{len(full)} of {len(frames)} frames are more than {TOO_MUCH:.0%} hole ({ranges(full)}): is the mask "
+            "inverted?"
         )
     jumps = [
         here.index
@@ -64,8 +65,8 @@ def coverage_warnings(frames: list[FrameCoverage]) -> list[str]:
     if growth is not None:
         start, end = growth
         found.append(
-            f"the hole grows from {start.share:.1%} of the frame (frame {start.index}) to {end.share:.1%} (frame {end.index}): "
-            "does the mask run away from its object?"
+            f"the hole grows from {start.share:.1%} of the frame (frame {start.index}) to {end.share:.1%} (frame "
+            f"{end.index}): does the mask run away from its object?"
         )
     return found
 

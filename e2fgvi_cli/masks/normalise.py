@@ -1,4 +1,5 @@
-"""From a mask picture to a hole: levels, ids, threshold, size, dilation, feather. numpy and OpenCV, nothing is read here."""
+"""From a mask picture to a hole: levels, ids, threshold, size, dilation, feather. numpy and OpenCV, nothing is read
+here."""
 
 from __future__ import annotations
 
@@ -113,7 +114,8 @@ def distance_to(hole: HoleArray) -> NDArray[np.float32]:
 
 
 def feather_alpha(hole: HoleArray, feather: float) -> AlphaArray:
-    """(H, W) 0..1 for pasting: 1 in the hole, falling linearly to 0 at `feather` + 1 pixels outside of it (then float32)."""
+    """(H, W) 0..1 for pasting: 1 in the hole, falling linearly to 0 at `feather` + 1 pixels outside of it (then
+    float32)."""
     if feather <= 0 or not hole.any():
         return hole
     near = near_hole(hole, feather + 1.0)

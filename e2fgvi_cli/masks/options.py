@@ -20,8 +20,9 @@ _AUTO_LINES = 480
 
 @dataclass(frozen=True)
 class Dilation:
-    """How far a hole grows: `amount` in pixels ("px"), in percent of the frame's height ("%"), or "auto": that many pixels
-    on frames of up to 480 lines (their shorter side), more on larger ones; "auto" also closes small gaps (`growth`).
+    """How far a hole grows: `amount` in pixels ("px"), in percent of the frame's height ("%"), or "auto": that many
+    pixels on frames of up to 480 lines (their shorter side), more on larger ones; "auto" also closes small gaps
+    (`growth`).
 
     `shape` "disc" grows by Euclidean distance; "cross" repeats a 3x3 cross, as the published program does.
     """
@@ -145,7 +146,8 @@ def parse_box(text: str, option: str = "--mask-box") -> Box:
 
 
 def parse_boxes(text: str) -> tuple[Box, ...]:
-    """One or several boxes as `parse_box` takes them, with spaces, semicolons, bars or line ends between, as in a cell of a
+    """One or several boxes as `parse_box` takes them, with spaces, semicolons, bars or line ends between, as in a cell
+    of a
     table: "0,0,9,9@-20; 50,60,9,9@21-". Raises `UsageError`."""
     if _BOXES.fullmatch(text) is None:
         return (parse_box(text),)
@@ -164,7 +166,8 @@ def parse_polygon(text: str) -> Polygon:
     numbers = _numbers(shape, "--mask-polygon", text)
     if len(numbers) < 6 or len(numbers) % 2:
         raise UsageError(
-            f"--mask-polygon {text!r} has {len(numbers)} numbers; write at least three points, such as 10,10 60,10 35,50"
+            f"--mask-polygon {text!r} has {len(numbers)} numbers; write at least three points, such as 10,10 "
+            "60,10 35,50"
         )
     return Polygon(tuple(zip(numbers[::2], numbers[1::2], strict=True)), frames)
 
@@ -179,12 +182,13 @@ def parse_ids(text: str) -> frozenset[int]:
 
 @dataclass(frozen=True)
 class MaskOptions:
-    """How masks become holes. The order is: ids or threshold, invert, gaps, boxes and polygons, union, resize, dilation.
+    """How masks become holes. The order is: ids or threshold, invert, gaps, boxes and polygons, union, resize,
+    dilation.
 
     `threshold` 0..255 (a pixel above it is hole), `feather` pixels outside the hole over which the fill fades out,
     `union` N = a frame's hole is that of N frames before to N after together, `ids` object numbers of palette or id
-    images (None = threshold, or for coloured palettes every object), `grow_gaps` = frames without a mask get one between
-    those before and after, `any_value` = levels are read as the published program reads them.
+    images (None = threshold, or for coloured palettes every object), `grow_gaps` = frames without a mask get one
+    between those before and after, `any_value` = levels are read as the published program reads them.
     """
 
     threshold: int = DEFAULT_THRESHOLD

@@ -1,7 +1,7 @@
 """Which mask belongs to which frame, by their names and numbers. Pure: no file is opened.
 
-The names are judged together: one rule must explain all of them, so that no few names that happen to agree pair the rest
-one off. What no rule explains is refused.
+The names are judged together: one rule must explain all of them, so that no few names that happen to agree pair the
+rest one off. What no rule explains is refused.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ def numbering(names: Sequence[str], what: str | None = None) -> Numbering | None
         return None
     if frame is None:
         raise InputError(
-            f"{what}: names such as {names[0]} and {names[1]} do not say which of their numbers is the frame's; name the "
-            "masks of several objects like 00012_obj1"
+            f"{what}: names such as {names[0]} and {names[1]} do not say which of their numbers is the frame's; "
+            "name the masks of several objects like 00012_obj1"
         )
     return Numbering(tuple(map(int, columns[frame])))
 
@@ -113,8 +113,8 @@ def _columns(names: Sequence[str]) -> tuple[tuple[str, ...], ...] | None:
 
 
 def _frame_column(name: str, columns: tuple[tuple[str, ...], ...], places: list[int]) -> int | None:
-    """Which of some numbers is the frame's: the only one with a word for frames before it, or without one for objects, or
-    padded to one width."""
+    """Which of some numbers is the frame's: the only one with a word for frames before it, or without one for objects,
+    or padded to one width."""
     before = _DIGITS.split(name)[::2]
     widths = {place: {len(text) for text in columns[place]} for place in places}
     for choice in (
@@ -150,22 +150,23 @@ def pair_with_frames(masks: Sequence[str], frames: Sequence[str], what: str) -> 
         if len(masks) == len(frames) and other_kind and _may_be_order(of_masks) and _may_be_order(of_frames):
             return _in_order(len(masks), "masks and frames are numbered differently: paired in their order")
         raise InputError(
-            f"{what}: the masks are numbered {ranges(list(of_masks.values))}, the frames {ranges(list(of_frames.values))}; "
-            "name the masks like the frames they belong to"
+            f"{what}: the masks are numbered {ranges(list(of_masks.values))}, the frames "
+            f"{ranges(list(of_frames.values))}; name the masks like the frames they belong to"
         )
     notices: tuple[str, ...] = ("masks are matched by the number in their name",)
     if of_masks.values == of_frames.values and len(masks) == len(frames):
         notices = ()
     if shift:
         notices = (
-            f"masks are numbered from {of_masks.values[0]}, frames from {of_frames.values[0]}: mask {of_masks.values[0]} "
-            f"is taken for frame {of_masks.values[0] + shift}, and so on",
+            f"masks are numbered from {of_masks.values[0]}, frames from {of_frames.values[0]}: mask "
+            f"{of_masks.values[0]} is taken for frame {of_masks.values[0] + shift}, and so on",
         )
     return _paired(of_masks.places(shift), index_of, masks, notices)
 
 
 def _shift(masks: Numbering, frames: Numbering, *, as_many: bool) -> int | None:
-    """What to add to the masks' numbers so that all masks, or all frames, find their like: 0, or one for another start."""
+    """What to add to the masks' numbers so that all masks, or all frames, find their like: 0, or one for another
+    start."""
     have, want = set(masks.values), set(frames.values)
     if have <= want or want <= have:
         return 0
@@ -214,8 +215,8 @@ def pair_with_count(masks: Sequence[str], frames: int, what: str) -> Pairing:
     base = 1 if values[0] == 1 or values[-1] == frames else 0
     if values[0] - base >= frames:
         raise InputError(
-            f"{what}: they are numbered {ranges(list(values))}, and the frames are 0 to {frames - 1}; name the masks by "
-            "frame number"
+            f"{what}: they are numbered {ranges(list(values))}, and the frames are 0 to {frames - 1}; name the "
+            "masks by frame number"
         )
     notice = f"masks are matched by the number in their name, counted from {base}"
     return _paired(numbers.places(-base), {index: index for index in range(frames)}, masks, (notice,))

@@ -1,7 +1,7 @@
 """What the samples of masks mean, decided once for all masks of a clip. Pure.
 
-Masks come as black and white, as numbers of objects, as 0 and 1, as 8 bits in a file of 16, as transparency. One picture
-often fits several of these, a whole folder rarely: what is decided of all holds for each, and is said.
+Masks come as black and white, as numbers of objects, as 0 and 1, as 8 bits in a file of 16, as transparency. One
+picture often fits several of these, a whole folder rarely: what is decided of all holds for each, and is said.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Reading:
     """How a picture becomes a hole, before inversion.
 
     objects: palette pictures hold object numbers. black: their background is what is black (else number 0). alpha: the
-    channel is the mask: its "opaque" or its "transparent" part. narrow: files of 16 bits hold levels 0..255. any_number:
-    whatever is not 0 is hole; else what is above the threshold.
+    channel is the mask: its "opaque" or its "transparent" part. narrow: files of 16 bits hold levels 0..255.
+    any_number: whatever is not 0 is hole; else what is above the threshold.
     """
 
     objects: bool = False
@@ -101,8 +101,8 @@ class Reading:
 def decide(looks: Sequence[Look], options: MaskOptions) -> tuple[Reading, list[str]]:
     """How the masks that `looks` are of are to be read, and sentences that say so.
 
-    Raises `UsageError` for object numbers that no mask has, `InputError` for masks of which nothing would be a hole though
-    they are not blank.
+    Raises `UsageError` for object numbers that no mask has, `InputError` for masks of which nothing would be a hole
+    though they are not blank.
     """
     if options.ids is not None:
         return Reading(), _check_ids(looks, options.ids)
@@ -147,7 +147,8 @@ def _check_ids(looks: Sequence[Look], ids: frozenset[int]) -> list[str]:
     for look in looks:
         if look.coloured:
             raise InputError(
-                f"--mask-ids needs object numbers, and mask {look.name} is a colour image; save it as gray or palette PNG"
+                f"--mask-ids needs object numbers, and mask {look.name} is a colour image; save it as gray or "
+                "palette PNG"
             )
         there.update(look.numbers.values.tolist())
     missing = sorted(ids - there)
@@ -179,7 +180,8 @@ def _say_palette(palettes: Sequence[Look], reading: Reading) -> str:
 def _alpha_part(
     looks: Sequence[Look], options: MaskOptions, notices: list[str]
 ) -> Literal["opaque", "transparent"] | None:
-    """Which part of the alpha channels is the mask; None if no picture is transparent anywhere, or all are everywhere."""
+    """Which part of the alpha channels is the mask; None if no picture is transparent anywhere, or all are
+    everywhere."""
     tallies = [look.alpha for look in looks if look.alpha is not None]
     lowest = min((int(tally.values[0]) for tally in tallies), default=255)
     highest = max((int(tally.values[-1]) for tally in tallies), default=0)
@@ -191,8 +193,8 @@ def _alpha_part(
         notices.append(f"mask {name} has transparency: its alpha channel is the mask, its colours are not")
         return "opaque"
     notices.append(
-        f"mask {name} has transparency: its transparent part is the mask, for the opaque one covers {opaque:.0%} of the "
-        "frame (--mask-invert takes that instead)"
+        f"mask {name} has transparency: its transparent part is the mask, for the opaque one covers {opaque:.0%} "
+        "of the frame (--mask-invert takes that instead)"
     )
     return "transparent"
 
@@ -202,8 +204,8 @@ def _highest(look: Look) -> int:
 
 
 def _means_numbers(looks: Sequence[Look], reading: Reading, options: MaskOptions, notices: list[str]) -> bool:
-    """Whether whatever is not 0 is hole: masks of 0 and 1, of numbered objects none of which reaches the threshold, or of
-    objects in colours some of which do not. Raises `InputError` for faint masks that are none of these."""
+    """Whether whatever is not 0 is hole: masks of 0 and 1, of numbered objects none of which reaches the threshold, or
+    of objects in colours some of which do not. Raises `InputError` for faint masks that are none of these."""
     levels = [float(reading.levels(look.numbers.values[-1:], look.deep)[0]) for look in looks]
     highest = max(levels)
     first = looks[levels.index(highest)]
@@ -217,8 +219,8 @@ def _means_numbers(looks: Sequence[Look], reading: Reading, options: MaskOptions
             return bool(sentence)
     if (0 if lossless else _NOISE) < highest <= options.threshold:
         raise InputError(
-            f"no mask has a level above the threshold {options.threshold}: the highest is {highest:g}, in {first.name}; lower "
-            "--mask-threshold, or use --mask-ids for images of object numbers"
+            f"no mask has a level above the threshold {options.threshold}: the highest is {highest:g}, in "
+            f"{first.name}; lower --mask-threshold, or use --mask-ids for images of object numbers"
         )
     return False
 
@@ -239,7 +241,8 @@ def _numbers_sentence(looks: Sequence[Look], first: Look, values: Sequence[int],
 
 
 def coverage_notices(shares: Sequence[tuple[str, float]], whole: int | None, *, inverted: bool = False) -> list[str]:
-    """What is said before the work of masks that cover nothing or nearly all: (name, share of the frame) of those looked at.
+    """What is said before the work of masks that cover nothing or nearly all: (name, share of the frame) of those
+    looked at.
 
     `whole`: how many masks there are, None if unknown. inverted: by --mask-invert.
     """

@@ -74,7 +74,8 @@ def median_clip(frames: Clip, holes: HoleClip, radius: float = TELEA_RADIUS) -> 
 
 
 def _masked_median(values: NDArray[np.uint8], visible: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Median over axis 0 of the visible values (t, h, w, 3), 0 where there is none; the mean of the middle two, rounded."""
+    """Median over axis 0 of the visible values (t, h, w, 3), 0 where there is none; the mean of the middle two,
+    rounded."""
     hidden_last = np.where(visible[..., None], values.astype(np.uint16), np.uint16(256))
     ordered = np.sort(hidden_last, axis=0)
     count = visible.sum(axis=0)

@@ -33,8 +33,8 @@ PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
 def holed_frames(frames: NDArray[np.uint8], holes: NDArray[np.uint8]) -> Iterator[HoledFrame]:
-    """A clip (t, H, W, 3) with holes (t, H, W) in {0, 1} as `fill.stream.fill_shot` takes it. What it has in its holes is blacked out:
-    no fill can learn the answer from it."""
+    """A clip (t, H, W, 3) with holes (t, H, W) in {0, 1} as `fill.stream.fill_shot` takes it. What it has in its holes
+    is blacked out: no fill can learn the answer from it."""
     for i, (rgb, hole) in enumerate(zip(frames, holes, strict=True)):
         yield HoledFrame.of(Frame(i, rgb * (1 - hole[:, :, None]), Fraction(i)), hole, hole.astype(np.float32))
 

@@ -1,14 +1,16 @@
 """How close a filled clip is to a reference, frame by frame, in constant memory.
 
-Pictures are (H, W, 3) RGB, uint8 0..255 or uint16 0..65535, both of a pair alike; holes are (H, W), non-zero = was filled.
-Decibels are relative to full scale (255 or 65535) and end at `PSNR_LIMIT`, so that an exact match has a number.
+Pictures are (H, W, 3) RGB, uint8 0..255 or uint16 0..65535, both of a pair alike; holes are (H, W), non-zero = was
+filled. Decibels are relative to full scale (255 or 65535) and end at `PSNR_LIMIT`, so that an exact match has a number.
 
 Two conventions live side by side:
 
 * **Inside the hole** (this project's own). `hole_psnr` is the PSNR of the mean squared error, averaged over the frames
-  that have a hole, each frame counting the same whatever the size of its hole. The mean is taken before the logarithm, so one frame
-  gone wrong costs what the eye would charge for it. `hole_ssim` is the mean of the SSIM map over the hole's pixels.
-* **The field's** (STTN, FuseFormer, E2FGVI: design note users.md C1). The fill is pasted into the reference and the whole
+  that have a hole, each frame counting the same whatever the size of its hole. The mean is taken before the logarithm,
+  so one frame gone wrong costs what the eye would charge for it. `hole_ssim` is the mean of the SSIM map over the
+  hole's pixels.
+* **The field's** (STTN, FuseFormer, E2FGVI: design note users.md C1). The fill is pasted into the reference and the
+whole
   frame compared: PSNR, and SSIM with a flat 65-pixel window; decibels a frame, then the mean over frames. It rises when
   the hole is small, so it compares methods on the same holes and nothing else.
 """
@@ -92,8 +94,8 @@ def composite_psnr(result: PixelArray, reference: PixelArray, hole: HoleMap) -> 
 def ssim_map(result: PixelArray, reference: PixelArray) -> FloatMap:
     """Structural similarity a pixel, (H, W), -1..1, mean over the colour channels.
 
-    Wang, Bovik, Sheikh and Simoncelli 2004: Gaussian window of 11 pixels and sigma 1.5, K1 = 0.01, K2 = 0.03, population
-    covariance. Borders are mirrored, edge pixel included, so that every pixel has a value.
+    Wang, Bovik, Sheikh and Simoncelli 2004: Gaussian window of 11 pixels and sigma 1.5, K1 = 0.01, K2 = 0.03,
+    population covariance. Borders are mirrored, edge pixel included, so that every pixel has a value.
     """
     scale = full_scale(result, reference)
     window = (GAUSSIAN_WINDOW, GAUSSIAN_WINDOW)

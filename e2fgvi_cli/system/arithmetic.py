@@ -1,4 +1,5 @@
-"""What makes a CPU compute as the published figures were computed. Standard library only: it counts before torch is imported."""
+"""What makes a CPU compute as the published figures were computed. Standard library only: it counts before torch is
+imported."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ import platform
 def published_environment() -> dict[str, str]:
     """Variables that make torch use AVX2 kernels on every x86 CPU, as the reference figures did; empty on others.
 
-    Recurrent propagation amplifies float32 rounding (1.8x a frame with random weights), so results of wider vector units
+    Recurrent propagation amplifies float32 rounding (1.8x a frame with random weights), so results of wider vector
+    units
     differ by whole levels after ten frames: docs/decisions/0003-parity-and-rounding.md.
     """
     if platform.machine().lower() not in ("x86_64", "amd64"):

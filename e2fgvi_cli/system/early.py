@@ -1,7 +1,8 @@
-"""The first thing the program imports: from here on a signal ends it with a sentence, while all the rest is still loading.
+"""The first thing the program imports: from here on a signal ends it with a sentence, while all the rest is still
+loading.
 
-Answers signals as a side effect of being imported, by the command only: every import before it is time in which Python would
-print a traceback. Standard library only, and little of that.
+Answers signals as a side effect of being imported, by the command only: every import before it is time in which Python
+would print a traceback. Standard library only, and little of that.
 """
 
 import os

@@ -1,4 +1,5 @@
-"""Ctrl-C, SIGTERM and SIGHUP end a command in one way, whatever the moment: what is unfinished goes, what is whole stays.
+"""Ctrl-C, SIGTERM and SIGHUP end a command in one way, whatever the moment: what is unfinished goes, what is whole
+stays.
 
 Standard library only. `install` is for the program's own process; `deferred` is for everybody.
 """
@@ -40,7 +41,8 @@ def exit_code(number: int | None) -> int:
 
 
 def install() -> None:
-    """Let the first signal raise `Interrupted` in the main thread. What the caller has set to be ignored (nohup) stays so."""
+    """Let the first signal raise `Interrupted` in the main thread. What the caller has set to be ignored (nohup) stays
+    so."""
     global _first, _others_hook  # noqa: PLW0603 (a process has one set of signal handlers)
     _first = None
     _handle(_raise)
@@ -57,7 +59,8 @@ def _ignore() -> None:
 
 
 def leave_at_once(code: int | None = None, message: bytes = b"") -> None:
-    """Let a signal end the process without unwinding, for when there is nothing to clean up: before the work or after it.
+    """Let a signal end the process without unwinding, for when there is nothing to clean up: before the work or after
+    it.
 
     code: the exit code; None: that of the signal. message: for standard error.
     """
@@ -83,7 +86,8 @@ def forget() -> None:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Inside the block no signal interrupts; one that came is answered at its end. In other threads than the main one: nothing."""
+    """Inside the block no signal interrupts; one that came is answered at its end. In other threads than the main one:
+    nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -125,7 +129,8 @@ def _raise(number: int, _frame: FrameType | None) -> None:
 
 
 def _raise_again(ignored: Any) -> None:
-    """Python prints and forgets what is raised in the callback of a weak reference or in `__del__`: a signal comes once more."""
+    """Python prints and forgets what is raised in the callback of a weak reference or in `__del__`: a signal comes once
+    more."""
     if not isinstance(ignored.exc_value, Interrupted):
         _others_hook(ignored)
         return

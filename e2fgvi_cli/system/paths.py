@@ -1,7 +1,9 @@
-"""What a run writes must not touch what it reads, nor what somebody else has there. Looked at before anything is opened.
+"""What a run writes must not touch what it reads, nor what somebody else has there. Looked at before anything is
+opened.
 
-Files and folders are told apart by what they are (device and number), not by how their names are spelled: links, `..`, another
-mount and another spelling are seen through. Standard library only, and cheap: a command asks before it imports anything heavy.
+Files and folders are told apart by what they are (device and number), not by how their names are spelled: links, `..`,
+another mount and another spelling are seen through. Standard library only, and cheap: a command asks before it imports
+anything heavy.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ class Written:
 
 
 def check_paths(written: Iterable[Written], read: Iterable[Read]) -> None:
-    """Raise `InputError` where writing would replace, remove or disturb what is read, `UsageError` where two outputs collide.
+    """Raise `InputError` where writing would replace, remove or disturb what is read, `UsageError` where two outputs
+    collide.
 
     For several runs at once give those of all of them. Permission to overwrite makes no difference.
     """
@@ -138,7 +141,8 @@ def is_written_frame(entry: Path) -> bool:
 
 
 def identity(path: Path) -> Hashable:
-    """What a path leads to: equal for all its spellings. Of what does not exist yet: its folder's identity and the name."""
+    """What a path leads to: equal for all its spellings. Of what does not exist yet: its folder's identity and the
+    name."""
     real = Path(os.path.realpath(path))
     missing: list[str] = []
     while True:

@@ -1,7 +1,8 @@
-"""Results appear complete or not at all: written under a temporary name beside the target, named when they are finished.
+"""Results appear complete or not at all: written under a temporary name beside the target, named when they are
+finished.
 
-Standard library only. What appears at a target in the meantime is not replaced without permission; what a dead process left
-behind is removed by the next one that writes there.
+Standard library only. What appears at a target in the meantime is not replaced without permission; what a dead process
+left behind is removed by the next one that writes there.
 """
 
 from __future__ import annotations
@@ -44,9 +45,11 @@ class _Entry:
 class Publication:
     """The results of one run, published together. Context manager: on an error nothing of them is left.
 
-    `temporary` gives each a name to write to; leaving cleanly gives them their own, the first one first, undisturbed by signals.
-    Raises `InputError` where a target was taken in the meantime; the finished result is then kept beside it under another name.
-    before: called with every (finished file or folder, target) before the first has its name; what it raises ends the run.
+    `temporary` gives each a name to write to; leaving cleanly gives them their own, the first one first, undisturbed by
+    signals. Raises `InputError` where a target was taken in the meantime; the finished result is then kept beside it
+    under another name.
+    before: called with every (finished file or folder, target) before the first has its name; what it raises ends the
+    run.
     """
 
     def __init__(self, before: Callable[[list[tuple[Path, Path]]], None] | None = None) -> None:
@@ -106,7 +109,8 @@ class Publication:
 
 
 def replace_file(target: Path, content: str | bytes) -> None:
-    """A small file (text as UTF-8), there completely or not at all; replaces what is there. Raises `OSError`, also without its folder."""
+    """A small file (text as UTF-8), there completely or not at all; replaces what is there. Raises `OSError`, also
+    without its folder."""
     with deferred():
         temporary = _reserve(target)
         try:
@@ -155,7 +159,8 @@ def discard_unfinished() -> None:
 def remove_stale(target: Path, dead: frozenset[int] = frozenset()) -> None:
     """Remove what processes that are gone left of this target; if its replaced folder is all that is left, put it back.
 
-    dead: numbers of processes known to be gone, on whatever machine; others count as gone if they ran on this one and do no more.
+    dead: numbers of processes known to be gone, on whatever machine; others count as gone if they ran on this one and
+    do no more.
     """
     real = _through_link(target)
     pattern = _pattern(real)
@@ -285,7 +290,8 @@ def _token() -> str:
 
 
 def _machine() -> str:
-    """Tells apart the machines, and the containers, that share a folder: a process number means something on one of them only."""
+    """Tells apart the machines, and the containers, that share a folder: a process number means something on one of
+    them only."""
     space = ""
     with suppress(OSError):
         space = os.readlink("/proc/self/ns/pid")

@@ -31,9 +31,11 @@ class _Steady(io.FileIO):
 
 
 def guard() -> None:
-    """Open what of the descriptors 0 to 2 is closed as the null device, and let writing to standard output and error not fail.
+    """Open what of the descriptors 0 to 2 is closed as the null device, and let writing to standard output and error
+    not fail.
 
-    Without this the first file that is opened could become descriptor 2, and receive what libraries say there. May be called twice.
+    Without this the first file that is opened could become descriptor 2, and receive what libraries say there. May be
+    called twice.
     """
     for number in (0, 1, 2):
         _open_if_closed(number)
@@ -46,7 +48,8 @@ def guard() -> None:
 
 
 def finish(code: int) -> int:
-    """Flush, and say if output was lost for want of room. Returns the exit code: 1 instead of 0 then; a reader who left wants no more."""
+    """Flush, and say if output was lost for want of room. Returns the exit code: 1 instead of 0 then; a reader who left
+    wants no more."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()

@@ -1,4 +1,5 @@
-"""What a camera and a codec do to a recording, for all samples at once: gain, noise, compression. Frames are (n, T, 3, h, w) in [0, 1]."""
+"""What a camera and a codec do to a recording, for all samples at once: gain, noise, compression. Frames are (n, T, 3,
+h, w) in [0, 1]."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -
 
 
 def record(frames: Tensor, times: Tensor, config: AugmentConfig, draw: Draw) -> Tensor:
-    """All of `config` that is of the picture alone (not of the camera's path), in the order of a camera. times: (n, T)."""
+    """All of `config` that is of the picture alone (not of the camera's path), in the order of a camera. times: (n,
+    T)."""
     if config.exposure > 0:
         frames = expose(frames, times, draw, config.exposure)
     if config.noise > 0:
@@ -43,7 +45,8 @@ def record(frames: Tensor, times: Tensor, config: AugmentConfig, draw: Draw) -> 
 
 
 def expose(frames: Tensor, times: Tensor, draw: Draw, share: float) -> Tensor:
-    """A gain that swings slowly, jumps at one time, or runs down the picture in bands; each a third of `share` of the samples."""
+    """A gain that swings slowly, jumps at one time, or runs down the picture in bands; each a third of `share` of the
+    samples."""
     n, h = len(frames), frames.shape[-2]
 
     def drawn(low: float, high: float) -> Tensor:
@@ -60,7 +63,8 @@ def expose(frames: Tensor, times: Tensor, draw: Draw, share: float) -> Tensor:
 
 
 def add_noise(frames: Tensor, draw: Draw, share: float) -> Tensor:
-    """Noise that is another in every frame, 0.5 to 6 of 255 levels, more of it in the brightness; half of it in grains of two pixels."""
+    """Noise that is another in every frame, 0.5 to 6 of 255 levels, more of it in the brightness; half of it in grains
+    of two pixels."""
     n, t, _, h, w = frames.shape
     strength = draw.log_uniform(n, 1, 1, 1, 1, low=0.5 / 255, high=6 / 255) * draw.chance(n, 1, 1, 1, 1, share=share)
     grain = F.interpolate(draw.normal(n * t, 1, -(-h // 2), -(-w // 2)), scale_factor=2, mode="nearest")
@@ -71,7 +75,8 @@ def add_noise(frames: Tensor, draw: Draw, share: float) -> Tensor:
 
 
 def compress(frames: Tensor, quality: Tensor) -> Tensor:
-    """Frames as JPEG keeps them at `quality` (n,), 1 to 100: blocks of 8 x 8, their frequencies rounded. Colours are not halved in size."""
+    """Frames as JPEG keeps them at `quality` (n,), 1 to 100: blocks of 8 x 8, their frequencies rounded. Colours are
+    not halved in size."""
     n, t, _, h, w = frames.shape
     device = frames.device
     to_ycc = torch.tensor(TO_YCC, device=device)

@@ -1,4 +1,5 @@
-"""Batches: frames and holes of many samples, made on the device in a fixed, small number of kernels (no loop over samples).
+"""Batches: frames and holes of many samples, made on the device in a fixed, small number of kernels (no loop over
+samples).
 
 A sample is a window: local frames at times 0..l-1 and reference frames at other times of the same clip or camera path.
 Shape legend: n samples, b batch, T = l + r frames of a window, h w pixels.
@@ -222,7 +223,8 @@ class BatchMaker:
         return _Windows(material.first[clip][:, None] + inside, times)
 
     def _times(self, local_span: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        """(n, T): 0..l-1, then times of references outside the local ones, between low and high (n,) (inside, if there is no outside)."""
+        """(n, T): 0..l-1, then times of references outside the local ones, between low and high (n,) (inside, if there
+        is no outside)."""
         local, reference = self.phase.local, self.phase.reference
         n, device = local_span.shape[0], local_span.device
         own = torch.arange(local, device=device, dtype=torch.float32).expand(n, local)

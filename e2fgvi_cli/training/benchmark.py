@@ -1,7 +1,7 @@
 """How fast a step is under each switch, measured on this machine: what decides a configuration's [speed].
 
-Every variant is built anew, warmed up (compilation and graph capture are timed apart), then run for some seconds. A variant that
-fails is a line with the reason, not the end of the measurement.
+Every variant is built anew, warmed up (compilation and graph capture are timed apart), then run for some seconds. A
+variant that fails is a line with the reason, not the end of the measurement.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ PLAIN = SpeedConfig(precision="float32", compile=(), fused_optimizer=False, tf32
 
 @dataclass(frozen=True)
 class Measurement:
-    """One variant in one phase. Times in seconds a step; `prepare` is what building, compiling and capturing took once."""
+    """One variant in one phase. Times in seconds a step; `prepare` is what building, compiling and capturing took
+    once."""
 
     phase: str
     variant: str
@@ -76,7 +77,8 @@ def run(
     only: tuple[str, ...] = (),
     on_result: Callable[[Measurement], None] = lambda _: None,
 ) -> list[Measurement]:
-    """Measure every variant (whose name contains one of `only`) in every phase, about `seconds` each after its warm-up."""
+    """Measure every variant (whose name contains one of `only`) in every phase, about `seconds` each after its
+    warm-up."""
     results = []
     for phase in config.phase:
         for name, speed in variants(config.speed).items():
@@ -157,7 +159,8 @@ def _wait(device: torch.device) -> None:
 
 @contextmanager
 def profiled(output: Path, device: torch.device) -> Iterator[Callable[[], None]]:
-    """Profile the steps of the block with torch.profiler; call what is yielded after each. Writes OUTPUT.txt and OUTPUT.trace.json.gz.
+    """Profile the steps of the block with torch.profiler; call what is yielded after each. Writes OUTPUT.txt and
+    OUTPUT.trace.json.gz.
 
     The first step is skipped, the second warms the profiler up, the next three are recorded.
     """

@@ -1,7 +1,9 @@
-"""How a sample is photographed: a moving camera over a picture or a clip, and foregrounds that move on their own in front of it.
+"""How a sample is photographed: a moving camera over a picture or a clip, and foregrounds that move on their own in
+front of it.
 
-Everything is one sampling grid a sample, so all of a batch is one `grid_sample` call for each of: clips, photographs, foregrounds.
-Source and frame coordinates run from -1 to 1, edge to edge. Shape legend: n samples, T times, h w pixels of the frame.
+Everything is one sampling grid a sample, so all of a batch is one `grid_sample` call for each of: clips, photographs,
+foregrounds. Source and frame coordinates run from -1 to 1, edge to edge. Shape legend: n samples, T times, h w pixels
+of the frame.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from .shapes import Draw
 class CameraPath:
     """A camera's motion over a source; tensors are (n,) or (n, 2) in source units, time counts frames.
 
-    zoom: half of the source that the frame shows, by direction. drift: motion of the centre a frame; sway: amplitude of its
-    swing. closer: change of the zoom's logarithm a frame; turn: radians a frame; tilt: perspective of the swing.
+    zoom: half of the source that the frame shows, by direction. drift: motion of the centre a frame; sway: amplitude of
+    its swing. closer: change of the zoom's logarithm a frame; turn: radians a frame; tilt: perspective of the swing.
     """
 
     zoom: Tensor
@@ -81,8 +83,9 @@ def camera_paths(
 ) -> CameraPath:
     """Random paths of a frame of size `frame` over sources of size `source` (height, width).
 
-    moving: (n,) bool. True over a photograph, whose motion is all from the camera; False over a clip, which has its own: a fixed crop,
-    mirrored half of the time, at times with a little shake. zooming: (n,) bool, up to five times as fast as the others.
+    moving: (n,) bool. True over a photograph, whose motion is all from the camera; False over a clip, which has its
+    own: a fixed crop, mirrored half of the time, at times with a little shake. zooming: (n,) bool, up to five times as
+    fast as the others.
     """
     own = moving.float()
     (sh, sw), (h, w) = source, frame
@@ -121,7 +124,8 @@ def relief_maps(n: int, draw: Draw, size: tuple[int, int]) -> Tensor:
 
 
 def sample_photographs(photos: Tensor, grid: Tensor) -> Tensor:
-    """Pictures (n, 3, Hs, Ws) float under grids (n, T, 2h, 2w, 2) -> (n, T, 3, h, w). Beyond its edge a picture is mirrored."""
+    """Pictures (n, 3, Hs, Ws) float under grids (n, T, 2h, 2w, 2) -> (n, T, 3, h, w). Beyond its edge a picture is
+    mirrored."""
     n, t, h, w, _ = grid.shape
     # All times of a sample are one tall image: the photograph is not copied for each of them.
     flat = F.grid_sample(photos, grid.reshape(n, t * h, w, 2), padding_mode="reflection", align_corners=False)
@@ -137,7 +141,8 @@ def sample_clips(frames: Tensor, grid: Tensor) -> Tensor:
 
 
 def jitter_colours(frames: Tensor, times: Tensor, draw: Draw) -> Tensor:
-    """Colour, contrast and an exposure that drifts with time. frames: (n, T, 3, h, w) in [0, 1], times: (n, T). Same back."""
+    """Colour, contrast and an exposure that drifts with time. frames: (n, T, 3, h, w) in [0, 1], times: (n, T). Same
+    back."""
     n = frames.shape[0]
 
     def per_sample(low: float, high: float, channels: int = 1) -> Tensor:

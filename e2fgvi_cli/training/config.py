@@ -1,9 +1,9 @@
-"""What a training run is asked, as frozen dataclasses read from a small TOML file. No torch: a typing mistake must not cost seconds.
+"""What a training run is asked, as frozen dataclasses read from a small TOML file. No torch: a mistake costs no time.
 
-Defaults are the published numbers where the paper gives one (Li et al., CVPR 2022, section 4 and its supplement): L1 on hole and valid
-pixels and on the completed flow with weight 1, T-PatchGAN hinge with weight 0.01, Adam(0, 0.99) at 1e-4, 8 clips of 5 local + 3
-reference frames of 240x432. Exceptions, each with its reason: `backward_flow_order` is "aligned" (the published order is a defect),
-and a run's length is minutes, not iterations.
+Defaults are the published numbers where the paper gives one (Li et al., CVPR 2022, section 4 and its supplement): L1 on
+hole and valid pixels and on the completed flow with weight 1, T-PatchGAN hinge with weight 0.01, Adam(0, 0.99) at 1e-4,
+8 clips of 5 local + 3 reference frames of 240x432. Exceptions, each with its reason: `backward_flow_order` is "aligned"
+(the published order is a defect), and a run's length is minutes, not iterations.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ CompiledPart = Literal["encoder", "decoder", "flow", "propagation", "feedforward
 class DataConfig:
     """Which material, and how clips are cut from it. Paths are relative to the configuration's file.
 
-    `manifest` names sources with their licences below `root`; `clips` and `photos` are one's own videos, folders of frames,
-    folders of either, or pictures; `panoramas` are equirectangular pictures (360 by 180 degrees) or folders of them; each of `scenes`
-    is a folder of photographs of one place in their order. All may be left out. Sizes are (height, width) that material is stored at.
+    `manifest` names sources with their licences below `root`; `clips` and `photos` are one's own videos, folders of
+    frames, folders of either, or pictures; `panoramas` are equirectangular pictures (360 by 180 degrees) or folders of
+    them; each of `scenes` is a folder of photographs of one place in their order. All may be left out. Sizes are
+    (height, width) that material is stored at.
     """
 
     manifest: str = ""
@@ -44,7 +45,8 @@ class DataConfig:
     panoramas: tuple[str, ...] = ()
     scenes: tuple[str, ...] = ()
     silhouettes: tuple[str, ...] = ()
-    """Masks (255 = object) whose outlines become holes and foregrounds; outlines are also cut from clips of fixed cameras."""
+    """Masks (255 = object) whose outlines become holes and foregrounds; outlines are also cut from clips of fixed
+    cameras."""
     own_licence: str = "not stated"
     clip_size: tuple[int, int] = (240, 432)
     photo_size: tuple[int, int] = (400, 720)
@@ -53,14 +55,15 @@ class DataConfig:
     max_frames: int = 300
     """Frames kept of one clip (from its start)."""
     photo_share: float = 0.5
-    """Part of the samples that are photographs under a moving camera. Clips get what the three shares leave of 1; the share of a kind
-    that there is no material of is divided among the others."""
+    """Part of the samples that are photographs under a moving camera. Clips get what the three shares leave of 1; the
+    share of a kind that there is no material of is divided among the others."""
     panorama_share: float = 0.1
     """Part of the samples that a camera sees which turns inside a panorama."""
     scene_share: float = 0.05
     """Part of the samples whose local frames are one photograph of a scene and whose references are its neighbours."""
     source_cap: float = 1.0
-    """No source of the manifest gives more than this part of a kind's samples (or an equal part, if there are too few sources for that)."""
+    """No source of the manifest gives more than this part of a kind's samples (or an equal part, if there are too few
+    sources for that)."""
     foreground_share: float = 0.4
     """Part of the samples that get a moving foreground cut from a photograph."""
     reference_reach: int = 40
@@ -73,13 +76,15 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """What a real camera does to a recording; all of it is part of the truth that is to be filled in. Each is a part of the samples."""
+    """What a real camera does to a recording; all of it is part of the truth that is to be filled in. Each is a part of
+    the samples."""
 
     motion_blur: float = 0.0
     shutter: float = 0.7
     """Of blurred samples the shutter is open for at most this part of a frame's time."""
     exposure: float = 0.0
-    """The gain swings by up to a sixth, jumps once, or runs over the picture in bands (a rolling shutter under mains light)."""
+    """The gain swings by up to a sixth, jumps once, or runs over the picture in bands (a rolling shutter under mains
+    light)."""
     noise: float = 0.0
     compression: float = 0.0
     """Blocks of 8 x 8 quantised as JPEG does, at qualities from 35 to 90."""
@@ -137,7 +142,8 @@ class OptimizerConfig:
     discriminator_betas: tuple[float, float] = (0.0, 0.99)
     """Of the discriminator's Adam. Without momentum it does not chase a generator that is gone."""
     discriminator_factor: float = 1.0
-    """The discriminator's rate, as a multiple of `learning_rate`. Published: the same rate, for 500,000 steps; run 7's learned nothing in 2,700."""
+    """The discriminator's rate, as a multiple of `learning_rate`. Published: the same rate, which short runs are too
+    short for."""
     schedule: Literal["cosine", "step", "constant"] = "cosine"
     warmup_steps: int = 100
     final_factor: float = 0.05
@@ -149,8 +155,8 @@ class OptimizerConfig:
     ema: float = 0.999
     """Decay a step of the moving average of the weights, which is what is validated and exported."""
     only: tuple[str, ...] = ()
-    """Parts of the network that learn, by the first names of their weights (decoder, encoder, feat_prop_module, sc, ss, transformer,
-    update_spynet); the others stay as they start. Empty: all."""
+    """Parts of the network that learn, by the first names of their weights (decoder, encoder, feat_prop_module, sc, ss,
+    transformer, update_spynet); the others stay as they start. Empty: all."""
     max_skipped: int = 10
     """A step whose gradient is not finite is skipped; after so many in a row the run stops and says so."""
 
@@ -206,8 +212,8 @@ class PhaseConfig:
 class TrainingConfig:
     """One run. `folder` is where all it writes goes; `start` is "scratch", a known weights name or a file.
 
-    `teacher` is the frozen SPyNet: "start" (that of the starting weights) or a file. `minutes` is training time: the sum over
-    all calls, without validation.
+    `teacher` is the frozen SPyNet: "start" (that of the starting weights) or a file. `minutes` is training time: the
+    sum over all calls, without validation.
     """
 
     folder: str = "runs/default"
@@ -226,7 +232,8 @@ class TrainingConfig:
     speed: SpeedConfig = field(default_factory=SpeedConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     network: E2FGVIConfig = field(default_factory=lambda: E2FGVIConfig(backward_flow_order="aligned"))
-    """Used when starting from scratch; else the starting weights bring their own (except the flow order, which is always this one)."""
+    """Used when starting from scratch; else the starting weights bring their own (except the flow order, which is
+    always this one)."""
     phase: tuple[PhaseConfig, ...] = (PhaseConfig(),)
     base: Path = Path()
     """Folder that relative paths start from: the configuration file's."""
@@ -307,7 +314,8 @@ def read_config(path: Path, overrides: tuple[str, ...] = ()) -> TrainingConfig:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    """The file's tables. Only a regular file of at most `LARGEST_FILE` bytes is read: a pipe could be waited for, for ever."""
+    """The file's tables. Only a regular file of at most `LARGEST_FILE` bytes is read: a pipe could be waited for, for
+    ever."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):

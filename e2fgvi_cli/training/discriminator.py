@@ -1,8 +1,9 @@
-"""Temporal PatchGAN (Chang et al., "Free-form Video Inpainting with 3D Gated Convolution and Temporal PatchGAN", ICCV 2019).
+"""Temporal PatchGAN (Chang et al., "Free-form Video Inpainting with 3D Gated Convolution and Temporal PatchGAN", ICCV
+2019).
 
-Written from the paper's description: six 3-D convolutions of 3 x 5 x 5 with stride 1 x 2 x 2 under spectral normalisation, the last
-without an activation. Every value of the last feature map is a verdict over its receptive field in space and time,
-so no single verdict sees the whole clip.
+Written from the paper's description: six 3-D convolutions of 3 x 5 x 5 with stride 1 x 2 x 2 under spectral
+normalisation, the last without an activation. Every value of the last feature map is a verdict over its receptive field
+in space and time, so no single verdict sees the whole clip.
 """
 
 from __future__ import annotations

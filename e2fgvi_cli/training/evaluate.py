@@ -1,6 +1,8 @@
-"""Scores of weights on clips with known holes, filled through the program's own sliding window, beside fills that need no network.
+"""Scores of weights on clips with known holes, filled through the program's own sliding window, beside fills that need
+no network.
 
-The convention is `quality.clips`': masks as they are, every fifth frame measured, the plain mean of the clips' decibels. Nothing is random.
+The convention is `quality.clips`': masks as they are, every fifth frame measured, the plain mean of the clips'
+decibels. Nothing is random.
 """
 
 from __future__ import annotations
@@ -60,7 +62,8 @@ class Evaluation:
 
 
 def fill_clip(engine: Engine, frames: Frames, holes: Frames, options: WindowOptions) -> Iterator[Frames]:
-    """The filled frames (H, W, 3) of a clip (t, H, W, 3) with holes (t, H, W) in {0, 1}, as `e2fgvi inpaint` fills them."""
+    """The filled frames (H, W, 3) of a clip (t, H, W, 3) with holes (t, H, W) in {0, 1}, as `e2fgvi inpaint` fills
+    them."""
     for finished in fill_shot(holed_frames(frames, holes), engine, options):
         yield np.asarray(finished.rgb, np.uint8)
 

@@ -24,21 +24,24 @@ def table(result: Evaluation) -> str:
         lines.append(f"{kind:10}{'mean':22}" + "".join(f"{result.mean(m, kind):10.2f}" for m in methods))
         lines.append(
             f"{kind:10}network: hole SSIM {result.mean('network', kind, 'hole_ssim'):.4f}, whole frame "
-            f"{result.mean('network', kind, 'composite_psnr'):.2f} dB / {result.mean('network', kind, 'composite_ssim'):.4f}, "
-            f"flicker {result.mean('network', kind, 'flicker'):.2f}"
+            f"{result.mean('network', kind, 'composite_psnr'):.2f} dB / "
+            f"{result.mean('network', kind, 'composite_ssim'):.4f}, flicker "
+            f"{result.mean('network', kind, 'flicker'):.2f}"
         )
     return "\n".join(lines)
 
 
 class SheetWriter:
-    """Collects the fills of a clip by all methods and writes one sheet a clip and kind: rows are methods, columns frames."""
+    """Collects the fills of a clip by all methods and writes one sheet a clip and kind: rows are methods, columns
+    frames."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._rows: dict[tuple[str, str], list[Row]] = {}
 
     def __call__(self, method: str, kind: str, clip: str, truth: Frames, holes: Frames, filled: list[Frames]) -> None:
-        """What `evaluate` calls for each method; the sheet is written anew each time, so it is complete after the last."""
+        """What `evaluate` calls for each method; the sheet is written anew each time, so it is complete after the
+        last."""
         at = np.linspace(0, len(filled) - 1, SHEET_FRAMES).round().astype(int)
         if (clip, kind) not in self._rows:
             masked = [np.where(holes[i][..., None] != 0, np.uint8(127), truth[i]) for i in at]

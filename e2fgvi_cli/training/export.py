@@ -21,7 +21,8 @@ MATERIAL = ". Training material: "
 
 
 def licence_line(licences: Mapping[str, int], stated: str) -> str:
-    """One sentence for the file's metadata: the licence the exporter states, and what the training material was under."""
+    """One sentence for the file's metadata: the licence the exporter states, and what the training material was
+    under."""
     material = "; ".join(f"{key} x{count}" for key, count in licences.items()) or "not recorded"
     return f"{stated}{MATERIAL}{material}"
 
@@ -66,8 +67,9 @@ def average_weights(paths: Sequence[Path], output: Path, licence: str = "") -> N
 
     licence: what the file is under; else what the runs' files say. Both times what they say of their material is kept.
 
-    Wortsman et al., "Model soups", ICML 2022 (uniform). Only for fine-tuned runs: weights of different beginnings have no meaningful mean.
-    Raises InputError for fewer than two files or different networks, WeightsError for a file that holds none.
+    Wortsman et al., "Model soups", ICML 2022 (uniform). Only for fine-tuned runs: weights of different beginnings have
+    no meaningful mean. Raises InputError for fewer than two files or different networks, WeightsError for a file that
+    holds none.
     """
     if len(paths) < 2:
         raise InputError(f"the mean of {len(paths)} file is that file: give the weights of two or more runs")

@@ -1,4 +1,5 @@
-"""Things that move in front of a sample's scene: photographs cut to an outline, some of which change their shape or pass behind the hole.
+"""Things that move in front of a sample's scene: photographs cut to an outline, some of which change their shape or
+pass behind the hole.
 
 Shape legend: n samples, T times, h w pixels of the frame, S = shapes.FIELD.
 """
@@ -21,8 +22,8 @@ from .shapes import Draw, Placement, place, sample_field
 class Foregrounds:
     """How foregrounds are drawn: area in parts of the frame, speed in pixels a frame at a height of 240.
 
-    pliant: how far an outline's points swing, in parts of half its size. behind_hole: they pass behind the sample's hole at one of its
-    local frames; else they are anywhere.
+    pliant: how far an outline's points swing, in parts of half its size. behind_hole: they pass behind the sample's
+    hole at one of its local frames; else they are anywhere.
     """
 
     share: float
@@ -44,7 +45,8 @@ class Foregrounds:
     ) -> Tensor:
         """`frames` (n, T, 3, h, w) in [0, 1] with `share` of the samples behind a foreground.
 
-        times: (n, T). holes: (n, T, 1, h, w), the first `local` of them of the local frames. field: (n, 1, S, S), outlines.
+        times: (n, T). holes: (n, T, 1, h, w), the first `local` of them of the local frames. field: (n, 1, S, S),
+        outlines.
         texture: (n, 3, Hp, Wp) in [0, 1], a photograph for each. shutter: (n,), as `sampling.pixel_times` takes it.
         """
         n, size = len(frames), (frames.shape[-2], frames.shape[-1])
@@ -79,7 +81,8 @@ def aimed(placement: Placement, holes: Tensor, times: Tensor, draw: Draw) -> Pla
 
 
 def swayed(coordinates: Tensor, times: Tensor, most: float, draw: Draw) -> Tensor:
-    """`coordinates` (n, T, h, w, 2) bent by a wave that runs through them, another one in each direction. times: (n, T).
+    """`coordinates` (n, T, h, w, 2) bent by a wave that runs through them, another one in each direction. times: (n,
+    T).
 
     most: largest amplitude. Short waves are low ones, so that nothing folds over itself.
     """

@@ -1,8 +1,8 @@
 """Weights to begin with when there are none: Kaiming initialisation.
 
-The published initialisation (normal, 0.02) and torch's default both leave the nine-layer encoder nearly silent: each layer shrinks
-its input, and after nine there is nothing left to learn from. Measured in shared/weights: encoder + decoder reach an L1 of
-0.127 after 65 steps with Kaiming against 0.140 after 260 with normal(0.02).
+The published initialisation (normal, 0.02) and torch's default both leave the nine-layer encoder nearly silent: each
+layer shrinks its input, and after nine there is nothing left to learn from. Measured in shared/weights: encoder +
+decoder reach an L1 of 0.127 after 65 steps with Kaiming against 0.140 after 260 with normal(0.02).
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ PROPAGATION_LEAK = 0.1
 
 @torch.no_grad()
 def initialise(network: E2FGVIHQ) -> None:
-    """Kaiming weights and zero biases for the convolutions of encoder, decoder and propagation; everything else keeps its own.
+    """Kaiming weights and zero biases for the convolutions of encoder, decoder and propagation; everything else keeps
+    its own.
 
     The last convolution of `conv_offset` stays zero: alignment starts as "follow the flow".
     """

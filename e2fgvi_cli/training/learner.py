@@ -29,7 +29,8 @@ class DivergedError(UserError):
 class Learner:
     """Weights and optimizers of one process. `enter` a phase, then `update` batch by batch.
 
-    steps, discriminator_steps: updates so far. skipped: updates in a row that were left out because the gradient was not finite.
+    steps, discriminator_steps: updates so far. skipped: updates in a row that were left out because the gradient was
+    not finite.
     """
 
     def __init__(self, config: TrainingConfig, world: World) -> None:
@@ -103,7 +104,8 @@ class Learner:
 
     @torch.no_grad()
     def compare(self, batch: Batch) -> dict[str, float]:
-        """The loss in the hole of the network and of its average on the same batch, by name; neither from a graph. {} without holes."""
+        """The loss in the hole of the network and of its average on the same batch, by name; neither from a graph. {}
+        without holes."""
         assert self._step is not None, "enter() comes first"
         if self._step.phase.mode != "joint":
             return {}
@@ -135,8 +137,9 @@ class Learner:
         bad = [name for name, value in result.parts.items() if not bool(torch.isfinite(value))]
         cause = f"the loss {', '.join(bad)} is" if bad else "the gradient is"
         raise DivergedError(
-            f"{cause} not finite in {self.skipped} steps in a row, the last one is step {self.steps}: the run stopped with its last good "
-            "weights saved; use --resume with a lower optimizer.learning_rate, or with speed.precision=float32"
+            f"{cause} not finite in {self.skipped} steps in a row, the last one is step {self.steps}: the run "
+            "stopped with its last good weights saved; use --resume with a lower optimizer.learning_rate, or "
+            "with speed.precision=float32"
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -178,7 +181,8 @@ def use_tf32(allowed: bool) -> None:
 
 @contextmanager
 def without_autotuning() -> Iterator[None]:
-    """Inside, cuDNN does not try every algorithm for every new shape: that pays for steps, not for a score, whose windows have many shapes once."""
+    """Inside, cuDNN does not try every algorithm for every new shape: that pays for steps, not for a score, whose
+    windows have many shapes once."""
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = False
     try:

@@ -33,7 +33,8 @@ RUN_LICENCE = "As its starting weights and its training material allow"
 
 @dataclass(frozen=True)
 class Event:
-    """Something a run reports. kind: notice, log, validation, saved, done. `fraction` of the run's minutes has passed."""
+    """Something a run reports. kind: notice, log, validation, saved, done. `fraction` of the run's minutes has
+    passed."""
 
     kind: str
     message: str
@@ -101,7 +102,8 @@ class Trainer:
         self._clock = 0.0
 
     def run(self, *, call_seconds: float | None = None, max_steps: int | None = None, keep: bool = True) -> bool:
-        """Train until the run's minutes are used, or this call's `call_seconds` of wall clock, or `max_steps` of the run.
+        """Train until the run's minutes are used, or this call's `call_seconds` of wall clock, or `max_steps` of the
+        run.
 
         True when the run is complete; else a later call resumes its state, which is saved in any case (also when
         DivergedError or an interruption ends it). Not `keep`: steps only, nothing scored before or saved after them.
@@ -192,7 +194,8 @@ class Trainer:
         """Report, and put `values` into the log."""
         progress = self.progress
         if values is not None:
-            # "clock" shows what lies between: decoding, compiling, capturing, scoring are not training, but are waited for.
+            # "clock" shows what lies between: decoding, compiling, capturing, scoring are not training, but are waited
+            # for.
             clock = {"seconds": round(progress.seconds, 2), "clock": round(time.time(), 1)}
             values = {"event": kind, "step": progress.step, **clock, **values}
             self.folder.append(values)
@@ -229,7 +232,8 @@ class Trainer:
         self._restart_clock()
 
     def validate(self) -> dict[str, float]:
-        """Score the moving average on the held-out clips; the best one so far is exported. Its figures, {} without clips."""
+        """Score the moving average on the held-out clips; the best one so far is exported. Its figures, {} without
+        clips."""
         progress = self.progress
         progress.last_validation = progress.seconds
         if not self.validator:

@@ -12,8 +12,8 @@ from torch import Tensor
 def masked_l1(prediction: Tensor, truth: Tensor, where: Tensor) -> Tensor:
     """Mean absolute error over the pixels that `where` marks, 0 if it marks none.
 
-    prediction, truth: (b, l, 3, H, W) in [-1, 1]; where: (b, l, 1, H, W) in {0, 1}. Divided by the marked part, so that the
-    size of a hole does not weigh.
+    prediction, truth: (b, l, 3, H, W) in [-1, 1]; where: (b, l, 1, H, W) in {0, 1}. Divided by the marked part, so that
+    the size of a hole does not weigh.
     """
     error = (prediction.float() - truth.float()).abs() * where
     return error.sum() / (where.sum() * prediction.shape[2]).clamp_min(1.0)
@@ -38,7 +38,8 @@ def flow_l1(completed: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) ->
 def flow_l1_in_holes(
     completed: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], holes: Tensor, stride: int
 ) -> Tensor:
-    """As `flow_l1`, over the pixels whose own frame has a hole there. holes: (b, l, 1, H, W) in {0, 1}, H = `stride` h."""
+    """As `flow_l1`, over the pixels whose own frame has a hole there. holes: (b, l, 1, H, W) in {0, 1}, H = `stride`
+    h."""
     small = F.max_pool2d(holes.flatten(0, 1), stride).unflatten(0, holes.shape[:2])
     # Forwards flow lies on the earlier frame of a pair, backwards flow on the later one.
     where = (small[:, :-1], small[:, 1:])

@@ -1,8 +1,8 @@
 """Which files a run may use and under which licence: the manifest of sources, selection by class, exclusions. No torch.
 
-A manifest is JSON: {"sources": [{"name", "kind": "clips" | "photos" | "panoramas" | "scenes", "files": [globs], "class", "licence",
-"origin", "weight"?, "fixed_camera"?}], "excluded": [{"files": [globs], "reason"}]}. Globs are relative to the material's root.
-Pictures of a scene lie in a folder of their own, in the order of their names.
+A manifest is JSON: {"sources": [{"name", "kind": "clips" | "photos" | "panoramas" | "scenes", "files": [globs],
+"class", "licence", "origin", "weight"?, "fixed_camera"?}], "excluded": [{"files": [globs], "reason"}]}. Globs are
+relative to the material's root. Pictures of a scene lie in a folder of their own, in the order of their names.
 """
 
 from __future__ import annotations
@@ -155,7 +155,8 @@ def _read(path: Path) -> dict[str, Any]:
         for source in manifest["sources"]:
             if not {"name", "kind", "files", "class", "licence"} <= set(source) or source["kind"] not in KINDS:
                 raise InputError(
-                    f"{path}: source {source.get('name', source)!r} needs name, kind ({', '.join(KINDS)}), files, class, licence"
+                    f"{path}: source {source.get('name', source)!r} needs name, kind ({', '.join(KINDS)}), files, "
+                    "class, licence"
                 )
     except OSError as error:
         raise InputError(f"cannot read the manifest {path}: {error.strerror or error}") from error
@@ -169,7 +170,8 @@ def _own(path: Path, kind: Kind, data: DataConfig) -> Item:
 
 
 def find_clips(path: Path) -> list[Path]:
-    """The clips at `path`: a video file, a folder of frames, or every such thing in a folder. Raises InputError if none."""
+    """The clips at `path`: a video file, a folder of frames, or every such thing in a folder. Raises InputError if
+    none."""
     if path.is_file():
         return [path]
     if not path.is_dir():

@@ -1,8 +1,8 @@
 """The chosen material, decoded once into 8-bit tensors, and the outlines of objects found in it.
 
-Clips are decoded with OpenCV, whose wheels carry FFmpeg: training needs neither time stamps nor audio, and a rented GPU machine
-often lacks PyAV. Shape legend: N frames of all clips, H W the stored size, P photographs, Q panoramas, M pictures of all scenes,
-S = shapes.FIELD.
+Clips are decoded with OpenCV, whose wheels carry FFmpeg: training needs neither time stamps nor audio, and a rented GPU
+machine often lacks PyAV. Shape legend: N frames of all clips, H W the stored size, P photographs, Q panoramas, M
+pictures of all scenes, S = shapes.FIELD.
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ Frames = NDArray[np.uint8]
 class Material:
     """Everything batches are made of.
 
-    frames: (N, 3, H, W) uint8, the clips one after the other; first, length: (clips,) int64 where each begins and how long
-    it is. photos: (P, 3, Hp, Wp) uint8. silhouettes: (k, 1, S, S) uint8. panoramas: (Q, 3, Hq, Wq) uint8; panorama_detail: (Q,), their
-    widths before they were stored. scenes: (M, 3, Hp, Wp) uint8, with first and length as clips have them. *_weight: how often each is
-    seen. All but `frames` lie on `device`; `frames` lies there too unless it is too large.
+    frames: (N, 3, H, W) uint8, the clips one after the other; first, length: (clips,) int64 where each begins and how
+    long it is. photos: (P, 3, Hp, Wp) uint8. silhouettes: (k, 1, S, S) uint8. panoramas: (Q, 3, Hq, Wq) uint8;
+    panorama_detail: (Q,), their widths before they were stored. scenes: (M, 3, Hp, Wp) uint8, with first and length as
+    clips have them. *_weight: how often each is seen. All but `frames` lie on `device`; `frames` lies there too unless
+    it is too large.
     """
 
     frames: Tensor
@@ -71,7 +72,8 @@ class Material:
         return (
             f"{len(self.first)} clips ({len(self.frames)} frames), {len(self.photos)} photographs, "
             f"{len(self.panoramas)} panoramas, {len(self.scene_first)} scenes ({len(self.scenes)} pictures), "
-            f"{len(self.silhouettes)} outlines, {len(self.validation)} held-out clips; {size:.2f} GiB, frames on {self.frames.device}"
+            f"{len(self.silhouettes)} outlines, {len(self.validation)} held-out clips; {size:.2f} GiB, frames on "
+            f"{self.frames.device}"
         )
 
 
@@ -91,7 +93,8 @@ def load_material(
         notify(f"{len(clips) - len(kept)} clips have fewer than {MIN_FRAMES} frames and are left out")
     if not (kept or photos or panoramas or pictures):
         raise InputError(
-            f"no clip has {MIN_FRAMES} frames or more and there is no photograph, panorama or scene: nothing to train on"
+            f"no clip has {MIN_FRAMES} frames or more and there is no photograph, panorama or scene: nothing to "
+            "train on"
         )
     outlines = [o for i, c in kept if i.fixed_camera for o in moving_outlines(c)]
     outlines += [o for value in data.silhouettes for p in find_pictures(config.path(value)) for o in _mask_outlines(p)]
@@ -106,7 +109,8 @@ def load_material(
         frames=_store([c for _, c in kept], data, device),
         first=first,
         length=length,
-        # A long clip holds more to see, but not in proportion: its frames resemble each other. A scene's pictures do less.
+        # A long clip holds more to see, but not in proportion: its frames resemble each other. A scene's pictures do
+        # less.
         clip_weight=weigh([i for i, _ in kept], [len(c) ** 0.5 for _, c in kept]),
         photos=_stack(photos, data.photo_size).to(device),
         photo_weight=weigh(selection.photos, [1.0] * len(photos)),
@@ -164,7 +168,8 @@ def _stack(pictures: Sequence[Frames], size: tuple[int, int]) -> Tensor:
 
 
 def read_clip(path: Path, size: tuple[int, int], max_frames: int) -> Frames:
-    """The first `max_frames` frames of a video file or folder of frames: (t, H, W, 3) RGB, cropped to `size`'s shape."""
+    """The first `max_frames` frames of a video file or folder of frames: (t, H, W, 3) RGB, cropped to `size`'s
+    shape."""
     if path.is_dir():
         return np.stack([fit(read_picture(p), size) for p in find_pictures(path)[:max_frames]])
     capture = cv2.VideoCapture(f"file:{path}", cv2.CAP_FFMPEG)  # a bare name may be an address or a pattern to OpenCV
@@ -200,7 +205,8 @@ def read_panorama(path: Path, size: tuple[int, int]) -> tuple[Frames, int]:
     height, width = picture.shape[:2]
     if abs(width - 2 * height) > 0.02 * width:
         raise InputError(
-            f"panorama {path} is {width}x{height}: it must be equirectangular, 360 by 180 degrees, twice as wide as high"
+            f"panorama {path} is {width}x{height}: it must be equirectangular, 360 by 180 degrees, twice as wide "
+            "as high"
         )
     way = cv2.INTER_AREA if width > size[1] else cv2.INTER_LINEAR
     stored = picture if (height, width) == size else cv2.resize(picture, (size[1], size[0]), interpolation=way)
@@ -221,7 +227,8 @@ def fit(picture: Frames, size: tuple[int, int]) -> Frames:
 
 
 def moving_outlines(clip: Frames) -> list[NDArray[np.uint8]]:
-    """Outlines (S, S), 255 inside, of what moves in front of a fixed camera: differences from the clip's median picture."""
+    """Outlines (S, S), 255 inside, of what moves in front of a fixed camera: differences from the clip's median
+    picture."""
     plate = np.median(clip[:: max(1, len(clip) // 25)], axis=0)
     outlines = []
     for frame in clip[::FIXED_CAMERA_STEP]:
@@ -238,7 +245,8 @@ def _mask_outlines(path: Path) -> list[NDArray[np.uint8]]:
 
 
 def _components(mask: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    """The connected parts of a mask (H, W) in {0, 1} that are neither specks nor scenery, each filling a field (S, S)."""
+    """The connected parts of a mask (H, W) in {0, 1} that are neither specks nor scenery, each filling a field (S,
+    S)."""
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     found = []
     for contour in contours:

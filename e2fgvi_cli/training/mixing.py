@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 
 
 def capped(weights: Sequence[float], sources: Sequence[str], cap: float) -> list[float]:
-    """Probabilities in proportion to `weights` (0 or more, not all 0), but for sources that would pass `cap`: those get `cap` in all.
+    """Probabilities in proportion to `weights` (0 or more, not all 0), but for sources that would pass `cap`: those get
+    `cap` in all.
 
-    What is cut off goes to the other sources in proportion. With fewer than 1 / cap sources each gets at most an equal part.
+    What is cut off goes to the other sources in proportion. With fewer than 1 / cap sources each gets at most an equal
+    part.
     """
     totals: dict[str, float] = {}
     for weight, source in zip(weights, sources, strict=True):
@@ -36,7 +38,8 @@ def capped(weights: Sequence[float], sources: Sequence[str], cap: float) -> list
 
 
 def shares_of_kinds(wanted: Mapping[str, float], rest: str, present: Mapping[str, bool]) -> dict[str, float]:
-    """The part of the samples that each kind gives: as wanted, `rest` what that leaves of 1; kinds that are not present give none.
+    """The part of the samples that each kind gives: as wanted, `rest` what that leaves of 1; kinds that are not present
+    give none.
 
     If only kinds are present that nobody wanted, they share equally. Raises ValueError if none is present.
     """

@@ -1,9 +1,9 @@
 """Muon: gradient descent whose every step is an orthogonal matrix (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/).
 
-For a network that is trained in minutes: a step moves all directions of a weight equally far, not mostly the few that the gradient
-is full of. Scaled to the size of Adam's steps (Liu et al. 2025, "Muon is scalable for LLM training", section 2.2), so that both
-can share a schedule. torch.optim.Muon (2.9) knows two-dimensional parameters only and takes them one by one; here matrices of one
-shape are orthogonalised together, which a network of many convolutions needs.
+For a network that is trained in minutes: a step moves all directions of a weight equally far, not mostly the few that
+the gradient is full of. Scaled to the size of Adam's steps (Liu et al. 2025, "Muon is scalable for LLM training",
+section 2.2), so that both can share a schedule. torch.optim.Muon (2.9) knows two-dimensional parameters only and takes
+them one by one; here matrices of one shape are orthogonalised together, which a network of many convolutions needs.
 
 Shape legend: n matrices, r rows, c columns.
 """
@@ -22,7 +22,8 @@ from .._model import E2FGVIHQ, FocalAttention, SecondOrderAlignment
 MOMENTUM = 0.95
 ITERATIONS = 5
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the odd quintic that pushes singular values towards 1; five turns bring those above 0.01 to between about 0.7 and 1.2."""
+"""Of the odd quintic that pushes singular values towards 1; five turns bring those above 0.01 to between about 0.7 and
+1.2."""
 ADAM_RMS = 0.2
 """Root mean square of what Adam changes a weight by, in units of its rate."""
 
@@ -75,7 +76,8 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """(n, r, c) -> the same singular vectors with singular values near 1 (0.7 to 1.2), by Newton and Schulz's iteration.
+    """(n, r, c) -> the same singular vectors with singular values near 1 (0.7 to 1.2), by Newton and Schulz's
+    iteration.
 
     In bf16 on a GPU: what is lost is less than what the coefficients leave open.
     """
@@ -92,7 +94,8 @@ def orthogonal(matrices: Tensor) -> Tensor:
 
 
 def hidden_matrices(network: E2FGVIHQ) -> list[Matrices]:
-    """The weights that are Muon's: hidden layers. The first and the last layer and everything with one dimension are Adam's.
+    """The weights that are Muon's: hidden layers. The first and the last layer and everything with one dimension are
+    Adam's.
 
     So are flow, which starts trained, and the layers that put out offsets, whose steps must stay small.
     """

@@ -1,7 +1,7 @@
 """A camera that turns and zooms inside a panorama: the motion that a tripod's head gives, exact, and without end.
 
-Panoramas are equirectangular: their width is 360 degrees, their height 180, the horizon in the middle. Rays have x to the right, y down,
-z ahead. Shape legend: n samples, T times, h w pixels of the frame, H W of the panorama.
+Panoramas are equirectangular: their width is 360 degrees, their height 180, the horizon in the middle. Rays have x to
+the right, y down, z ahead. Shape legend: n samples, T times, h w pixels of the frame, H W of the panorama.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ FINEST = 0.75
 class PanoramaPath:
     """Where a camera at a panorama's centre looks; every tensor is (n,), angles are radians, time counts frames.
 
-    half: tangent of half the horizontal angle of view, negative if the frame is mirrored. yaw to the right, pitch upwards, roll clockwise,
-    at time 0 but for their swings. turn: change of yaw a frame. *_sway: amplitudes of the swings. closer: change of the logarithm of `half`
-    a frame (it swings).
+    half: tangent of half the horizontal angle of view, negative if the frame is mirrored. yaw to the right, pitch
+    upwards, roll clockwise, at time 0 but for their swings. turn: change of yaw a frame. *_sway: amplitudes of the
+    swings. closer: change of the logarithm of `half` a frame (it swings).
     """
 
     half: Tensor
@@ -76,7 +76,8 @@ def panorama_paths(
     """
     finest = (FINEST * frame[1] * 2 * math.pi / detail).clamp(NARROWEST, WIDEST)
     angle = finest + draw.uniform(n) * (WIDEST - finest)
-    # As fast as `camera_paths` moves over a photograph: 0.1 to 8 pixels a frame at a width of 432, slow ones more often.
+    # As fast as `camera_paths` moves over a photograph: 0.1 to 8 pixels a frame at a width of 432, slow ones more
+    # often.
     turn = draw.log_uniform(n, low=0.00025, high=0.0185) * angle * (2 * draw.chance(n, share=0.5).float() - 1)
     fast = 1.0 if zooming is None else 1 + 4 * zooming.float()
     return PanoramaPath(

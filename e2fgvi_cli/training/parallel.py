@@ -1,8 +1,8 @@
 """Several processes under torchrun, one a GPU, each with its own batches and the same weights.
 
-Gradients are averaged by one all-reduce over one flat buffer after the backward pass instead of by DistributedDataParallel: that needs
-no hooks in the backward pass, so it also works with a captured CUDA graph and with phases that train only a part of the network.
-165 MB of gradients cost 1-2 ms over NVLink.
+Gradients are averaged by one all-reduce over one flat buffer after the backward pass instead of by
+DistributedDataParallel: that needs no hooks in the backward pass, so it also works with a captured CUDA graph and with
+phases that train only a part of the network. 165 MB of gradients cost 1-2 ms over NVLink.
 """
 
 from __future__ import annotations

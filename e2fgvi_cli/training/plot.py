@@ -1,4 +1,5 @@
-"""Curves of a run from its log: one page of SVG for a browser, one PNG for everything else. No plotting package is needed for five curves."""
+"""Curves of a run from its log: one page of SVG for a browser, one PNG for everything else. No plotting package is
+needed for five curves."""
 
 from __future__ import annotations
 
@@ -74,7 +75,8 @@ class _Scale:
 
 
 def panels(log: Iterable[dict[str, Any]]) -> list[Panel]:
-    """What a log has to show: held-out quality, losses, gradient norm and rate, speed. Raises InputError for an empty log."""
+    """What a log has to show: held-out quality, losses, gradient norm and rate, speed. Raises InputError for an empty
+    log."""
     quality = [
         Panel(f"Held out, {kind} holes: PSNR in the hole", "dB", dashed=frozenset(("telea", "median")))
         for kind in ("still", "drifting")

@@ -1,4 +1,5 @@
-"""Least and most of the numbers in a training configuration: TOML also has nan and inf, and whole numbers of any length."""
+"""Least and most of the numbers in a training configuration: TOML also has nan and inf, and whole numbers of any
+length."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ def doubled(size: tuple[int, int]) -> tuple[int, int]:
 def pixel_times(times: Tensor, size: tuple[int, int], shutter: Tensor | None) -> Tensor:
     """When each pixel of a supersampled frame is seen: (n, T, h, w), or (n, T, 1, 1) if all are at once. times: (n, T).
 
-    shutter: (n,), how much of a frame's time it is open. The pixels that are averaged into one are spread over that time, so what
-    moves is blurred along its way at no cost.
+    shutter: (n,), how much of a frame's time it is open. The pixels that are averaged into one are spread over that
+    time, so what moves is blurred along its way at no cost.
     """
     t = times[:, :, None, None]
     if shutter is None:

@@ -27,7 +27,8 @@ def phase_at(fraction: float, phases: Sequence[PhaseConfig]) -> int:
 
 
 def learning_rate(fraction: float, step: int, config: OptimizerConfig, factor: float = 1.0) -> float:
-    """The rate of one step: schedule over the run's time, times a linear warm-up over the first steps, times `factor`."""
+    """The rate of one step: schedule over the run's time, times a linear warm-up over the first steps, times
+    `factor`."""
     fraction = min(max(fraction, 0.0), 1.0)
     if config.schedule == "cosine":
         scale = config.final_factor + (1 - config.final_factor) * 0.5 * (1 + math.cos(math.pi * fraction))

@@ -1,4 +1,5 @@
-"""What a run begins with: network, teacher, discriminator, optimizers. Weights come from a file, or from `initialise`."""
+"""What a run begins with: network, teacher, discriminator, optimizers. Weights come from a file, or from
+`initialise`."""
 
 from __future__ import annotations
 
@@ -20,13 +21,15 @@ SCRATCH = "scratch"
 
 
 def starting_file(config: TrainingConfig) -> str:
-    """`start` as a path if a file lies there (relative to the configuration's or the current folder), else as it is: a known name."""
+    """`start` as a path if a file lies there (relative to the configuration's or the current folder), else as it is: a
+    known name."""
     relative = config.path(config.start)
     return str(relative) if relative.is_file() else config.start
 
 
 def in_float32(backend: DeformBackend) -> DeformBackend:
-    """The backend outside autocast: half precision rounds where it samples, and torchvision's operator has no bf16 on the CPU."""
+    """The backend outside autocast: half precision rounds where it samples, and torchvision's operator has no bf16 on
+    the CPU."""
 
     def function(
         x: Tensor,
@@ -89,7 +92,8 @@ def build_network(config: TrainingConfig, device: torch.device) -> E2FGVIHQ:
 
 
 def build_teacher(config: TrainingConfig, network: E2FGVIHQ, device: torch.device) -> SPyNet:
-    """The frozen SPyNet whose flow on whole frames the network's has to match. From scratch the network's own starts as it, too.
+    """The frozen SPyNet whose flow on whole frames the network's has to match. From scratch the network's own starts as
+    it, too.
 
     Raises UsageError if there is neither a teacher's file nor starting weights that hold one.
     """
@@ -97,8 +101,8 @@ def build_teacher(config: TrainingConfig, network: E2FGVIHQ, device: torch.devic
     if config.teacher == "start":
         if config.start == SCRATCH and config.loss.flow > 0 and any(p.mode == "joint" for p in config.phase):
             raise UsageError(
-                "start is 'scratch' and teacher is 'start': from scratch there is no trained flow; set `teacher` to a SPyNet's file "
-                "(`e2fgvi weights fetch spynet`), or loss.flow to 0"
+                "start is 'scratch' and teacher is 'start': from scratch there is no trained flow; set `teacher` "
+                "to a SPyNet's file (`e2fgvi weights fetch spynet`), or loss.flow to 0"
             )
         teacher.load_state_dict(network.update_spynet.state_dict())
     else:
@@ -143,6 +147,7 @@ class MovingAverage:
     @torch.no_grad()
     def update(self, decay: float) -> None:
         """own = decay * own + (1 - decay) * the network's weights."""
-        # Asked for each time: whoever converts a network gives its parameters other memory, and an alias would go on with the old one.
+        # Asked for each time: whoever converts a network gives its parameters other memory, and an alias would go on
+        # with the old one.
         own, others = ([p.detach() for p in n.parameters()] for n in (self.network, self._of))
         torch._foreach_lerp_(own, others, 1 - decay)

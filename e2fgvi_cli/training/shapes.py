@@ -1,7 +1,7 @@
 """Outlines and how they move: what holes and foregrounds are made of. All samples at once, a few kernels each.
 
-An outline is a field (n, 1, S, S) with values above 0.5 inside. A `Placement` says where it lies in the frame at any time.
-Frame coordinates run from -1 to 1 in both directions, edge to edge; time counts frames.
+An outline is a field (n, 1, S, S) with values above 0.5 inside. A `Placement` says where it lies in the frame at any
+time. Frame coordinates run from -1 to 1 in both directions, edge to edge; time counts frames.
 Shape legend: n samples, T times, h w pixels, S = FIELD.
 """
 
@@ -117,8 +117,8 @@ def _edge(inside: Tensor) -> Tensor:
 class Placement:
     """Where an outline lies over time; every tensor is (n,) and speaks of a frame from -1 to 1.
 
-    half_x, half_y: half of the field's size. speed_x, speed_y: a frame. turn: radians a frame around `angle`; swell: relative
-    change of size a frame (it swings, it does not run away).
+    half_x, half_y: half of the field's size. speed_x, speed_y: a frame. turn: radians a frame around `angle`; swell:
+    relative change of size a frame (it swings, it does not run away).
     """
 
     x: Tensor
@@ -183,8 +183,8 @@ def place(
 ) -> Placement:
     """Random placements for outlines.
 
-    area: smallest and largest part of the frame to cover. max_speed: pixels a frame at a height of 240. still: (n,) bool,
-    does not move at all. wide: (n,) bool, a line of text: wide, level, near the upper or lower border.
+    area: smallest and largest part of the frame to cover. max_speed: pixels a frame at a height of 240. still: (n,)
+    bool, does not move at all. wide: (n,) bool, a line of text: wide, level, near the upper or lower border.
     """
     n, (h, w) = field.shape[0], size
     coverage = field.mean(dim=(1, 2, 3)).clamp_min(0.02)

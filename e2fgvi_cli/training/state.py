@@ -23,7 +23,8 @@ STATE_VERSION = 1
 
 
 class RunFolder:
-    """Where one run writes. Everything is written beside its name and renamed, so that an interrupted call leaves no half file."""
+    """Where one run writes. Everything is written beside its name and renamed, so that an interrupted call leaves no
+    half file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

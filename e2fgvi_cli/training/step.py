@@ -22,15 +22,17 @@ from .losses import flow_l1, flow_l1_in_holes, hinge_discriminator, hinge_genera
 Autocast = Callable[[], AbstractContextManager[object]]
 GRAPH_WARMUP = 3
 MOST_DIFFERENCE = 0.02
-"""Between a captured and a plain step, relative. Chosen, not measured: above what bf16 sums in another order should give."""
+"""Between a captured and a plain step, relative. Chosen, not measured: above what bf16 sums in another order should
+give."""
 LEAST_VALUE = 0.01
-"""Smaller ones are compared as this: the verdict of a new discriminator is 1e-5, and each call moves it by a quarter, since spectral
-normalisation iterates."""
+"""Smaller ones are compared as this: the verdict of a new discriminator is 1e-5, and each call moves it by a quarter,
+since spectral normalisation iterates."""
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """parts: the losses by name, unweighted, detached scalars. filled: (b, l, 3, H, W), the hole's pixels predicted, the others true."""
+    """parts: the losses by name, unweighted, detached scalars. filled: (b, l, 3, H, W), the hole's pixels predicted,
+    the others true."""
 
     parts: dict[str, Tensor]
     filled: Tensor
@@ -49,7 +51,8 @@ def autocast_for(speed: SpeedConfig, device: torch.device) -> Autocast:
 def compile_parts(network: E2FGVIHQ, parts: tuple[str, ...]) -> None:
     """Compile the named parts in place (keys of the state dict stay). Raises UsageError for an unknown one.
 
-    Left out on purpose: attention (its index tables are made by cached Python) and the deformable operator (a compiled one already).
+    Left out on purpose: attention (its index tables are made by cached Python) and the deformable operator (a compiled
+    one already).
     """
     propagation = network.feat_prop_module
     modules: dict[str, list[nn.Module]] = {
@@ -87,7 +90,8 @@ def fill_window(
 
 
 class Step:
-    """The generator's losses of a batch, and their gradients. `adversarial_weight` is a tensor, so that a graph sees it change."""
+    """The generator's losses of a batch, and their gradients. `adversarial_weight` is a tensor, so that a graph sees it
+    change."""
 
     def __init__(
         self,
@@ -205,8 +209,8 @@ class GraphedStep:
     def _check(self) -> None:
         """Compare a replay with the step itself, on noise: losses and the gradients' norm.
 
-        An operator that launches on the legacy stream, as torchvision's deformable convolution does, is left out of a capture
-        without a word; run 1 of release_model/TRAINING.md was most likely spoilt by that.
+        An operator that launches on the legacy stream, as torchvision's deformable convolution does, is left out of a
+        capture without a word; run 1 of release_model/TRAINING.md was most likely spoilt by that.
         """
         self._batch.frames.uniform_(-1, 1)
         self._batch.holes.copy_(self._batch.frames[:, :, :1] > 0.5)
@@ -221,7 +225,8 @@ class GraphedStep:
         for a, b in zip(replayed, plain, strict=True):
             if not agree(a, b):
                 raise UsageError(
-                    f"the captured step computes {replayed}, the plain one {plain}: an operator escapes the CUDA graph; "
+                    f"the captured step computes {replayed}, the plain one {plain}: an operator escapes the CUDA "
+                    "graph; "
                     'set speed.deform = "torch", or speed.cuda_graph = false'
                 )
 

@@ -52,7 +52,8 @@ class Validator:
         return bool(self.cases)
 
     def score(self, engine: Engine) -> tuple[dict[str, float], list[Row]]:
-        """Mean figures by "kind/method/metric", and one row a case for a sheet: masked, filled, Telea, median, truth."""
+        """Mean figures by "kind/method/metric", and one row a case for a sheet: masked, filled, Telea, median,
+        truth."""
         self.fill_baselines()
         result = Evaluation()
         rows = []
@@ -96,7 +97,8 @@ def _baselines(case: _Case) -> dict[str, tuple[list[Frames], ClipSummary]]:
 
 
 def _holes(frames: Frames, config: HoleConfig, number: int) -> NDArray[np.uint8]:
-    """(t, H, W) in {0, 1}, drawn on the CPU so that a GPU's generator cannot change them, and without a run's own outlines."""
+    """(t, H, W) in {0, 1}, drawn on the CPU so that a GPU's generator cannot change them, and without a run's own
+    outlines."""
     device = torch.device("cpu")
     draw = Draw(device, torch.Generator().manual_seed(HOLE_SEED + number))
     times = torch.arange(len(frames), dtype=torch.float32)[None]

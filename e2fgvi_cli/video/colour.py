@@ -28,7 +28,8 @@ _BT601, _BT709 = 6, 1
 
 
 def matrix_or_default(matrix: int, height: int, width: int) -> int:
-    """The matrix to use: the tagged one, or for an untagged picture what players assume (709 from 720p up, else 601)."""
+    """The matrix to use: the tagged one, or for an untagged picture what players assume (709 from 720p up, else
+    601)."""
     if matrix in _LUMA_WEIGHTS:
         return matrix
     return _BT709 if width >= 1280 or height > 576 else _BT601

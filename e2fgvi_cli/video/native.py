@@ -69,7 +69,8 @@ class PixelLayout:
     """How the samples of a pixel format lie: `kind` is "yuv", "gbr" (planar RGB), "gray" or "packed" RGB.
 
     `depth` is bits a sample, `subsampling` (vertical, horizontal) pixels a chroma sample, `alpha` whether a full-size
-    alpha plane or channel exists, `channels` samples a pixel of a packed format and `order` the places of R, G, B there.
+    alpha plane or channel exists, `channels` samples a pixel of a packed format and `order` the places of R, G, B
+    there.
     """
 
     name: str
@@ -335,7 +336,8 @@ def _mix(samples: NDArray[Any], value: NDArray[Any], weight: NDArray[np.float32]
 def covered_region(
     alpha: AlphaArray, block: tuple[int, int] = (1, 1), box: Box | None = None
 ) -> tuple[slice, slice] | None:
-    """The rectangle of pixels with alpha above 0 (`box`, where it is known), grown to whole blocks; None where there are none."""
+    """The rectangle of pixels with alpha above 0 (`box`, where it is known), grown to whole blocks; None where there
+    are none."""
     box = bounding_box(alpha > 0) if box is None else box
     if box is None:
         return None

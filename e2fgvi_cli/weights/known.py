@@ -1,7 +1,7 @@
 """Which weights there are, where they lie, and how to get them. Standard library only; reading them is `engine`'s part.
 
-A name stands for a known file; a path is a path. Known files are looked for in $E2FGVI_WEIGHTS_DIR, in the user's data folder, and in
-`release_model/` (beside the package when installed, at the top of a checkout).
+A name stands for a known file; a path is a path. Known files are looked for in $E2FGVI_WEIGHTS_DIR, in the user's data
+folder, and in `release_model/` (beside the package when installed, at the top of a checkout).
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ def resolve(name_or_path: str) -> Path:
     if found is None:
         places = ", ".join(str(f) for f in search_folders())
         raise WeightsError(
-            f"weights {known.name!r} ({known.filename}) are not on this machine: run `e2fgvi weights fetch {known.name}`, "
-            f"or copy the file to one of {places}"
+            f"weights {known.name!r} ({known.filename}) are not on this machine: run `e2fgvi weights fetch "
+            f"{known.name}`, or copy the file to one of {places}"
         )
     usable_file(str(found))
     return found
@@ -145,7 +145,8 @@ def file_of(name_or_path: str) -> Path | None:
 
 
 def usable_file(text: str) -> Path | None:
-    """The path `text` if a file of a possible size is there, None if nothing is. Raises WeightsError for anything else."""
+    """The path `text` if a file of a possible size is there, None if nothing is. Raises WeightsError for anything
+    else."""
     shown = printable(text)
     try:
         path = Path(text).expanduser()
@@ -163,7 +164,8 @@ def usable_file(text: str) -> Path | None:
         raise WeightsError(f"{shown} is a pipe or a device, not a weights file: save the weights as a file first")
     if status.st_size > LARGEST_FILE:
         raise WeightsError(
-            f"{shown} has {status.st_size} bytes, more than the {LARGEST_FILE} that weights can have: it is another file"
+            f"{shown} has {status.st_size} bytes, more than the {LARGEST_FILE} that weights can have: it is "
+            "another file"
         )
     return path
 
@@ -176,7 +178,8 @@ def printable(text: str, longest: int = 300) -> str:
 
 
 def checked(name_or_path: str, read: Callable[[Path], object]) -> Path:
-    """`resolve`, and the file is known by its hash or `read` (which imports torch) does not refuse it. Raises WeightsError."""
+    """`resolve`, and the file is known by its hash or `read` (which imports torch) does not refuse it. Raises
+    WeightsError."""
     path = resolve(name_or_path)
     if identify(sha256(path)) is None:
         read(path)
@@ -196,7 +199,8 @@ def sha256(path: Path) -> str:
 
 
 def refuse_damaged(path: Path) -> None:
-    """Raises WeightsError if `path` has the name and size of a known file and other content: its weights may hold anything."""
+    """Raises WeightsError if `path` has the name and size of a known file and other content: its weights may hold
+    anything."""
     known = next((w for w in KNOWN.values() if w.filename == path.name), None)
     if known is None or known.size is None or not path.is_file() or path.stat().st_size != known.size:
         return

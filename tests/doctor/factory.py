@@ -1,4 +1,5 @@
-"""Builds small good and broken extension files for the tests: ELF with gcc, PE with mingw, Mach-O with clang and lld."""
+"""Builds small good and broken extension files for the tests: ELF with gcc, PE with mingw, Mach-O with clang and
+lld."""
 
 from __future__ import annotations
 
@@ -167,7 +168,8 @@ def build_pe(root: Path) -> dict[str, Path]:
 
 
 def build_macho(root: Path) -> dict[str, Path]:
-    """`_ext` for arm64 beside its library ("good"), an older one ("symbol") or none ("library"); "fat" holds two slices."""
+    """`_ext` for arm64 beside its library ("good"), an older one ("symbol") or none ("library"); "fat" holds two
+    slices."""
     versions = "|".join(f"ld64.lld-{version}" for version in range(25, 12, -1))  # Debian names only these
     clang, lld = need("clang", f"ld64.lld|{versions}")
     root.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,5 @@
-"""Running, blocking, printing: one root cause, stable formats, two languages, nothing private, nothing but the standard library."""
+"""Running, blocking, printing: one root cause, stable formats, two languages, nothing private, nothing but the standard
+library."""
 
 from __future__ import annotations
 
@@ -321,7 +322,10 @@ def test_standard_library_only() -> None:
 
 def test_bare_interpreter() -> None:
     """No site-packages, no environment: the doctor runs, says what is missing and ends with 1."""
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from e2fgvi_cli.doctor.cli import main; sys.exit(main(['--static', '--lang', 'en']))"
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); from e2fgvi_cli.doctor.cli import main; "
+        "sys.exit(main(['--static', '--lang', 'en']))"
+    )
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, timeout=60, check=False
     )

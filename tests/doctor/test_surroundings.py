@@ -1,4 +1,5 @@
-"""check-env where the shell, the terminal or the environment is odd; remedies that have to fit what is really at fault."""
+"""check-env where the shell, the terminal or the environment is odd; remedies that have to fit what is really at
+fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Lookups of image propagation on a device: they give what OpenCV gives. Run on the CPU by the same code, and on a GPU where there is one."""
+"""Lookups of image propagation on a device: they give what OpenCV gives. Run on the CPU by the same code, and on a GPU
+where there is one."""
 
 from __future__ import annotations
 

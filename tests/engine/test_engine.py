@@ -1,4 +1,5 @@
-"""The engine against the network's own forward pass: staging, stores, crops, merging, out-of-memory. CPU, random weights."""
+"""The engine against the network's own forward pass: staging, stores, crops, merging, out-of-memory. CPU, random
+weights."""
 
 from __future__ import annotations
 
@@ -78,7 +79,8 @@ def monolithic(net: E2FGVIHQ, items: list[HoledFrame], window: Window) -> torch.
 
 
 def test_windows_from_stores_are_the_forward_pass() -> None:
-    """In float64, where a difference could only be a mistake: features, flows and decoded frames that are kept and reused."""
+    """In float64, where a difference could only be a mistake: features, flows and decoded frames that are kept and
+    reused."""
     items, net = clip(7), network(torch.float64)
     exact = Precision("fp64", torch.float64)
     # A batch of two: the forward pass encodes all at once.
@@ -111,7 +113,8 @@ def test_frames_of_8_and_16_bits_in_one_window_are_one_picture() -> None:
 
 
 def test_what_is_encoded_together_changes_no_bit() -> None:
-    """Parts of a split clip encode other frames together than the whole does. One alone was different with AVX2, by 1e-7."""
+    """Parts of a split clip encode other frames together than the whole does. One alone was different with AVX2, by
+    1e-7."""
     items = clip(4)
     box = (0, 0, 60, 108)
     features = []
@@ -277,7 +280,8 @@ def test_nothing_is_kept_where_a_graph_writes_again() -> None:
     graphs = engine._graphs = OverwritingGraphs()
     filled = fill(clip(13), engine, WHOLE)
     assert all(np.array_equal(a, b) for a, b in zip(plain, filled, strict=True))
-    # Seven windows; 12 pairs by twos, and 10 of 13 frames. Single frames, which are left over at times, are not worth a graph.
+    # Seven windows; 12 pairs by twos, and 10 of 13 frames. Single frames, which are left over at times, are not worth a
+    # graph.
     assert graphs.calls["_forward"] == 7
     assert graphs.calls["_features"] == 5
     assert graphs.calls["flow_between"] == 6

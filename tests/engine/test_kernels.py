@@ -25,7 +25,8 @@ torch.manual_seed(0)
 frames = 3 if device.type == "cpu" else 6
 cases = ((torch.float32, 2e-5),) if device.type == "cpu" else ((torch.float32, 2e-3), (torch.float16, 4e-3))
 for dtype, most in cases:
-    net = E2FGVIHQ(E2FGVIConfig(backward_flow_order="aligned", num_blocks=1), deform=select_backend("torch")).to(device).eval()
+    config = E2FGVIConfig(backward_flow_order="aligned", num_blocks=1)
+    net = E2FGVIHQ(config, deform=select_backend("torch")).to(device).eval()
     for align in net.feat_prop_module.deform_align.values():
         torch.nn.init.normal_(align.conv_offset[-1].weight, std=0.05)
         torch.nn.init.normal_(align.conv_offset[-1].bias, std=0.5)

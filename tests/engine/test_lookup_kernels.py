@@ -1,4 +1,5 @@
-"""Image propagation's lookups as Triton kernels: interpreted they give what torch's operators give, and they compile for GPUs."""
+"""Image propagation's lookups as Triton kernels: interpreted they give what torch's operators give, and they compile
+for GPUs."""
 
 from __future__ import annotations
 

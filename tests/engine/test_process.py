@@ -49,7 +49,10 @@ def test_threads_are_put_back() -> None:
         with run_settings(options(threads=before + 1), [CPU]):
             pass
         assert torch.get_num_threads() == before + 1
-        message = f"^--threads {before + 2}: another run in this process uses {before + 1}; let it end first, or start a process"
+        message = (
+            f"^--threads {before + 2}: another run in this process uses {before + 1}; let it end first, or start a "
+            "process"
+        )
         with pytest.raises(UsageError, match=message), run_settings(options(threads=before + 2), [CPU]):
             pass
     assert torch.get_num_threads() == before

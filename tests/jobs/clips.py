@@ -1,4 +1,5 @@
-"""Little jobs for the batch tests: clips of noise-like texture with walking holes, and what an undisturbed run makes of them."""
+"""Little jobs for the batch tests: clips of noise-like texture with walking holes, and what an undisturbed run makes of
+them."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
 """The proof on real clips, as a program: `eval_batch.py CLIPS WORK [--size WxH] [--kills N] [--number N] [--workers N]
 [--no-ray | --only-ray]`.
 
-CLIPS is a folder of NAME/frames and NAME/object (such as ../shared/eval). Writes a manifest of all of them, runs `e2fgvi batch`
-undisturbed, again with SIGKILL at random moments, again on a local Ray cluster one of whose nodes is killed, and compares every
-pixel of the three results. Prints one JSON object. One CPU thread a worker, so that all three compute alike.
+CLIPS is a folder of NAME/frames and NAME/object (such as ../shared/eval). Writes a manifest of all of them, runs
+`e2fgvi batch` undisturbed, again with SIGKILL at random moments, again on a local Ray cluster one of whose nodes is
+killed, and compares every pixel of the three results. Prints one JSON object. One CPU thread a worker, so that all
+three compute alike.
 """
 
 from __future__ import annotations

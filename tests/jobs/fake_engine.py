@@ -1,8 +1,9 @@
-"""A make-believe engine for workers: `BatchSettings(engine_module="tests.jobs.fake_engine")`. No torch, milliseconds a window.
+"""A make-believe engine for workers: `BatchSettings(engine_module="tests.jobs.fake_engine")`. No torch, milliseconds a
+window.
 
-What it predicts for a frame is noise seeded by every pixel and hole of every frame of the window, in order: a window planned
-or fed differently gives another picture altogether. The environment says how slow it is (E2FGVI_FAKE_SECONDS a window) and
-which accidents happen (E2FGVI_FAKE_ACCIDENT, "KIND:FILE": once, while FILE exists, which is removed first).
+What it predicts for a frame is noise seeded by every pixel and hole of every frame of the window, in order: a window
+planned or fed differently gives another picture altogether. The environment says how slow it is (E2FGVI_FAKE_SECONDS a
+window) and which accidents happen (E2FGVI_FAKE_ACCIDENT, "KIND:FILE": once, while FILE exists, which is removed first).
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Run a batch and SIGKILL its driver at a random moment, again and again. A program of its own: `kill_rounds.py FOLDER ROUNDS SEED`.
+"""Run a batch and SIGKILL its driver at a random moment, again and again. A program of its own: `kill_rounds.py FOLDER
+ROUNDS SEED`.
 
-Everything is imported once; each round forks a driver, which forks its worker, so that a round costs a fraction of a second.
-Whenever a batch comes to its end it is compared and begun anew. Prints one JSON object: rounds, kills, batches, faults.
+Everything is imported once; each round forks a driver, which forks its worker, so that a round costs a fraction of a
+second. Whenever a batch comes to its end it is compared and begun anew. Prints one JSON object: rounds, kills, batches,
+faults.
 """
 
 from __future__ import annotations

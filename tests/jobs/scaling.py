@@ -1,8 +1,8 @@
 """How long batches take with 1, 2, 4, ... workers, as a program: `scaling.py WORK [--real] [--workers 1,2,4,8]`.
 
-Without --real a window of the make-believe engine waits 0.25 s, as a worker waits for its GPU: what is measured is everything
-else. With --real the network computes, one CPU thread a worker, on clips of 24x32: only meaningful on a machine with as many idle
-cores as workers. The figures of docs/scaling.md come from here.
+Without --real a window of the make-believe engine waits 0.25 s, as a worker waits for its GPU: what is measured is
+everything else. With --real the network computes, one CPU thread a worker, on clips of 24x32: only meaningful on a
+machine with as many idle cores as workers. The figures of docs/scaling.md come from here.
 """
 
 from __future__ import annotations

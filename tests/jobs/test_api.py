@@ -89,8 +89,9 @@ def test_frames_only(options: InpaintOptions) -> None:
 
 def test_importing_the_interface_costs_neither_torch_nor_pyav() -> None:
     code = (
-        "import sys, e2fgvi_cli.api, e2fgvi_cli.jobs, e2fgvi_cli.jobs.model, e2fgvi_cli.jobs.runner, e2fgvi_cli.jobs.cluster, "
-        "e2fgvi_cli.commands.batch; print(sorted({'torch', 'av', 'cv2', 'ray', 'yaml'} & set(sys.modules)))"
+        "import sys, e2fgvi_cli.api, e2fgvi_cli.jobs, e2fgvi_cli.jobs.model, e2fgvi_cli.jobs.runner, "
+        "e2fgvi_cli.jobs.cluster, e2fgvi_cli.commands.batch; print(sorted({'torch', 'av', 'cv2', 'ray', 'yaml'} "
+        "& set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,4 +1,5 @@
-"""A real Ray cluster of several raylets on this machine: nodes are killed in the middle, the output is that of one machine.
+"""A real Ray cluster of several raylets on this machine: nodes are killed in the middle, the output is that of one
+machine.
 
 One test and one cluster, since a raylet takes seconds to start; after the third step it has one node left.
 """

@@ -1,4 +1,5 @@
-"""No job writes over what any job of its batch reads or writes, nor over the batch's own files; by identity, not by spelling."""
+"""No job writes over what any job of its batch reads or writes, nor over the batch's own files; by identity, not by
+spelling."""
 
 from __future__ import annotations
 

@@ -58,7 +58,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @posix
 def test_an_outputs_disk_that_fills_up_while_the_result_is_written(tmp_path: Path, small_disk: Path) -> None:
-    """Noise, which PNG makes larger than the estimate that is checked beforehand: the disk is full at about frame 19 of 20."""
+    """Noise, which PNG makes larger than the estimate that is checked beforehand: the disk is full at about frame 19 of
+    20."""
     job = make_job(tmp_path, "clip", 20, size=(720, 1000))
     for n, file in enumerate(sorted(job.options.video.iterdir())):
         noise = np.random.default_rng(n).integers(0, 256, (720, 1000, 3), dtype=np.uint8)
@@ -80,7 +81,8 @@ def test_a_full_disk_for_segments_and_journal(
 ) -> None:
     """Everything stops with one sentence; what was stored by then is used once there is space again."""
     job = make_job(tmp_path, "clip", 30)
-    # The lease cannot be given back on a full disk, and its owner, this process, lives on: the second run waits for its end.
+    # The lease cannot be given back on a full disk, and its owner, this process, lives on: the second run waits for its
+    # end.
     chosen = replace(settings(tmp_path, lease=2.0), state=small_disk / "state")
     monkeypatch.setenv(
         "E2FGVI_FAKE_SECONDS", "0.3"

@@ -216,7 +216,8 @@ def test_what_yaml_would_turn_into_something_else_stays_as_written(tmp_path: Pat
     pytest.importorskip("yaml")
     text = (
         "defaults: &common {mask: no, crf: 18, cuts: off}\n"
-        "jobs:\n - {<<: *common, video: 12:30, crf: null}\n - {video: 2026-11-26, mask: 'null', mask_box: [1e3, ~, 0x10]}\n"
+        "jobs:\n - {<<: *common, video: 12:30, crf: null}\n - {video: 2026-11-26, mask: 'null', mask_box: [1e3, "
+        "~, 0x10]}\n"
     )
     a, b = read_manifest(write(tmp_path, "m.yaml", text))
     mask = str(tmp_path / "no")

@@ -260,7 +260,8 @@ def test_two_drivers_share_the_jobs_and_do_none_twice(tmp_path: Path, monkeypatc
 
 
 def test_two_drivers_may_create_the_journal_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SQLite refuses the change to a write-ahead log at once while another writes, whatever the connection's timeout."""
+    """SQLite refuses the change to a write-ahead log at once while another writes, whatever the connection's
+    timeout."""
     path = tmp_path / "journal.sqlite"
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
@@ -375,7 +376,8 @@ def test_threads_of_a_job_are_those_it_is_computed_with_and_filed_under(tmp_path
 
 
 def stopped_after_publishing(folder: Path, job: Job) -> Path:
-    """The state as it is when everything was killed between publishing and the journal: the announcement alone knows the output."""
+    """The state as it is when everything was killed between publishing and the journal: the announcement alone knows
+    the output."""
     chosen = settings(folder)
     with Journal(chosen.journal) as opened:
         assert opened.claim(job.output, 60)

@@ -78,7 +78,8 @@ def test_any_piece_of_a_shot_is_what_the_whole_shot_gives(data: st.DataObject) -
 
 
 def test_what_is_propagated_is_the_same_in_pieces() -> None:
-    """Pixels come from further away than windows reach; the engine's answers depend on every pixel and hole it is shown."""
+    """Pixels come from further away than windows reach; the engine's answers depend on every pixel and hole it is
+    shown."""
     pictures = clip(60, 48, 64)
     items = [
         HoledFrame.of(Frame(i, rgb, Fraction(i)), hole // 255, (hole // 255).astype(np.float32))

@@ -1,4 +1,5 @@
-"""A shot on several devices: the frames of one device, in order, with all of them busy, within the memory that was given."""
+"""A shot on several devices: the frames of one device, in order, with all of them busy, within the memory that was
+given."""
 
 from __future__ import annotations
 
@@ -186,7 +187,8 @@ def test_what_goes_wrong_is_raised_after_the_frames_before_it(broken: str) -> No
     with pytest.raises(RuntimeError, match="no more"):
         got.extend(frame.source.frame.index for frame in frames)
     assert got == list(range(len(got)))
-    # With the engine: what its last whole window made final, or the piece before it. With the source: windows need 65 frames after them.
+    # With the engine: what its last whole window made final, or the piece before it. With the source: windows need 65
+    # frames after them.
     assert 70 <= len(got) <= 150
     assert_nobody_works()
 

@@ -35,7 +35,8 @@ def test_what_is_seen_is_found_and_what_is_hidden_is_not(network: E2FGVIHQ) -> N
 
 
 def test_each_direction_is_measured_on_its_own_frame(network: E2FGVIHQ) -> None:
-    """A hole of the first frame alone concerns the flow that lies on it, forwards; the other direction has none, and half the mean."""
+    """A hole of the first frame alone concerns the flow that lies on it, forwards; the other direction has none, and
+    half the mean."""
     frames = clip(2, 128, 160)
     both = np.zeros(frames.shape[:3], np.uint8)
     both[:, 40:80, 50:100] = 1

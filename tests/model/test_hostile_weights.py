@@ -1,4 +1,5 @@
-"""Weights files that were cut, flipped, or made to hurt: each is refused in one printable line, soon and in little memory."""
+"""Weights files that were cut, flipped, or made to hurt: each is refused in one printable line, soon and in little
+memory."""
 
 from __future__ import annotations
 

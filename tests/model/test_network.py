@@ -1,4 +1,5 @@
-"""The network's own promises: stages compose, gradients flow, sizes are checked, equivalences hold against slow definitions."""
+"""The network's own promises: stages compose, gradients flow, sizes are checked, equivalences hold against slow
+definitions."""
 
 from __future__ import annotations
 
@@ -106,7 +107,8 @@ def test_local_count_must_fit(network: E2FGVIHQ, num_local: int) -> None:
 
 
 def slow_attention(attention: FocalAttention, x: torch.Tensor, pooled: torch.Tensor) -> torch.Tensor:
-    """The published definition: rolled copies, zero-padded pooled neighbourhood, -100 on padded keys, explicit softmax."""
+    """The published definition: rolled copies, zero-padded pooled neighbourhood, -100 on padded keys, explicit
+    softmax."""
     config = attention.config
     b, t, th, tw, d = x.shape
     (wh, ww), heads = config.window, config.num_heads

@@ -104,7 +104,8 @@ def test_the_camera_moves_without_jumps_and_stays_off_the_poles(seed: int) -> No
     grid = path.grid(times, size)
     step = grid.diff(dim=1)
     step[..., 0] = torch.remainder(step[..., 0] + 1, 2) - 1  # around the back it goes on
-    # Half a frame's time moves a direction by less than a tenth of the widest view, also at the corners and while it zooms.
+    # Half a frame's time moves a direction by less than a tenth of the widest view, also at the corners and while it
+    # zooms.
     assert float((step[..., 0].abs() * math.pi).max()) < 0.1 * WIDEST
     assert float((step[..., 1].abs() * math.pi / 2).max()) < 0.1 * WIDEST
     assert float(grid[..., 1].abs().max()) < 0.95

@@ -1,4 +1,5 @@
-"""A run from beginning to end: log, resume to the bit, validation, plot, export, processes, and the commands around it."""
+"""A run from beginning to end: log, resume to the bit, validation, plot, export, processes, and the commands around
+it."""
 
 from __future__ import annotations
 
@@ -111,7 +112,8 @@ def test_a_run_logs_validates_plots_and_exports(config: TrainingConfig) -> None:
 
 
 def test_scoring_does_not_stop_the_average(config: TrainingConfig) -> None:
-    """It did: the engine that scores gave the decoder other memory, and the average went on in the old one, through five runs on GPUs."""
+    """It did: the engine that scores gave the decoder other memory, and the average went on in the old one, through
+    five runs on GPUs."""
     held_out = ValidationConfig(clips=("x",), frames=2, size=(36, 36), every_minutes=0.0, max_references=1)
     trainer = start(
         replace(config, validation=held_out, phase=(replace(config.phase[0], local=2, reference=0),)), held_out=1
@@ -132,7 +134,8 @@ def test_scoring_does_not_stop_the_average(config: TrainingConfig) -> None:
 
 
 def test_scores_are_not_autotuned(config: TrainingConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps are. The first score of a run took 110 s of a GPU, later ones some 10: presumably cuDNN tried every algorithm for every shape."""
+    """Steps are. The first score of a run took 110 s of a GPU, later ones some 10: presumably cuDNN tried every
+    algorithm for every shape."""
     held_out = ValidationConfig(clips=("x",), frames=2, size=(36, 36), every_minutes=0.0, max_references=1)
     trainer = start(
         replace(config, validation=held_out, phase=(replace(config.phase[0], local=2, reference=0),)), held_out=1
@@ -283,7 +286,8 @@ world.wait()
 mean = torch.tensor([float(world.rank)])
 world.average([mean])
 trainer.run(max_steps=1)
-digest = hashlib.sha256(torch.cat([p.detach().flatten() for p in trainer.learner.network.parameters()]).numpy().tobytes())
+values = torch.cat([p.detach().flatten() for p in trainer.learner.network.parameters()])
+digest = hashlib.sha256(values.numpy().tobytes())
 print(world.rank, float(mean), trainer.progress.samples, digest.hexdigest())
 world.leave()
 """

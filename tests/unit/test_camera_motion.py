@@ -1,4 +1,5 @@
-"""Motions between frames: what is about known is found exactly, and only what fits better around the hole is believed."""
+"""Motions between frames: what is about known is found exactly, and only what fits better around the hole is
+believed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What the documents promise a reader: links that lead somewhere, a README of five minutes, a Python example that runs."""
+"""What the documents promise a reader: links that lead somewhere, a README of five minutes, a Python example that
+runs."""
 
 from __future__ import annotations
 

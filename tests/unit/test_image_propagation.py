@@ -1,4 +1,5 @@
-"""Image propagation: what it finds is right, what nobody shows or all contradict is left alone, and the network gets the rest."""
+"""Image propagation: what it finds is right, what nobody shows or all contradict is left alone, and the network gets
+the rest."""
 
 from __future__ import annotations
 
@@ -108,7 +109,8 @@ def test_a_hole_that_a_standing_camera_never_uncovers_is_left_alone() -> None:
 
 
 def test_frames_that_do_not_fit_are_not_believed() -> None:
-    """Every frame another picture, but the same features in one corner: motion can be told, and means nothing for the hole."""
+    """Every frame another picture, but the same features in one corner: motion can be told, and means nothing for the
+    hole."""
     pictures = np.stack([texture(*SIZE, seed=i) for i in range(12)])
     pictures[:, :, 100:] = texture(*SIZE, seed=99)[:, 100:]
     share, _ = share_and_error(holed(pictures, drifting), pictures)

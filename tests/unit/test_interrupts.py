@@ -1,4 +1,5 @@
-"""Signals: the first one ends the work, further ones leave the cleaning up alone, and what must not be interrupted is not."""
+"""Signals: the first one ends the work, further ones leave the cleaning up alone, and what must not be interrupted is
+not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Imports point one way, heavy packages stay out of the start, and `model` is self-contained: read from the source text."""
+"""Imports point one way, heavy packages stay out of the start, and `model` is self-contained: read from the source
+text."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ HEAVY = ("torch", "torchvision", "av", "cv2", "safetensors", "skimage", "scipy")
 
 
 def imports(path: Path, *, top_level_only: bool = False, types: bool = False) -> set[str]:
-    """Absolute names of the modules a file imports; relative ones are resolved. `if TYPE_CHECKING` counts with `types` only."""
+    """Absolute names of the modules a file imports; relative ones are resolved. `if TYPE_CHECKING` counts with `types`
+    only."""
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
     tree = ast.parse(path.read_text(encoding="utf-8"))
     nodes = list(tree.body if top_level_only else ast.walk(tree))
@@ -128,7 +130,8 @@ def room(module: str) -> str:
 
 
 def own_modules() -> dict[str, set[str]]:
-    """Every module of the program with those that it imports, for types included; `__init__` files are their package."""
+    """Every module of the program with those that it imports, for types included; `__init__` files are their
+    package."""
     names = {p: ".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for p in files(CLI)}
     known = set(names.values())
     found = {}

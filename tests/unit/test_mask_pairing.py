@@ -124,8 +124,8 @@ def test_as_many_masks_as_frames_go_by_order_whatever_their_first_number() -> No
         (
             ["1", "a1"],
             12,
-            "W, and their names do not say which frame each belongs to; give one mask a frame, name them like the frames, "
-            "or give a single image",
+            "W, and their names do not say which frame each belongs to; give one mask a frame, name them like "
+            "the frames, or give a single image",
         ),
         (["7", "7"], 2, "W: two files are called 7, with different endings; leave one of them"),
     ],
@@ -153,8 +153,8 @@ def test_objects_before_frames() -> None:
 
 def test_two_numbers_that_nothing_tells_apart() -> None:
     assert refusal(["0_1", "0_2", "1_1", "1_2"], 4) == (
-        "W: names such as 0_1 and 0_2 do not say which of their numbers is the frame's; name the masks of several objects "
-        "like 00012_obj1"
+        "W: names such as 0_1 and 0_2 do not say which of their numbers is the frame's; name the masks of "
+        "several objects like 00012_obj1"
     )
 
 

@@ -1,4 +1,5 @@
-"""Times of copied packets: good ones stay, wrong ones get the place where the packet belongs, and they always increase."""
+"""Times of copied packets: good ones stay, wrong ones get the place where the packet belongs, and they always
+increase."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def smallest_steps(size: tuple[int, int], references: int) -> Plan:
     return Plan(references, 1, 1, 1, plans.LEAST_KEYS, size[0] * size[1] // 144)
 
 
-# -- plans -----------------------------------------------------------------------------------------------------------------
+# -- plans -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("unlimited", PLANNERS)
@@ -158,7 +158,7 @@ def test_fewer_references_than_the_minimum_are_taken_as_asked() -> None:
     assert replace(FUSED, references=0, budget=2 * GIB).plan(FULL_HD).references == 0
 
 
-# -- tiles -----------------------------------------------------------------------------------------------------------------
+# -- tiles -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("unlimited", PLANNERS)
@@ -207,7 +207,7 @@ def test_a_budget_without_room_for_any_tile_says_what_is_needed() -> None:
     assert replace(FUSED, budget=enough + 11 * MIB).max_pixels(MULTIPLE) is not None
 
 
-# -- after running out of memory -------------------------------------------------------------------------------------------
+# -- after running out of memory ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [None, (240, 432), FULL_HD])
@@ -235,7 +235,7 @@ def test_a_smaller_planner_starts_from_what_was_used() -> None:
     assert smaller.summary() == f"at most {smaller.budget / GIB:.2f} GiB, the smallest steps"
 
 
-# -- words -----------------------------------------------------------------------------------------------------------------
+# -- words -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-"""What the memory planner counts with: its constants against the network's code, its predictions against counted tensors."""
+"""What the memory planner counts with: its constants against the network's code, its predictions against counted
+tensors."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ from measurements.memory import Case, Request, measure
 FULL_HD = (1080, 1944)
 
 
-# -- the network's numbers -------------------------------------------------------------------------------------------------
+# -- the network's numbers ---------------------------------------------------------------------------------------------
 
 
 def test_constants_are_the_networks() -> None:
@@ -69,7 +70,7 @@ def test_groups_of_windows_are_the_attentions(grid: tuple[int, int]) -> None:
     assert sorted(geometry._groups(*grid)) == expected
 
 
-# -- predictions against counted tensors -----------------------------------------------------------------------------------
+# -- predictions against counted tensors -------------------------------------------------------------------------------
 
 
 def request_for(case: Case, dtype: torch.dtype, budget: int | None = None) -> Request:
@@ -117,7 +118,8 @@ def test_predictions_are_within_a_tenth_of_counted_tensors(case: Case, dtype: to
     ]
     errors = {row.stage: row.error for row in rows}
     assert abs(errors["window"]) < 0.03
-    # Stages away from the peak: never too little, and what an earlier step would still hold is counted whether it is there or not.
+    # Stages away from the peak: never too little, and what an earlier step would still hold is counted whether it is
+    # there or not.
     assert {stage: f"{error:+.1%}" for stage, error in errors.items() if not -0.06 < error < 0.13} == {}
 
 

@@ -71,7 +71,8 @@ def test_what_appears_meanwhile_is_kept_and_so_is_the_result(tmp_path: Path, any
         target.write_bytes(b"a stranger's")
         (tmp_path / "film-1.mp4").write_bytes(b"another")
     assert str(caught.value) == (
-        f"the output {target} appeared while this ran and was not replaced: the finished result is {tmp_path}/film-2.mp4"
+        f"the output {target} appeared while this ran and was not replaced: the finished result is "
+        f"{tmp_path}/film-2.mp4"
     )
     assert target.read_bytes() == b"a stranger's"
     assert (tmp_path / "film-2.mp4").read_bytes() == b"hours of work"

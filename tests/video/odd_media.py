@@ -253,7 +253,8 @@ def without_width(folder: Path) -> Path:
 
 
 def hidden_frames(folder: Path) -> Path:
-    """A VP8 clip of 40 packets of which three are no pictures, as those of alt-ref frames (bit 4: the frame is shown)."""
+    """A VP8 clip of 40 packets of which three are no pictures, as those of alt-ref frames (bit 4: the frame is
+    shown)."""
     source = make_clip(folder / "plain.webm", Recipe(codec="libvpx", frames=40))
     path = folder / "hidden.webm"
     with av.open(str(source)) as old, av.open(str(path), "w") as new:

@@ -1,4 +1,5 @@
-"""Everything that can be wrong with a source or a target: the exact sentence, before any work, and nothing left behind."""
+"""Everything that can be wrong with a source or a target: the exact sentence, before any work, and nothing left
+behind."""
 
 from __future__ import annotations
 

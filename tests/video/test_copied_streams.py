@@ -1,4 +1,5 @@
-"""Sound, subtitles, data and further pictures never lose the output: mended, or left out with a sentence, before the work."""
+"""Sound, subtitles, data and further pictures never lose the output: mended, or left out with a sentence, before the
+work."""
 
 from __future__ import annotations
 
@@ -47,7 +48,8 @@ def increases(packets: list[tuple[Fraction, bytes]]) -> bool:
 
 
 def make_sound(path: Path, codec: str, layout: str = "stereo", mangle: Any = None) -> Path:
-    """Twelve frames with half a second of sound in `codec`. mangle(number, packet) changes sound packets before they are muxed."""
+    """Twelve frames with half a second of sound in `codec`. mangle(number, packet) changes sound packets before they
+    are muxed."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=25, options={"bf": "0"})
         video.codec_context.height, video.codec_context.width = SIZE

@@ -1,4 +1,5 @@
-"""What the samples of masks mean: decided for the folder as a whole, said, and refused where nothing would be filled."""
+"""What the samples of masks mean: decided for the folder as a whole, said, and refused where nothing would be
+filled."""
 
 from __future__ import annotations
 
@@ -180,8 +181,8 @@ def test_soft_masks_below_the_threshold_are_refused(clip: Path, tmp_path: Path) 
     faint = np.tile(np.arange(64, dtype=np.uint8) + 30, (48, 1))
     cv2.imwrite(str(tmp_path / "m.png"), faint)
     assert refused(clip, tmp_path / "m.png") == (
-        "no mask has a level above the threshold 127: the highest is 93, in m.png; lower --mask-threshold, or use --mask-ids "
-        "for images of object numbers"
+        "no mask has a level above the threshold 127: the highest is 93, in m.png; lower --mask-threshold, or "
+        "use --mask-ids for images of object numbers"
     )
     cv2.imwrite(str(tmp_path / "m.png"), marked(3) // 255 * 150)
     assert "above the threshold 200: the highest is 150" in refused(
@@ -243,7 +244,8 @@ def test_holes_of_nothing_and_of_nearly_all(clip: Path, tmp_path: Path) -> None:
     ]
     inverted = folder_of(tmp_path / "inverted", *(255 - marked(n) for n in range(3)))
     assert holes_of(clip, inverted)[1] == [
-        "warning: 3 of the 3 masks cover more than 95% of the frame (such as 0.png): --mask-invert swaps hole and background"
+        "warning: 3 of the 3 masks cover more than 95% of the frame (such as 0.png): --mask-invert swaps hole "
+        "and background"
     ]
     assert holes_of(clip, inverted, MaskOptions(invert=True, dilation=Dilation(0)))[1] == []
     cv2.imwrite(str(tmp_path / "still.png"), 255 - marked(1))

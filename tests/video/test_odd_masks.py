@@ -62,7 +62,8 @@ def test_masks_of_an_animated_png_are_one_a_frame(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("codec", ["libvpx-vp9", "libvpx"])
 def test_alpha_of_a_webm_is_the_mask(codec: str, tmp_path: Path) -> None:
-    """The left third is transparent, and by the rule for alpha channels that smaller part is the hole; colours say nothing."""
+    """The left third is transparent, and by the rule for alpha channels that smaller part is the hole; colours say
+    nothing."""
     columns = mask_columns(alpha_clip(codec)(tmp_path))
     assert all(found[0] == 0 and 18 < found[-1] < 24 for found in columns)
 
@@ -88,7 +89,8 @@ def test_a_mask_far_larger_than_the_clip_is_refused_by_its_header(colour_type: i
     with pytest.raises(InputError) as caught:
         mask_columns(path)
     assert str(caught.value) == (
-        f"cannot read image {path}: it is 5000x5000, more than the 16777216 pixels an image may have here; scale it down"
+        f"cannot read image {path}: it is 5000x5000, more than the 16777216 pixels an image may have here; scale "
+        "it down"
     )
 
 

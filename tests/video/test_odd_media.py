@@ -1,5 +1,5 @@
-"""The corpus of odd media: a table of property and expectation. A row is a clip made here, and what reading it must give:
-the right pictures (and what is said about them), or exit code 3 and one sentence."""
+"""The corpus of odd media: a table of property and expectation. A row is a clip made here, and what reading it must
+give: the right pictures (and what is said about them), or exit code 3 and one sentence."""
 
 from __future__ import annotations
 
@@ -141,8 +141,8 @@ ODD: dict[str, tuple[Maker, Read | Refused]] = {
     "floats among whole numbers": (
         odd_media.exr_among_png,
         Refused(
-            "the frames differ in kind: one of {path}/frame_00000.png and {path}/z.exr has float samples, the other has none; "
-            "export them in one format"
+            "the frames differ in kind: one of {path}/frame_00000.png and {path}/z.exr has float samples, the "
+            "other has none; export them in one format"
         ),
     ),
     "animated WebP": (odd_media.moving_webp, Read(4, holds=shows_pictures(frame_rate=Fraction(25)))),
@@ -159,7 +159,8 @@ ODD: dict[str, tuple[Maker, Read | Refused]] = {
     "many pages in a folder of frames": (
         odd_media.stack_in_a_folder,
         Refused(
-            "image {path}/stack.tif holds 4 pictures, and one is wanted here; give one picture a file, or it alone as a clip"
+            "image {path}/stack.tif holds 4 pictures, and one is wanted here; give one picture a file, or it "
+            "alone as a clip"
         ),
     ),
     "VP9 with alpha": (alpha_clip("libvpx-vp9"), Read(4, holds=has_alpha_plane)),
@@ -190,7 +191,8 @@ ODD: dict[str, tuple[Maker, Read | Refused]] = {
     "a picture of ten thousand million pixels": (
         lambda folder: png(folder / "huge.png", (100_000, 100_000), b""),
         Refused(
-            "cannot read image {path}: it is 100000x100000, more than the 268435456 pixels an image may have here; scale it down"
+            "cannot read image {path}: it is 100000x100000, more than the 268435456 pixels an image may have "
+            "here; scale it down"
         ),
     ),
     "a pattern with a number": (

@@ -1,7 +1,8 @@
 """ELF shared objects (Linux), 32 and 64 bit, either byte order.
 
 Source: System V gABI chapter 5, the GNU symbol hash and symbol versioning as implemented by glibc's elf/dl-lookup.c.
-Reads the dynamic segment, which is what the loader reads; section headers are used only for `.comment` and `.nv_fatbin`.
+Reads the dynamic segment, which is what the loader reads; section headers are used only for `.comment` and
+`.nv_fatbin`.
 """
 
 from __future__ import annotations

@@ -48,7 +48,8 @@ def extension_files(host: Host, package: str) -> list[Path]:
 
 
 def preload_for(host: Host, package: str) -> list[Path]:
-    """Libraries that are in the process before an extension of `package` is loaded: torch's, for those that import torch."""
+    """Libraries that are in the process before an extension of `package` is loaded: torch's, for those that import
+    torch."""
     folder = host.package("torch")
     if folder is None:
         return []
@@ -72,7 +73,8 @@ def setting_of(host: Host, package: str) -> Setting:
 
 
 def check_library_path(host: Host) -> Outcome:
-    """A library of LD_LIBRARY_PATH that takes the place of one that works: proved by replaying the loading without the variable."""
+    """A library of LD_LIBRARY_PATH that takes the place of one that works: proved by replaying the loading without the
+    variable."""
     variable = VARIABLES.get(host.platform, "")
     if not host.environ.get(variable):
         return passed("env.library_path.unset")
@@ -90,7 +92,8 @@ def check_library_path(host: Host) -> Outcome:
 
 
 def _fits(host: Host, path: Path) -> bool:
-    """True if the interpreter would consider a file of this name: `.so` counts, `.cpython-38-x86_64-linux-gnu.so` may not."""
+    """True if the interpreter would consider a file of this name: `.so` counts, `.cpython-38-x86_64-linux-gnu.so` may
+    not."""
     return not host.suffixes or "." + path.name.partition(".")[2] in host.suffixes
 
 

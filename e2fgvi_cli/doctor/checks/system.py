@@ -20,7 +20,8 @@ RAM_NEED, COMMIT_NEED, DISK_NEED = (8, 2), (4, 2), (10, 1)  # GiB: enough, and t
 
 
 def check_python(host: Host) -> Outcome:
-    """Version, word size, translation; refs mim#242 (3.12 removed pkgutil.ImpImporter, which mmcv's installer needs)."""
+    """Version, word size, translation; refs mim#242 (3.12 removed pkgutil.ImpImporter, which mmcv's installer
+    needs)."""
     limits = load_facts()["python"]
     version = ".".join(str(part) for part in host.python)
     advice = [Remedy(say("remedy.python", advised=limits["advised"]))]
@@ -152,7 +153,8 @@ def check_path(host: Host) -> Outcome:
 
 
 def check_msvc(host: Host) -> Outcome:
-    """Windows: every copy of the Visual C++ runtime that could be loaded, with its version (pt#169429: 1114 below 14.40)."""
+    """Windows: every copy of the Visual C++ runtime that could be loaded, with its version (pt#169429: 1114 below
+    14.40)."""
     if host.platform != "win32":
         return skipped("skip.windows_only")
     facts = load_facts()["msvc_runtime"]
@@ -190,7 +192,8 @@ def check_msvc(host: Host) -> Outcome:
 
 
 def _linker_of_torch(host: Host) -> tuple[int, ...]:
-    """(14, 38): the MSVC linker of torch's c10.dll, () if unknown. A runtime is too old when its tens digit is lower."""
+    """(14, 38): the MSVC linker of torch's c10.dll, () if unknown. A runtime is too old when its tens digit is
+    lower."""
     folder = host.package("torch")
     try:
         binary = host.library.get(folder / "lib" / "c10.dll") if folder else None

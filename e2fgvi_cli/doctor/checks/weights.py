@@ -1,4 +1,5 @@
-"""Weights: there, whole, and the right ones, judged by their first bytes, size, structure and SHA-256. Hosts with --net."""
+"""Weights: there, whole, and the right ones, judged by their first bytes, size, structure and SHA-256. Hosts with
+--net."""
 
 from __future__ import annotations
 

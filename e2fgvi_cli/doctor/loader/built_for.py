@@ -1,4 +1,5 @@
-"""What an extension was built for, read from the file: Python, CUDA, torch's era, C++ ABI, GPU architectures, compiler."""
+"""What an extension was built for, read from the file: Python, CUDA, torch's era, C++ ABI, GPU architectures,
+compiler."""
 
 from __future__ import annotations
 
@@ -21,8 +22,9 @@ CUDA_USERS = ("torch_cuda", "c10_cuda", "cudart")
 class BuiltFor:
     """Facts of one file; empty strings where it does not tell.
 
-    `python`: `3.11`, `abi3` or "". `cuda`: `12`, `11.0`. `torch`: `torch<2.8`. `abi`: `old` or `cxx11`. `gpu`: as listed
-    by `GpuCode.label`. `cpu_only` is True for an extension of torch that holds no CUDA code and asks for no CUDA library.
+    `python`: `3.11`, `abi3` or "". `cuda`: `12`, `11.0`. `torch`: `torch<2.8`. `abi`: `old` or `cxx11`. `gpu`: as
+    listed by `GpuCode.label`. `cpu_only` is True for an extension of torch that holds no CUDA code and asks for no CUDA
+    library.
     """
 
     format: str

@@ -96,7 +96,8 @@ class Library:
         self._files: dict[tuple[str, str | None], Binary | Malformed | OSError] = {}
 
     def get(self, path: Path, machine: str | None = None) -> Binary:
-        """The parsed file. Raises Malformed or OSError, the same one each time; ShortageError where a limit of the process is reached."""
+        """The parsed file. Raises Malformed or OSError, the same one each time; ShortageError where a limit of the
+        process is reached."""
         key = (os.path.realpath(path), machine)
         if key not in self._files:
             try:

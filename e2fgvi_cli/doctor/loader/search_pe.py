@@ -1,9 +1,9 @@
 """Where Windows looks for a DLL that an extension of Python wants.
 
 Source: Microsoft "Dynamic-link library search order" and CPython's Python/dynload_win.c: extensions are loaded with
-LOAD_LIBRARY_SEARCH_DEFAULT_DIRS | LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR, so the order is: a module of that name that is already
-loaded, the folder of the extension, the folder of python.exe, `os.add_dll_directory` folders, System32. PATH is not
-searched. Every DLL further down is looked for with the same list (the folder stays that of the extension).
+LOAD_LIBRARY_SEARCH_DEFAULT_DIRS | LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR, so the order is: a module of that name that is
+already loaded, the folder of the extension, the folder of python.exe, `os.add_dll_directory` folders, System32. PATH is
+not searched. Every DLL further down is looked for with the same list (the folder stays that of the extension).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Which symbols and versions of a walked graph nobody provides.
 
 ELF: any library in the scope may define a symbol, and each version asked of a library must be defined by that library.
-PE: each symbol must be exported by the DLL it is imported from. Mach-O: likewise with two-level names, otherwise as ELF.
+PE: each symbol must be exported by the DLL it is imported from. Mach-O: likewise with two-level names, otherwise as
+ELF.
 """
 
 from __future__ import annotations

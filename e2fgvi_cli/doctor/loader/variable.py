@@ -20,7 +20,8 @@ class Intruder:
 
 
 def find_intruder(found: Explanation, setting: Setting, library: Library) -> Intruder | None:
-    """The library that `found`'s faults come from, if they are gone without the variable that names its folder; else None."""
+    """The library that `found`'s faults come from, if they are gone without the variable that names its folder; else
+    None."""
     variable = VARIABLES.get(setting.platform, "")
     folders = [Path(part) for part in setting.environ.get(variable, "").replace(";", ":").split(":") if part]
     if not found.fatal or not folders or not setting.native:

@@ -1,7 +1,8 @@
-"""Probe: the network itself. Arguments: deform|window, devices (comma-separated, or "auto"), package root, weights or "", answer.
+"""Probe: the network itself. Arguments: deform|window, devices (comma-separated, or "auto"), package root, weights or
+"", answer.
 
-`deform` runs the modulated deformable convolution of every available backend on every device, against plain PyTorch on the
-CPU; `window` runs one window of the whole network likewise. Differences are relative to the largest expected value.
+`deform` runs the modulated deformable convolution of every available backend on every device, against plain PyTorch on
+the CPU; `window` runs one window of the whole network likewise. Differences are relative to the largest expected value.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def deform(backend: str, device: str) -> torch.Tensor:
 
 
 def window(backend: str, device: str) -> torch.Tensor:
-    """Three local frames and one reference at the smallest size, with a hole; the weights are the user's, else seeded."""
+    """Three local frames and one reference at the smallest size, with a hole; the weights are the user's, else
+    seeded."""
     chosen = select_backend(backend, device)
     if WEIGHTS:
         network = load_network(read_checkpoint(Path(WEIGHTS)), deform=chosen)

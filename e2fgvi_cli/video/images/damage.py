@@ -1,6 +1,7 @@
 """Damage that decoders pass over: what a file's own checksums and lengths tell, and what libjpeg only warns of.
 
-A flipped bit in a JPEG, a lossy WebP, an LZW TIFF or a BMP mostly gives another valid picture: nothing in the file says so.
+A flipped bit in a JPEG, a lossy WebP, an LZW TIFF or a BMP mostly gives another valid picture: nothing in the file says
+so.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Image files as bytes, within limits and whole as far as they tell. Needs neither PyAV nor OpenCV: training reads by it, too."""
+"""Image files as bytes, within limits and whole as far as they tell. Needs neither PyAV nor OpenCV: training reads by
+it, too."""
 
 from __future__ import annotations
 
@@ -36,6 +37,6 @@ def _check_limits(path: Path, header: ImageHeader | None, max_pixels: int) -> No
     height, width = header.stored if header is not None else (0, 0)
     if height * width > max_pixels:
         raise InputError(
-            f"cannot read image {path}: it is {width}x{height}, more than the {max_pixels} pixels an image may have here; "
-            "scale it down"
+            f"cannot read image {path}: it is {width}x{height}, more than the {max_pixels} pixels an image may "
+            "have here; scale it down"
         )

@@ -58,7 +58,8 @@ class ImageHeader:
 
 
 def read_header(path: Path) -> ImageHeader | None:
-    """The header of an image file, or None if it is of no format known here or broken. Raises `InputError` for no file."""
+    """The header of an image file, or None if it is of no format known here or broken. Raises `InputError` for no
+    file."""
     sequences.require_file(path)
     try:
         with path.open("rb") as stream:

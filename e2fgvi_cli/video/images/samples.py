@@ -39,13 +39,14 @@ def read_image(
     """(H, W) gray or (H, W, 3|4) RGB(A) as stored; JPEG is turned as its EXIF says.
 
     `page` picks one of `ImageHeader.pages`; without it a file of several pictures is refused. `on_damage` is told, in a
-    sentence, of damage behind which the picture was decoded whole (None: that is refused, too). Raises `InputError` naming
-    the file.
+    sentence, of damage behind which the picture was decoded whole (None: that is refused, too). Raises `InputError`
+    naming the file.
     """
     header = read_header(path)
     if page is None and header is not None and len(header.pages) > 1:
         raise InputError(
-            f"image {path} holds {len(header.pages)} pictures, and one is wanted here; give one picture a file, or it alone as a clip"
+            f"image {path} holds {len(header.pages)} pictures, and one is wanted here; give one picture a file, "
+            "or it alone as a clip"
         )
     data = whole_bytes(path, max_pixels)
     _check_jpeg(path, data, on_damage)
@@ -179,7 +180,8 @@ def _mixed(source: NDArray[Any], value: NDArray[Any], weight: NDArray[np.float32
 
 
 def write_image(path: Path, samples: NDArray[Any]) -> None:
-    """Write RGB(A) or gray samples as PNG (8 or 16 bits), or float32 as EXR, by the suffix of `path`. Raises OSError."""
+    """Write RGB(A) or gray samples as PNG (8 or 16 bits), or float32 as EXR, by the suffix of `path`. Raises
+    OSError."""
     if path.suffix.lower() == ".exr":
         path.write_bytes(_encode_exr(samples))
         return

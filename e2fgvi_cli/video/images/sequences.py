@@ -1,4 +1,5 @@
-"""Which files a source consists of: a folder, a pattern such as `seq/frame_%05d.png` or `seq/*.png`, one file; and that it is one.
+"""Which files a source consists of: a folder, a pattern such as `seq/frame_%05d.png` or `seq/*.png`, one file; and that
+it is one.
 
 Standard library only; looks at names, opens nothing.
 """
@@ -58,7 +59,8 @@ def image_files(path: Path) -> list[Path]:
 
 
 def _matching(pattern: Path) -> list[Path]:
-    """Images beside `pattern` whose names fit it: %d and %05d stand for a number as C writes it, *, ? and [] as in a shell."""
+    """Images beside `pattern` whose names fit it: %d and %05d stand for a number as C writes it, *, ? and [] as in a
+    shell."""
     if not pattern.parent.is_dir():
         return []
     if _COUNTER.search(pattern.name):
@@ -82,7 +84,8 @@ def _holds_images(folder: Path) -> bool:
 
 
 def require_file(path: Path) -> None:
-    """Raise `InputError` for a path that is no file on a disk: reading a pipe may wait for ever, a device never ends."""
+    """Raise `InputError` for a path that is no file on a disk: reading a pipe may wait for ever, a device never
+    ends."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:

@@ -71,7 +71,8 @@ class Stills:
             self._moving = _moving_webp(picture.path, self._alone)
         if len(self._moving) != len(self):
             raise InputError(
-                f"cannot read image {picture.path}: {len(self._moving)} of {len(self)} pictures can be decoded; export it again"
+                f"cannot read image {picture.path}: {len(self._moving)} of {len(self)} pictures can be decoded; "
+                "export it again"
             )
         return self._moving[index]
 
@@ -89,8 +90,8 @@ class Stills:
                 raise mixed_sizes(self.pictures[0].path, size, picture.path, header.size)
             if (header.kind.depth == 32) != (kind.depth == 32):
                 raise InputError(
-                    f"the frames differ in kind: one of {self.pictures[0]} and {picture} has float samples, the other has "
-                    "none; export them in one format"
+                    f"the frames differ in kind: one of {self.pictures[0]} and {picture} has float samples, the "
+                    "other has none; export them in one format"
                 )
             kind |= header.kind
         return kind
@@ -110,7 +111,8 @@ def _moving_webp(path: Path, header: ImageHeader | None) -> list[NDArray[Any]]:
     needed = header.stored[0] * header.stored[1] * len(header.pages) * (4 if header.kind.alpha else 3)
     if needed > _MOST_MOVING_BYTES:
         raise InputError(
-            f"the animated WebP {path} decodes to {needed} bytes, and {_MOST_MOVING_BYTES} is the limit; convert it to a video"
+            f"the animated WebP {path} decodes to {needed} bytes, and {_MOST_MOVING_BYTES} is the limit; convert "
+            "it to a video"
         )
     if not hasattr(cv2, "imdecodeanimation"):
         raise InputError(

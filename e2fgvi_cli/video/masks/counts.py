@@ -54,8 +54,8 @@ def _count_decoded(path: Path, size: int, modified: int) -> tuple[int, int]:
 
 
 def in_step(info: VideoInfo, mask_info: VideoInfo) -> bool:
-    """Whether two videos run evenly at one rate with as many packets: then frame n of the one is at the time of frame n of
-    the other, whatever of them decodes."""
+    """Whether two videos run evenly at one rate with as many packets: then frame n of the one is at the time of frame n
+    of the other, whatever of them decodes."""
     if info.is_folder or mask_info.is_folder or info.frame_rate is None or info.frame_rate != mask_info.frame_rate:
         return False
     packets = _even_packets(info)
@@ -75,7 +75,8 @@ def _even_packets(info: VideoInfo) -> int | None:
 
 
 def _packet_times(path: Path) -> list[int] | None:
-    """A time of each packet in the stream's ticks, from the container's index where it has all; None where some have none."""
+    """A time of each packet in the stream's ticks, from the container's index where it has all; None where some have
+    none."""
     with probe.open_container(path) as container:
         stream: Any = probe.main_video_stream(container, path)
         index = list(stream.index_entries)

@@ -29,8 +29,8 @@ _LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".webp"})
 class MaskDecoder:
     """Turns mask pictures into holes by one set of options, and collects in `notices` (each said once) what it assumed.
 
-    `settle` decides once, for all masks of a clip, what their samples mean; without it they are plain levels. A mask image
-    of more than `max_pixels` is refused.
+    `settle` decides once, for all masks of a clip, what their samples mean; without it they are plain levels. A mask
+    image of more than `max_pixels` is refused.
     """
 
     def __init__(self, options: MaskOptions, notices: list[str], *, inspect: bool = False) -> None:
@@ -48,7 +48,8 @@ class MaskDecoder:
             self.notices.append(sentence)
 
     def settle(self, looks: Sequence[Look], whole: int | None) -> None:
-        """Decide by what was looked at (of `whole` masks; None: unknown) how all are read, and say so. Raises `UserError`."""
+        """Decide by what was looked at (of `whole` masks; None: unknown) how all are read, and say so. Raises
+        `UserError`."""
         self._reading, notices = decide(looks, self.options)
         self.notices += notices
         if not self._inspect:  # who inspects looks at every frame
@@ -85,8 +86,8 @@ class MaskDecoder:
         if self._inspect and looks_compressed(picture):
             self.say_once(
                 "compressed",
-                f"mask {name} has noisy edges that look like lossy compression (JPEG, H.264): save masks as PNG, and keep "
-                "--mask-threshold near 127",
+                f"mask {name} has noisy edges that look like lossy compression (JPEG, H.264): save masks as PNG, "
+                "and keep --mask-threshold near 127",
             )
         hole = self._reading.hole(picture, options)
         if self._inspect and not hole.any() and picture.ndim == 2 and picture.any():

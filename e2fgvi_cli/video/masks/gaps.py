@@ -13,7 +13,8 @@ from .sources import MaskSource, RawHole
 class BridgedMasks:
     """A source whose missing and empty masks, `MAX_GAP` in a row at most, are made of those on both sides of the gap.
 
-    The source must still know the masks of `MAX_GAP` frames back. Nothing depends on which frames were asked for before.
+    The source must still know the masks of `MAX_GAP` frames back. Nothing depends on which frames were asked for
+    before.
     """
 
     def __init__(self, source: MaskSource, decoder: MaskDecoder) -> None:
@@ -23,7 +24,8 @@ class BridgedMasks:
         self._said: int | None = None
 
     def at(self, frame: Frame, offset: int) -> RawHole | None:
-        """The source's mask, or one between its neighbours; as the source has it where one side has none near enough."""
+        """The source's mask, or one between its neighbours; as the source has it where one side has none near
+        enough."""
         own = self._source.at(frame, offset)
         if own is not None and own.hole.any():
             return own

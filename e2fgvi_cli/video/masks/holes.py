@@ -36,8 +36,8 @@ _ALWAYS_ALLOWED = 1 << 24
 def open_holes(mask: Path | None, info: VideoInfo, options: MaskOptions, *, inspect: bool = False) -> HoleReader:
     """Masks for the clip `info`: a folder, one image for all frames, a video, or None with boxes or polygons.
 
-    `inspect` also looks for compression noise in the masks, of which `notices` then speaks. Raises `InputError` for masks
-    that cannot be read or whose number cannot be explained, `UsageError` for no mask.
+    `inspect` also looks for compression noise in the masks, of which `notices` then speaks. Raises `InputError` for
+    masks that cannot be read or whose number cannot be explained, `UsageError` for no mask.
     """
     return HoleReader(None if mask is None else Path(mask), info, options, inspect=inspect)
 

@@ -151,7 +151,8 @@ class VideoMasks:
 
 
 def match_folder(mask: Path, info: VideoInfo, decoder: MaskDecoder) -> dict[int, tuple[Path, ...]]:
-    """Frame number -> its mask files (several: an object each), by the rules of `masks.pairing`. Raises `InputError`."""
+    """Frame number -> its mask files (several: an object each), by the rules of `masks.pairing`. Raises
+    `InputError`."""
     files = sequences.list_images(mask) if mask.is_dir() else sequences.image_files(mask)
     if not files:
         folders = sorted(entry.name for entry in mask.iterdir() if entry.is_dir() and not entry.name.startswith("."))
@@ -176,7 +177,8 @@ def match_folder(mask: Path, info: VideoInfo, decoder: MaskDecoder) -> dict[int,
 
 
 def video_masks(mask: Path, info: VideoInfo, decoder: MaskDecoder) -> VideoMasks:
-    """A mask video for a source: by number when both have as many frames, else by time. Raises `InputError` without times."""
+    """A mask video for a source: by number when both have as many frames, else by time. Raises `InputError` without
+    times."""
     mask_info = probe.probe(mask)
     # Then times say it all, also behind frames that are damaged.
     by_number = not in_step(info, mask_info) and _has_as_many(info, mask_info, decoder)
@@ -191,8 +193,8 @@ def _has_as_many(info: VideoInfo, mask_info: VideoInfo, decoder: MaskDecoder) ->
     timeless = next((source.path for source in (info, mask_info) if source.frame_rate is None), None)
     if frames != mask_count and timeless is not None:
         raise InputError(
-            f"{mask_info.path} has {mask_count} masks and {info.path} {frames} frames, and {timeless.name} has no times to "
-            "align by; give as many masks as frames"
+            f"{mask_info.path} has {mask_count} masks and {info.path} {frames} frames, and {timeless.name} has no "
+            "times to align by; give as many masks as frames"
         )
     if frames != mask_count:
         decoder.say_once("aligned", f"{mask_count} mask frames for {frames} frames: aligned by time stamp")

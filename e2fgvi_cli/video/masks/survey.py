@@ -1,4 +1,5 @@
-"""A look at the masks before the work: enough of them to decide what all mean, and all of them where some leave doubt."""
+"""A look at the masks before the work: enough of them to decide what all mean, and all of them where some leave
+doubt."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from ..reading.reader import FolderReader, FrameReader, VideoReader
 from .files import MaskDecoder
 
 ENOUGH = 64
-"""So many masks are looked at, spread over the folder (of a video: the first ones); more while none of those shows what kind they are."""
+"""So many masks are looked at, spread over the folder (of a video: the first ones); more while none of those shows what
+kind they are."""
 
 _BLACK_LEVEL = 16  # of the limited range
 _LOSSLESS_CODECS = frozenset(

@@ -1,4 +1,5 @@
-"""When decoded pictures are shown: whole ticks of the source's time base, repaired where they go back, and what is missing."""
+"""When decoded pictures are shown: whole ticks of the source's time base, repaired where they go back, and what is
+missing."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ class FrameClock:
     """Frame numbers and times of decoded pictures: whole ticks of the source's time base, strictly increasing."""
 
     def __init__(self, info: VideoInfo, start: int | None = None) -> None:
-        """start: where the stream begins by the container's word, in ticks; what lies before the first picture is lost."""
+        """start: where the stream begins by the container's word, in ticks; what lies before the first picture is
+        lost."""
         self._start = start
         self._time_base = info.time_base or _TICKS_WITHOUT_TIME_BASE
         self._rate = info.frame_rate or DEFAULT_FOLDER_RATE
@@ -53,7 +55,8 @@ class FrameClock:
         return self.count - 1, (self._last - self._first) * self._time_base
 
     def _step(self, pts: int | None, duration: int) -> int:
-        """How far behind the last picture one without a usable time is: a frame, or half the way to the next one's time."""
+        """How far behind the last picture one without a usable time is: a frame, or half the way to the next one's
+        time."""
         step = max(1, round(1 / (self._rate * self._time_base)))
         left = 0 if pts is None else pts + duration - self._last
         return step if left <= 0 else min(step, max(1, left // 2))

@@ -10,8 +10,8 @@ import av
 
 from ...types import VideoInfo
 
-# Of these, files keep one time a packet, in the order of decoding. In AVI the first is that of the first picture shown; in ASF it
-# is late by as many pictures as the decoder holds back.
+# Of these, files keep one time a packet, in the order of decoding. In AVI the first is that of the first picture shown;
+# in ASF it is late by as many pictures as the decoder holds back.
 _WITHOUT_ORDER = frozenset({"avi", "asf"})
 _REORDERED = frozenset({"h264", "hevc"})
 
@@ -59,9 +59,11 @@ class StoredOrder:
 
 
 def with_lengths(pictures: Iterator[av.VideoFrame | None], info: VideoInfo) -> Iterator[av.VideoFrame | None]:
-    """The same pictures, each with its `duration` up to the next one; the last one's is the file's word, if that is likely.
+    """The same pictures, each with its `duration` up to the next one; the last one's is the file's word, if that is
+    likely.
 
-    A single time far ahead of the next picture's is wrong: it is set back to the time before, for `FrameClock` to repair.
+    A single time far ahead of the next picture's is wrong: it is set back to the time before, for `FrameClock` to
+    repair.
     """
     held: av.VideoFrame | None = None
     lengths = _Lengths(info)

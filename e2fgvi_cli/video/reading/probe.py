@@ -1,4 +1,5 @@
-"""What a source is, before the work starts: folder or file, size, rate, tags; and why it cannot be used, in one sentence."""
+"""What a source is, before the work starts: folder or file, size, rate, tags; and why it cannot be used, in one
+sentence."""
 
 from __future__ import annotations
 
@@ -62,7 +63,8 @@ def is_cover_picture(stream: Any) -> bool:
 
 
 def probe(path: Path) -> VideoInfo:
-    """The header and first picture of a video file, or of images (then with the headers of all). Raises `InputError`."""
+    """The header and first picture of a video file, or of images (then with the headers of all). Raises
+    `InputError`."""
     if is_stills(path):
         return _probe_images(path)
     with open_container(path) as container:
@@ -145,7 +147,8 @@ def _hdr_static(frame: av.VideoFrame) -> tuple[str, str]:
 
 
 def _mastering_text(data: bytes) -> str:
-    """From FFmpeg's AVMasteringDisplayMetadata: ten fractions (R, G, B, white as x, y; luminance low, high), two flags."""
+    """From FFmpeg's AVMasteringDisplayMetadata: ten fractions (R, G, B, white as x, y; luminance low, high), two
+    flags."""
     values = struct.unpack_from("<22i", data)
     if not (values[20] and values[21]) or not all(values[1:20:2]):
         return ""
@@ -158,7 +161,8 @@ def _mastering_text(data: bytes) -> str:
 
 
 def exact(value: Any) -> Fraction | None:
-    """A rational number of PyAV (18: a `Fraction` or None; 19: its `AVRational`, which rounds to 32 bits); None if unset."""
+    """A rational number of PyAV (18: a `Fraction` or None; 19: its `AVRational`, which rounds to 32 bits); None if
+    unset."""
     return Fraction(value.numerator, value.denominator) if value else None
 
 
@@ -169,7 +173,8 @@ def stream_rate(stream: Any) -> Fraction | None:
 
 
 def claimed_duration(container: Any, stream: Any, first: int | None = None) -> Fraction | None:
-    """Seconds the video stream should last by the container's own word, or None. first: time stamp of its first picture."""
+    """Seconds the video stream should last by the container's own word, or None. first: time stamp of its first
+    picture."""
     if stream.duration is not None and stream.time_base:
         return Fraction(stream.duration) * stream.time_base
     tag = _DURATION_TAG.match(stream.metadata.get("DURATION", ""))
@@ -184,7 +189,8 @@ def claimed_duration(container: Any, stream: Any, first: int | None = None) -> F
 
 
 def stated_start(container: Any, stream: Any) -> int | None:
-    """Ticks at which the stream begins by the container's word; None for AVI, where FFmpeg's times lag by the decoder's delay."""
+    """Ticks at which the stream begins by the container's word; None for AVI, where FFmpeg's times lag by the decoder's
+    delay."""
     return None if container.format.name == "avi" else stream.start_time
 
 

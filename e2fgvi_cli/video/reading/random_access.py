@@ -23,8 +23,8 @@ from .reader import FolderReader, make_frame, source_info
 class RandomAccess:
     """Context manager; `frame(i)` and `frames(indices)` decode on demand and keep the last `keep` frames.
 
-    Frame numbers are those of a reader of the same path: a video is decoded once to know them. `exact` False counts packets
-    instead, which is quick, and right where there are as many as the reader found frames.
+    Frame numbers are those of a reader of the same path: a video is decoded once to know them. `exact` False counts
+    packets instead, which is quick, and right where there are as many as the reader found frames.
     """
 
     def __init__(self, info: VideoInfo, keep: int = 8, *, exact: bool = True) -> None:
@@ -72,14 +72,16 @@ class RandomAccess:
 def open_random_access(
     path: Path, *, size: tuple[int, int] | None = None, keep: int = 8, exact: bool = True
 ) -> RandomAccess:
-    """Random access to what `open_reader(path, size=size)` reads in order; `exact` as in `RandomAccess`. Raises `InputError`."""
+    """Random access to what `open_reader(path, size=size)` reads in order; `exact` as in `RandomAccess`. Raises
+    `InputError`."""
     return RandomAccess(source_info(Path(path), size), keep, exact=exact)
 
 
 class _SeekableVideo:
     """A decoder that goes on where it is if that is nearer than the key frame before the wanted frame.
 
-    A file whose times do not say where a frame is (none, not ascending, not to be sought for) is decoded from its start.
+    A file whose times do not say where a frame is (none, not ascending, not to be sought for) is decoded from its
+    start.
     """
 
     def __init__(self, info: VideoInfo, exact: bool) -> None:

@@ -97,7 +97,8 @@ class _AheadReader(ABC):
 
 
 class FolderReader(_AheadReader):
-    """Images in natural order, all of the kind of `info`; frame i is at i frames of their rate (else `DEFAULT_FOLDER_RATE`)."""
+    """Images in natural order, all of the kind of `info`; frame i is at i frames of their rate (else
+    `DEFAULT_FOLDER_RATE`)."""
 
     def __init__(self, info: VideoInfo) -> None:
         super().__init__(info)
@@ -105,7 +106,8 @@ class FolderReader(_AheadReader):
         self._kind = Kind(info.pixel_format != "gray", info.has_alpha, info.bit_depth)
         if len(set(self.stills.durations)) > 1:
             self.notices.append(
-                f"the pictures of {info.path.name} last differently: their mean of {float(info.frame_rate or 0):.4g} a second is used"
+                f"the pictures of {info.path.name} last differently: their mean of "
+                f"{float(info.frame_rate or 0):.4g} a second is used"
             )
 
     def _frames(self) -> Iterator[Frame]:
@@ -135,8 +137,8 @@ class FolderReader(_AheadReader):
         wanted = replace(self._kind, depth=32) if kind.depth == 32 else self._kind
         if wanted | kind != wanted:  # where a header did not tell the truth
             raise InputError(
-                f"the frames differ in kind: {picture} is {kind.pixel_format} of {kind.depth} bits, those before are not; "
-                "export them in one format"
+                f"the frames differ in kind: {picture} is {kind.pixel_format} of {kind.depth} bits, those before "
+                "are not; export them in one format"
             )
         return images.widen(samples, wanted)
 
@@ -197,7 +199,8 @@ class VideoReader(_AheadReader):
             self.notices.append(f"{clock.repaired} time stamps of {name} did not increase and were repaired")
         if clock.late_start():
             self.notices.append(
-                f"the first {float(clock.late_start()):.2f} s of {name} cannot be decoded: it was cut inside a group of pictures"
+                f"the first {float(clock.late_start()):.2f} s of {name} cannot be decoded: it was cut inside a "
+                "group of pictures"
             )
         for gap in clock.gaps():
             self.notices.append(f"{name} has no picture for {gap}: it is damaged there, or was paused")
@@ -207,7 +210,8 @@ class VideoReader(_AheadReader):
 
 
 def make_frame(picture: av.VideoFrame, index: int, time: Fraction, info: VideoInfo) -> Frame:
-    """A `Frame` whose `native` is `picture` in the viewable format of the clip's first picture, at the size of `info`."""
+    """A `Frame` whose `native` is `picture` in the viewable format of the clip's first picture, at the size of
+    `info`."""
     name = native.viewable_format(av.VideoFormat(info.pixel_format))
     resized = (picture.height, picture.width) != (info.height, info.width)
     if name != picture.format.name or resized:

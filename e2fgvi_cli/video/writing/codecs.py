@@ -1,4 +1,5 @@
-"""Which encoder, container and pixel format an output gets, and every combination that cannot be, said before any work."""
+"""Which encoder, container and pixel format an output gets, and every combination that cannot be, said before any
+work."""
 
 from __future__ import annotations
 
@@ -55,7 +56,8 @@ _SLOWEST, _FASTEST = (
 
 @dataclass(frozen=True)
 class Encoding:
-    """A decided output: `container` is FFmpeg's name of it, None for an image sequence; `codec` ours, `encoder` FFmpeg's."""
+    """A decided output: `container` is FFmpeg's name of it, None for an image sequence; `codec` ours, `encoder`
+    FFmpeg's."""
 
     codec: str
     container: str | None
@@ -189,7 +191,8 @@ _SLICES = (4, 6, 9, 12, 16, 20, 24, 30, 42, 64, 100, 200, 2, 1)  # of FFV1, by p
 
 @functools.cache
 def ffv1_options(pixel_format: str, height: int, width: int) -> tuple[tuple[str, str], ...]:
-    """Options under which the FFV1 encoder takes frames of this size: it wants so many slices, of so many pixels, or none."""
+    """Options under which the FFV1 encoder takes frames of this size: it wants so many slices, of so many pixels, or
+    none."""
     every = (("g", "1"),)
     checked = (("level", "3"), *every, ("slicecrc", "1"))
     first = 4 if min(height, width) >= 64 else 1
@@ -291,7 +294,8 @@ def _without_j(name: str) -> str:
 
 
 def _nearest(source: str, available: tuple[str, ...]) -> str:
-    """The encoder's format that keeps most: alpha if it can, then the chroma (4:2:0 for RGB, as players expect), then depth."""
+    """The encoder's format that keeps most: alpha if it can, then the chroma (4:2:0 for RGB, as players expect), then
+    depth."""
     layout = native.require_layout(source)
     sampling = {(1, 1): 444, (1, 2): 422, (2, 2): 420, (2, 1): 420, (1, 4): 422, (4, 4): 420}[layout.subsampling]
     if layout.kind != "yuv":
@@ -318,7 +322,10 @@ def _losses(codec: str, pixel_format: str, container: str, info: VideoInfo) -> I
     """What this output cannot hold of the source, in sentences."""
     source, result = native.require_layout(_source_format(info)), native.require_layout(pixel_format)
     if result.depth < source.depth:
-        yield f"the source's {source.depth} bits a channel are written as {result.depth} bits, the most {codec} takes here"
+        yield (
+            f"the source's {source.depth} bits a channel are written as {result.depth} bits, the most {codec} takes "
+            "here"
+        )
     if source.alpha and not result.alpha:
         yield f"the source's transparency is left out: {codec} in {container} has none; use ffv1 (mkv) or prores (mov)"
     if source.subsampling != result.subsampling and source.kind == result.kind == "yuv":
@@ -346,7 +353,8 @@ def _encoder_options(
     constant_quality = options.bitrate is None and not options.lossless
     chosen: dict[str, str] = {}
     if codec == "h264":
-        # "faster" instead of x264's default: 40 % less time, the same PSNR within 0.4 dB, files up to 10 % larger (docs/performance).
+        # "faster" instead of x264's default: 40 % less time, the same PSNR within 0.4 dB, files up to 10 % larger
+        # (docs/performance).
         chosen = {"preset": "medium" if options.lossless else "faster"}
         chosen |= {"qp": "0"} if options.lossless else {"crf": str(crf)} if constant_quality else {}
         if container == "avi":

@@ -66,7 +66,8 @@ def stream_metadata(stream: Any) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Descriptions:
-    """Metadata of the file and of its main video stream, and chapters as PyAV has them; `left_out` names what is not there."""
+    """Metadata of the file and of its main video stream, and chapters as PyAV has them; `left_out` names what is not
+    there."""
 
     of_file: dict[str, str]
     of_video: dict[str, str]
@@ -86,8 +87,8 @@ def descriptions_that_fit(
 ) -> Descriptions:
     """All of an opened source's that FFmpeg's muxer `container` takes under its `options`; the fewest are left out.
 
-    A time code of another frame rate or a chapter of impossible times is refused by some muxers, in their trailer at last.
-    Tried on a picture of 16 x 16.
+    A time code of another frame rate or a chapter of impossible times is refused by some muxers, in their trailer at
+    last. Tried on a picture of 16 x 16.
     """
     every = Descriptions(metadata_of(source), stream_metadata(main), tuple(source.chapters()))
     rate = rate if container in _WITH_TIME_CODES else Fraction(25)

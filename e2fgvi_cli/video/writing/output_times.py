@@ -11,8 +11,8 @@ from ..reading.reader import DEFAULT_FOLDER_RATE
 _FINEST = 2_000_000  # ticks a second; finer ones make gaps between frames longer than mp4 can hold
 _USUAL = 90_000
 _BROADCAST = Fraction(1, 10_000_000)  # as near as this, 23.976023976 is meant to be 24000/1001
-# How far two frames may lie apart, in ticks: mp4 and mov keep 32 bits of the way from decoding to showing, which with reordered
-# frames is several steps; AVI writes each frame that is missing, and FFmpeg no more than 65,536 of them
+# How far two frames may lie apart, in ticks: mp4 and mov keep 32 bits of the way from decoding to showing, which with
+# reordered frames is several steps; AVI writes each frame that is missing, and FFmpeg no more than 65,536 of them
 _LONGEST = {"mp4": 2**28, "mov": 2**28, "avi": 60_000}
 _HALF = Fraction(1, 2)
 _MILLISECONDS = frozenset({"matroska", "webm"})
@@ -29,8 +29,9 @@ def usable_rate(rate: Fraction) -> Fraction:
 class OutputTimes:
     """The times of the frames of one output, in order: exact where the container can, never two at once.
 
-    `rate` is frames a second, `time_base` seconds a tick. origin: seconds of the source's clock that are 0 here. `moved`
-    counts frames more than a quarter of a frame off in AVI, `shortened` the gaps that were longer than the container can hold.
+    `rate` is frames a second, `time_base` seconds a tick. origin: seconds of the source's clock that are 0 here.
+    `moved` counts frames more than a quarter of a frame off in AVI, `shortened` the gaps that were longer than the
+    container can hold.
     """
 
     def __init__(self, info: VideoInfo, options: OutputOptions, container: str, origin: Fraction = Fraction(0)) -> None:
@@ -76,7 +77,8 @@ class OutputTimes:
         return tick
 
     def duration(self, source_ticks: int | None) -> int:
-        """How long a frame is shown, in the output's ticks, given how long in the source's; 0: leave it to the container."""
+        """How long a frame is shown, in the output's ticks, given how long in the source's; 0: leave it to the
+        container."""
         if self._counts or not source_ticks or source_ticks < 0 or self._container == "avi":
             return 0
         seconds = source_ticks * self._source_base
@@ -129,8 +131,9 @@ class PacketLengths:
     def stretch_last(self, tick: int, decoded: int | None, length: int) -> tuple[int | None, int]:
         """(when the last packet of all is decoded, how long it lasts), so that what mp4 adds up is what is shown.
 
-        It adds the steps from one decoding to the next and the last length, which is too little where pictures are reordered
-        and shown unevenly. The packet is decoded later, but not after it is shown; then it lasts longer, but not past the end.
+        It adds the steps from one decoding to the next and the last length, which is too little where pictures are
+        reordered and shown unevenly. The packet is decoded later, but not after it is shown; then it lasts longer, but
+        not past the end.
         """
         first = self._first_decoded
         if not length or self._end is None or self._start is None or decoded is None or first is None:

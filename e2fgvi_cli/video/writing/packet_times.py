@@ -25,9 +25,9 @@ class PacketTimes:
     """Places the packets of one stream, in the order they are stored.
 
     strict: the muxer wants every time above the one before (mp4, mov, avi), not only not below it (Matroska).
-    second: ticks of one second. continuous: the stream is sound, whose packets follow each other. Sound whose stamps go back is
-    appended, until they leap forward again by what they went back. Of other kinds (subtitles, data) a packet is moved no
-    further than past its neighbour, and none is dropped. `moved` and `dropped` count what was done.
+    second: ticks of one second. continuous: the stream is sound, whose packets follow each other. Sound whose stamps go
+    back is appended, until they leap forward again by what they went back. Of other kinds (subtitles, data) a packet is
+    moved no further than past its neighbour, and none is dropped. `moved` and `dropped` count what was done.
     """
 
     def __init__(self, *, strict: bool, second: int, continuous: bool) -> None:
@@ -39,7 +39,8 @@ class PacketTimes:
         self._offset = 0  # what is added to stamps that went back
 
     def place(self, dts: int | None, pts: int | None, duration: int | None, following: int | None) -> Times | None:
-        """The packet's times, or None if its place is taken by what was written. `following` is the next packet's stamp.
+        """The packet's times, or None if its place is taken by what was written. `following` is the next packet's
+        stamp.
 
         dts and pts are the source's stamps, None where it has none (as `following` at the end).
         """

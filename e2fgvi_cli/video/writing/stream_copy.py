@@ -62,8 +62,8 @@ def _is_retimed(info: VideoInfo, options: OutputOptions) -> bool:
 class StreamCopy:
     """Copies packets of every stream but the main video, in step with it: `advance` before each frame, then `finish`.
 
-    Built before the first packet is written. No stream can lose the output: what the container does not take of it, or not
-    as it is, was found by `trial_mux`, and `notices` says what was left out or moved.
+    Built before the first packet is written. No stream can lose the output: what the container does not take of it, or
+    not as it is, was found by `trial_mux`, and `notices` says what was left out or moved.
     """
 
     def __init__(self, info: VideoInfo, output: Any, encoding: Encoding, options: OutputOptions) -> None:
@@ -120,7 +120,8 @@ class StreamCopy:
         return name, stream.metadata.get("mimetype") or f"image/{kind}", data
 
     def copy_descriptions(self, video_stream: Any, rate: Fraction, muxer_options: dict[str, str]) -> None:
-        """Chapters, the file's metadata, and the main video stream's metadata and disposition; `rate` is the output's."""
+        """Chapters, the file's metadata, and the main video stream's metadata and disposition; `rate` is the
+        output's."""
         found = descriptions_that_fit(self._source, self._main, self._container, muxer_options, rate)
         found.write(self._output, video_stream)
         video_stream.disposition = self._main.disposition

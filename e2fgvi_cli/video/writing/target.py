@@ -1,4 +1,5 @@
-"""The path a result is written to, checked before the work: free, writable, with room, and of a kind that can be written."""
+"""The path a result is written to, checked before the work: free, writable, with room, and of a kind that can be
+written."""
 
 from __future__ import annotations
 

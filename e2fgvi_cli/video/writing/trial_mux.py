@@ -27,8 +27,8 @@ _LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "
 
 
 def add_copy(output: Any, stream: Any, layout: str = "") -> Any:
-    """A stream of `output` for copied packets of `stream`, with its metadata and disposition; `layout` names the places of
-    its channels. Raises `REFUSALS`."""
+    """A stream of `output` for copied packets of `stream`, with its metadata and disposition; `layout` names the places
+    of its channels. Raises `REFUSALS`."""
     target = output.add_stream_from_template(stream, opaque=True)
     target.metadata.update(stream_metadata(stream))
     target.disposition = stream.disposition
@@ -48,7 +48,8 @@ def missing_layout(stream: Any) -> str:
 class Lane:
     """The way of one stream's packets into a container of that kind: times repaired, refused ones kept out.
 
-    origin: seconds of the source's clock that are 0 in the output. Its own muxer, with this stream alone, sees each packet
+    origin: seconds of the source's clock that are 0 in the output. Its own muxer, with this stream alone, sees each
+    packet
     first: what that one refuses never reaches the real file.
     Raises `REFUSALS` if the container does not take the stream.
     """
@@ -96,7 +97,8 @@ class Lane:
             self._muxer.close()
 
     def _fill_decode_times(self) -> None:
-        """Demuxers know no decode time before the first frames that were reordered are through: count back from there."""
+        """Demuxers know no decode time before the first frames that were reordered are through: count back from
+        there."""
         known = next((n for n, packet in enumerate(self._waiting) if packet.dts is not None), None)
         self._lacks_decode_times = known is None and len(self._waiting) <= _PATIENCE
         for place in range((known or 0) - 1, -1, -1):
@@ -130,7 +132,8 @@ def _stamp(packet: Any) -> int | None:
 
 
 def origin_of(source: Any, container: str) -> Fraction:
-    """The seconds of an opened source's clock that are 0 in the output: AVI has no start but 0, others keep the source's."""
+    """The seconds of an opened source's clock that are 0 in the output: AVI has no start but 0, others keep the
+    source's."""
     return Fraction(source.start_time, av.time_base) if container == "avi" and source.start_time else Fraction(0)
 
 
@@ -141,7 +144,8 @@ def is_filler(packet: Any) -> bool:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a stream can be copied: `problem` "" or why not; `layout` is what its channels have to be called for it."""
+    """Whether a stream can be copied: `problem` "" or why not; `layout` is what its channels have to be called for
+    it."""
 
     problem: str = ""
     layout: str = ""

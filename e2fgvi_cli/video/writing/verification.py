@@ -1,4 +1,5 @@
-"""Re-reading a result: what differs from the source outside the hole, and whether frames, times and sound are all there."""
+"""Re-reading a result: what differs from the source outside the hole, and whether frames, times and sound are all
+there."""
 
 from __future__ import annotations
 
@@ -33,9 +34,10 @@ _SOUND_TOLERANCE = Fraction(1, 10)  # containers round where sound ends to whole
 
 @dataclass(frozen=True)
 class Verification:
-    """`largest_difference` outside the hole in `units` ("10-bit samples", "8-bit RGB", ...; 0 = bit-identical), at frame
-    `worst_frame`; durations in seconds, to the end of the last frame; sound as (packets, of PCM bytes; seconds) for each audio
-    stream. `retimed`: the output has another frame rate on purpose, so that times and sound are not compared."""
+    """`largest_difference` outside the hole in `units` ("10-bit samples", "8-bit RGB", ...; 0 = bit-identical), at
+    frame `worst_frame`; durations in seconds, to the end of the last frame; sound as (packets, of PCM bytes; seconds)
+    for each audio stream. `retimed`: the output has another frame rate on purpose, so that times and sound are not
+    compared."""
 
     largest_difference: int
     worst_frame: int | None
@@ -87,7 +89,10 @@ class Verification:
         if not default_quality:
             usual = f"at its default quality {usual}"
         if (found := self._of_255()) is not None and default_quality and found > 2 * high:
-            return f"{name} is lossy, but {found:.0f} of 255 is more than usual ({usual}): look at frame {self.worst_frame}"
+            return (
+                f"{name} is lossy, but {found:.0f} of 255 is more than usual ({usual}): look at frame "
+                f"{self.worst_frame}"
+            )
         exact = "--codec ffv1 (mkv)" if name in ("prores", "av1") else "--lossless or --codec ffv1 (mkv)"
         return f"{name} is lossy: usual are {usual}; {exact} keeps every sample"
 
@@ -110,10 +115,10 @@ def _lengths(sound: tuple[tuple[int, Fraction], ...]) -> str:
 def verify(output: Path, source: VideoInfo, alpha_at: AlphaAt, *, retimed: bool = False) -> Verification:
     """Compare `output` (video or folder of frames) with the source it was made from.
 
-    `source` is the reader's `info` (with the size that was asked for). `alpha_at(frame)`, called with the source's frames
-    in order, gives (H, W) above 0 where the result may differ, or None for nowhere. Samples are compared as decoded, in
-    the source's own pixel format where the output has the same one, else as RGB. `retimed` as in `Verification`. Raises
-    `InputError`.
+    `source` is the reader's `info` (with the size that was asked for). `alpha_at(frame)`, called with the source's
+    frames in order, gives (H, W) above 0 where the result may differ, or None for nowhere. Samples are compared as
+    decoded, in the source's own pixel format where the output has the same one, else as RGB. `retimed` as in
+    `Verification`. Raises `InputError`.
     """
     source_size = (source.height, source.width) if source.stored_size else None
     largest, worst, units = 0, None, ""
@@ -167,7 +172,8 @@ def _as_stored(frame: Frame, info: VideoInfo, source: VideoInfo) -> Frame:
 
 
 def frame_difference(old: Frame, new: Frame, alpha: NDArray[Any] | None) -> tuple[int, str]:
-    """(largest difference outside `alpha` above 0, its units). Sizes must agree, or the difference is the whole range."""
+    """(largest difference outside `alpha` above 0, its units). Sizes must agree, or the difference is the whole
+    range."""
     covered = np.zeros(old.size, bool) if alpha is None else alpha > 0
     if old.size != new.size:
         return int(np.iinfo(old.rgb.dtype).max), "frames of another size"

@@ -1,4 +1,5 @@
-"""Finished frames to a video file: everything that was not filled as the source had it, published only when complete."""
+"""Finished frames to a video file: everything that was not filled as the source had it, published only when
+complete."""
 
 from __future__ import annotations
 
@@ -44,8 +45,8 @@ class FrameWriter(Protocol):
     def write(self, frame: Frame, filled: PixelArray | None, alpha: AlphaArray | None, box: Box | None = None) -> None:
         """Append `frame`; where `alpha` (H, W; 0..1) is above 0, `filled` (H, W, 3; dtype of `frame.rgb`) is mixed in.
 
-        `filled` None passes the source's picture through untouched. With a `box`, which has to bound `alpha`, `filled` is only
-        that part of the frame (y, x, 3)."""
+        `filled` None passes the source's picture through untouched. With a `box`, which has to bound `alpha`, `filled`
+        is only that part of the frame (y, x, 3)."""
 
 
 def open_writer(
@@ -78,7 +79,8 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 class VideoWriter:
-    """Encodes frames, copies the other streams beside them, and lets the file be published when all of it is written."""
+    """Encodes frames, copies the other streams beside them, and lets the file be published when all of it is
+    written."""
 
     def __init__(
         self,
@@ -198,7 +200,8 @@ class VideoWriter:
             self._container.mux(packet)
 
     def _for_encoder(self, picture: av.VideoFrame) -> av.VideoFrame:
-        """The picture in the encoder's pixel format, tagged as the stream is; unchanged samples if the formats agree."""
+        """The picture in the encoder's pixel format, tagged as the stream is; unchanged samples if the formats
+        agree."""
         wanted = self._encoding.pixel_format
         name = picture.format.name
         if name != wanted and name.replace("yuvj", "yuv") == wanted:
@@ -276,7 +279,8 @@ def _output_times(info: VideoInfo, options: OutputOptions, encoding: Encoding) -
 def blended_picture(
     frame: Frame, filled: PixelArray | None, alpha: AlphaArray | None, box: Box | None = None
 ) -> av.VideoFrame:
-    """The frame as a picture in the source's pixel format, with `filled` mixed in by `alpha` (see `FrameWriter.write`)."""
+    """The frame as a picture in the source's pixel format, with `filled` mixed in by `alpha` (see
+    `FrameWriter.write`)."""
     source = frame.native
     if isinstance(source, av.VideoFrame):
         return source if filled is None or alpha is None else native.blend(source, filled, alpha, box)
