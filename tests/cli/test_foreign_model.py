@@ -8,6 +8,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from ..conftest import ROOT
@@ -66,6 +68,12 @@ def works(folder: Path, path: Path, network: Path) -> None:
     assert Path(loaded) == network
     assert "known as: open" in python(folder, path, "-m", "e2fgvi_cli", "weights", "verify", "open")
     assert "[ok]" in python(folder, path, "-m", "e2fgvi_cli.doctor", "--only", "sys.shadow", "--lang", "en")
+    (folder / "frames").mkdir(exist_ok=True)
+    for index in range(2):
+        picture = np.random.default_rng(index).integers(0, 256, (32, 48, 3), np.uint8)
+        cv2.imwrite(str(folder / "frames" / f"{index:05d}.png"), picture)
+    python(folder, path, "-m", "e2fgvi_cli", "inpaint", "-q", "-v", "frames", "--mask-box", "8,8,16,8", "-o", "out")
+    assert sorted(file.name for file in (folder / "out").iterdir()) == ["00000.png", "00001.png"]
 
 
 def test_from_the_checkout(folder: Path) -> None:
