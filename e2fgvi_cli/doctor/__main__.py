@@ -14,7 +14,7 @@ if not __package__:  # run by its path: `python -S -I e2fgvi_cli/doctor/__main__
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 try:
-    from .cli import main
+    from e2fgvi_cli.doctor.cli import main
 
     sys.exit(main())
 except KeyboardInterrupt:

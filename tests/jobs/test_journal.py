@@ -1,5 +1,4 @@
-"""Journals that were damaged, are of another version, or belong to nobody; leases that never end; names that mean
-something to SQLite."""
+"""Journals that were damaged, are of another version, or belong to nobody; leases that never end; names that mean something to SQLite."""
 
 from __future__ import annotations
 
@@ -156,7 +155,11 @@ def test_names_that_mean_something_in_an_address_are_plain_names(tmp_path: Path,
     assert not (folder / "journal-2-of-2.sqlite").exists(), "looking writes nothing"
 
 
-@pytest.mark.parametrize("owner", ["me", "h:x:y", "another-machine:1:x", f"{socket.gethostname()}:{os.getpid()}:x", ""])
+@pytest.mark.parametrize(
+    "owner",
+    ["me", "h:x:y", "another-machine:1:x", f"{socket.gethostname()}:{os.getpid()}:x", ""],
+    ids=["name", "no-process", "another-machine", "this-process", "nobody"],  # the same in every process of a suite
+)
 def test_a_lease_from_the_future_that_nobody_renews_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: str
 ) -> None:

@@ -190,7 +190,7 @@ def test_rolled_indices_leave_the_window_out() -> None:
 
 @pytest.mark.parametrize("size", [(15, 27), (30, 27), (16, 29), (7, 7)])
 def test_patches_as_convolutions_equal_unfold_and_fold(size: tuple[int, int]) -> None:
-    config = E2FGVIConfig(channels=6, embed_dim=16, num_heads=2, mlp_dim=98)
+    config = E2FGVIConfig(channels=6, deform_groups=2, embed_dim=16, num_heads=2, mlp_dim=98)
     k, options = config.split_kernel, {"stride": config.split_stride, "padding": config.split_padding}
     grid = config.token_grid(size)
     x = torch.randn(2, 6, *size, dtype=torch.float64)

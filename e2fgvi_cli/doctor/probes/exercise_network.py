@@ -18,7 +18,7 @@ sys.path.append(ROOT)  # after everything installed: a checkout must not hide wh
 
 import torch  # noqa: E402
 
-from ..._model import E2FGVIHQ, available_backends, load_network, read_checkpoint, select_backend  # noqa: E402
+from e2fgvi_cli._model import E2FGVIHQ, available_backends, load_network, read_checkpoint, select_backend  # noqa: E402
 
 
 def devices() -> list[str]:
