@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..system.publication import Publication
-from ..video.images import samples as images
+from ..video import images
 from .layout import Picture, label, shrink
 
 

@@ -18,7 +18,7 @@ from ..masks.inspection import FrameCoverage, coverage, coverage_warnings
 from ..system.paths import Read, Written, check_all
 from ..system.publication import Publication
 from ..types import HoleArray, PixelArray, VideoInfo
-from ..video.images import samples as images
+from ..video import images
 from ..video.masks.files import MaskDecoder
 from ..video.reading import probe
 from .tracking import Anchor, FlowBetween, TrackOptions, mask_from_box, require_in_frame, require_mask, track

@@ -1,4 +1,5 @@
-"""Journals that were damaged, are of another version, or belong to nobody; leases that never end; names that mean something to SQLite."""
+"""Journals that were damaged, are of another version, or belong to nobody; leases that never end; names that mean
+something to SQLite."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ import av
 import cv2
 import numpy as np
 
-from e2fgvi_cli.video.images import samples as images
+from e2fgvi_cli.video import images
 
 from .media import Recipe, make_clip, picture
 

@@ -17,8 +17,7 @@ from e2fgvi_cli.mask_tools import jobs as mask_jobs
 from e2fgvi_cli.mask_tools.tracking import overlap, parse_start
 from e2fgvi_cli.masks import MaskOptions
 from e2fgvi_cli.masks.inspection import FrameCoverage, coverage_warnings, looks_compressed, ranges, runaway
-from e2fgvi_cli.video import open_holes, open_reader
-from e2fgvi_cli.video.images import samples as images
+from e2fgvi_cli.video import images, open_holes, open_reader
 
 from ..unit.test_mask_tracking import dis_flow, frame, truth
 from .hole_helpers import mask_folder

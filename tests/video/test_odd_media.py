@@ -18,8 +18,7 @@ from e2fgvi_cli.errors import InputError
 from e2fgvi_cli.jobs.fingerprint import files_of
 from e2fgvi_cli.options import default_output
 from e2fgvi_cli.types import Frame, VideoInfo
-from e2fgvi_cli.video import OutputOptions, native, open_random_access, open_reader, open_writer
-from e2fgvi_cli.video.images import samples as images
+from e2fgvi_cli.video import OutputOptions, images, native, open_random_access, open_reader, open_writer
 from e2fgvi_cli.video.images.headers import read_header
 from e2fgvi_cli.video.reading import probe
 

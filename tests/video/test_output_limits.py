@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from e2fgvi_cli.errors import UsageError
-from e2fgvi_cli.video import OutputOptions, check_output, open_reader
-from e2fgvi_cli.video.images import samples as images
+from e2fgvi_cli.video import OutputOptions, check_output, images, open_reader
 
 from .media import Recipe, make_clip, picture, read_back
 from .test_writers import folder_of, passed

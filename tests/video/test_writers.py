@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from e2fgvi_cli.errors import UsageError
-from e2fgvi_cli.video import OutputOptions, check_output, native, open_reader, open_writer
-from e2fgvi_cli.video.images import samples as images
+from e2fgvi_cli.video import OutputOptions, check_output, images, native, open_reader, open_writer
 from e2fgvi_cli.video.writing.codecs import choose
 
 from .media import PORTRAIT_PHONE, Contents, Recipe, make_clip, picture, read_back

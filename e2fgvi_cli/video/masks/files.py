@@ -17,9 +17,8 @@ from ...masks.inspection import looks_compressed
 from ...masks.looks import Look, is_coloured
 from ...masks.reading import Reading, coverage_notices, decide
 from ...types import HoleArray
-from .. import local, native
+from .. import images, local, native
 from ..images import files as image_files
-from ..images import samples as images
 from ..images import sequences
 
 _PNG_PALETTE = 3

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from ...masks.looks import Look
 from ...types import Frame, VideoInfo
-from .. import native
-from ..images import samples as images
+from .. import images, native
 from ..reading.reader import FolderReader, FrameReader, VideoReader
 from .files import MaskDecoder
 

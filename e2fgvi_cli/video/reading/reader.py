@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from ...errors import InputError
 from ...threads.ahead import ReadAhead
 from ...types import Frame, VideoInfo
-from .. import native
-from ..images import samples as images
+from .. import images, native
 from ..images.headers import Kind
 from ..images.stills import Picture, Stills, mixed_sizes
 from . import decoding, picture_times, probe

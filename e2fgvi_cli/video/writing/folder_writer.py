@@ -16,8 +16,7 @@ from ... import masks
 from ...errors import InputError
 from ...system.publication import Publication
 from ...types import AlphaArray, Box, Frame, PixelArray, VideoInfo
-from .. import native
-from ..images import samples as images
+from .. import images, native
 
 _NAME_BYTES = 255  # the longest name that common file systems take
 

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from ... import masks
 from ...types import Frame, VideoInfo
-from .. import native
-from ..images import samples as images
+from .. import images, native
 from ..images.stills import is_stills
 from ..reading import probe
 from ..reading.reader import DEFAULT_FOLDER_RATE, open_reader

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from ...errors import InputError, UsageError
 from ...system.publication import Publication
 from ...types import AlphaArray, Box, Frame, PixelArray, VideoInfo
-from .. import colour, local, native
-from ..images import samples as images
+from .. import colour, images, local, native
 from ..options import OutputOptions
 from ..reading import probe
 from . import stream_copy, target, trial_mux
