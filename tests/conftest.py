@@ -34,6 +34,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests first, half of them for each of two workers, which get a half of the list each: none is left to one
+    worker at the end."""
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    quick = [item for item in items if not item.get_closest_marker("slow")]
+    cut = max(len(items) // 2 - len(slow[::2]), 0)
+    items[:] = [*slow[::2], *quick[:cut], *slow[1::2], *quick[cut:]]
+
+
 SHARED = ROOT.parent / "shared"
 
 

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 STATIONS = ("read", "found", "encoded", "filled")
 """Read with its hole; searched for in other frames; encoded by the network; filled by a window."""
-SHARES = {"cpu": (0.02, 0.06, 0.12, 0.8), "cuda": (0.05, 0.65, 0.05, 0.25)}
+SHARES = {"cpu": (0.01, 0.03, 0.1, 0.86), "cuda": (0.05, 0.65, 0.05, 0.25)}
 """Of the time, by rule of thumb, at each station; other devices are taken for a GPU. Without image propagation the
 second is the last's."""
 

@@ -76,10 +76,12 @@ def works(folder: Path, path: Path, network: Path) -> None:
     assert sorted(file.name for file in (folder / "out").iterdir()) == ["00000.png", "00001.png"]
 
 
+@pytest.mark.slow
 def test_from_the_checkout(folder: Path) -> None:
     works(folder, ROOT, ROOT / "model" / "network.py")
 
 
+@pytest.mark.slow
 def test_from_a_wheel(folder: Path, wheel: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:

@@ -46,6 +46,7 @@ def cut(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_weights_at_fault_are_4_everywhere(
     e2fgvi: Run, tmp_path: Path, cut: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,7 @@ def monolithic(net: E2FGVIHQ, items: list[HoledFrame], window: Window) -> torch.
         ]
 
 
+@pytest.mark.slow
 def test_windows_from_stores_are_the_forward_pass() -> None:
     """In float64, where a difference could only be a mistake: features, flows and decoded frames that are kept and
     reused."""

@@ -60,6 +60,7 @@ def run(device: str) -> None:
     print(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Triton is for Linux")
 def test_interpreted() -> None:
     pytest.importorskip("triton")

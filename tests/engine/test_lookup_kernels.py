@@ -86,6 +86,7 @@ def run(code: str, **environment: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Triton is for Linux")
 def test_interpreted_they_find_what_the_operators_find() -> None:
     run(INTERPRETED, TRITON_INTERPRET="1")

@@ -34,7 +34,7 @@ print(done, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 @pytest.mark.skipif(sys.platform == "win32", reason="resource is for Unix")
 def test_resident_memory_is_flat_on_a_clip_ten_times_as_long() -> None:
     peaks = []
-    for count in (12, 120):
+    for count in (9, 90):
         done = subprocess.run(
             [sys.executable, "-c", FLAT, str(count)], cwd=ROOT, capture_output=True, text=True, check=False
         )

@@ -113,6 +113,7 @@ def test_keys_shapes_and_constants_are_the_published_ones() -> None:
         assert torch.equal(value, weights[key]), key
 
 
+@pytest.mark.slow
 def test_released_mode_reproduces_the_published_program(e2fgvi: Any, tmp_path: Path) -> None:
     """Files in, files out: at most one level, in at most 0.1 % of all values."""
     from ..factories import read_folder, write_folder

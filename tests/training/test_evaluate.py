@@ -57,6 +57,7 @@ def test_runs_have_a_mean(config: TrainingConfig, tmp_path: Path) -> None:
         average_weights(paths, mean)
 
 
+@pytest.mark.slow
 def test_evaluation_scores_every_method_on_every_clip(weights: Path, tmp_path: Path) -> None:
     for i, name in enumerate(("one", "two")):
         write_folder(tmp_path / "clips" / name / "frames", clip(6, 36, 72, seed=i))
