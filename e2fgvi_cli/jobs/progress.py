@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..fill.stream import WindowEngine
 from .model import ClipPlan
 
 PROGRESS_SECONDS = 0.5
@@ -68,29 +67,6 @@ class Reporter:
             self._emit("progress", Pace(done, self.total))
 
 
-class WatchedEngine:
-    """An engine that tells of its windows, for on a CPU one takes seconds and frames are finished several at a time.
-
-    started: called with the centre of each window that is begun.
-    """
-
-    def __init__(self, engine: WindowEngine, started: Callable[[int], None]) -> None:
-        self._engine, self._started = engine, started
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
-
-    def fill(self, window: Any, *arguments: Any) -> Any:
-        """See `WindowEngine.fill`."""
-        self._started(window.center)
-        return self._engine.fill(window, *arguments)
-
-    def fill_whole_window(self, window: Any, *arguments: Any) -> Any:
-        """See `WindowEngine.fill_whole_window`."""
-        self._started(window.center)
-        return self._engine.fill_whole_window(window, *arguments)
-
-
 @dataclass
 class PartProgress:
     """Of one run of frames that is being filled: the larger of what is written, and what reading and windows have come
@@ -113,10 +89,11 @@ class PartProgress:
         self._read = share
         self._tell()
 
-    def window(self, center: int) -> None:
-        """The window around frame `center`, of those the network looks at, begins: what lies before it is done."""
-        self._windows = min(max(center - self.first, 0) / self.frames, 1.0)
-        self._tell()
+    def reach(self, station: str, frames: int) -> None:
+        """So many of the frames that the network looks at have come to `station` (`fill.progress`); windows count."""
+        if station == "filled":
+            self._windows = min(max(frames - self.first, 0) / self.frames, 1.0)
+            self._tell()
 
     def wrote(self) -> None:
         """One more frame is stored."""

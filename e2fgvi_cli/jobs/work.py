@@ -15,6 +15,7 @@ from typing import Any
 from .. import video
 from ..errors import EXIT_DEVICE, EXIT_FAILED, EXIT_INPUT, DeviceError, InputError, UserError, out_of_memory
 from ..fill.pieces import window_range
+from ..fill.progress import WatchedEngine
 from ..frames.stages import FinishedFrame, HoledFrame
 from ..options import InpaintOptions
 from ..outputs import ClipOutput
@@ -23,7 +24,7 @@ from ..video.reading.shots import judge, split_shots
 from . import fingerprint
 from .engines import BuiltEngine
 from .model import ClipPlan, Failure, Filled, Prepared, Segment, Task
-from .progress import PartProgress, Reporter, WatchedEngine
+from .progress import PartProgress, Reporter
 from .segments import (
     ClipSource,
     DamagedSegmentError,
@@ -79,7 +80,7 @@ class Worker:
         report = Reporter(emit)
         for segments in consecutive(missing):
             part = _part_progress(report, done + computed, segments, plan, options)
-            engine: Any = WatchedEngine(built.engine, part.window)
+            engine = WatchedEngine(built.engine, part.reach, 0)
             for written in _write_segments(
                 folder, segments, fill_part(options, plan, segments, engine, part.read), emit
             ):
