@@ -1,0 +1,33 @@
+"""What follows an object: the contract between an engine (a network, SAM 2, flow and colour) and the walk over a clip.
+
+The walk (`walking.py`) makes a new follower for each object and direction, so that a follower only goes one way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from ..types import HoleArray, PixelArray
+
+
+class Follower(Protocol):
+    """Follows one object in one direction. Both pictures and masks are at the size of the walk, always the same."""
+
+    def start(self, rgb: PixelArray, mask: HoleArray) -> None:
+        """The object is `mask` (H, W) uint8 in {0, 1}, not empty, in `rgb` (H, W, 3) uint8.
+
+        Called first, and again for a correction: then with the picture of the latest `step`, whose mask it replaces.
+        """
+        ...
+
+    def step(self, rgb: PixelArray) -> tuple[HoleArray, float]:
+        """The object's (H, W) mask in {0, 1} in the next picture of the walk, and how sure that is, 0 to 1.
+
+        An object that is not there has an empty mask. It may come back in a later step.
+        """
+        ...
+
+
+MakeFollower = Callable[[], Follower]
+"""A new follower that knows of nothing yet."""
