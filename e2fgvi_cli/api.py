@@ -10,17 +10,20 @@ or `summary = inpaint(options).finish()`. Importing this module costs neither to
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
+from .mask_tools.marks import BoxMark, KeyframeMark, PointMark
 from .options import InpaintOptions
 from .types import Progress
 
 if TYPE_CHECKING:
+    from .mask_tools.track_job import Tracked
     from .pipeline import Inpainting
 
-__all__ = ["InpaintOptions", "inpaint"]
+__all__ = ["BoxMark", "InpaintOptions", "KeyframeMark", "PointMark", "inpaint", "track_mask"]
 
 
 def inpaint(
@@ -49,3 +52,38 @@ def inpaint(
     from .pipeline import Inpainting
 
     return Inpainting(options, write=write, on_progress=on_progress, on_notice=on_notice, cancel=cancel)
+
+
+def track_mask(
+    video: Path,
+    output: Path,
+    marks: Sequence[PointMark | BoxMark | KeyframeMark],
+    *,
+    engine: str = "auto",
+    weights: str = "open",
+    device: str = "auto",
+    overwrite: bool = False,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Tracked:
+    """Follow what the `marks` mean through `video`, both ways, and write the folder `output` with a mask a frame.
+
+    Marks are on frames counted from 0 and in pixels of the clip as displayed. The first marked frame of an object
+    starts it, a later one corrects it from there on. One object is written as 0 and 255, several as the numbers of the
+    objects, which `MaskOptions(ids=...)` takes apart.
+    `OUTPUT.confidence.csv` beside the folder says how sure each mask is.
+
+    engine: "auto", "own" or "classic". weights: whose SPyNet "classic" uses, a known name or a file. device: as for
+    --device. on_progress: called with (masks made, masks in all).
+
+    Returns `mask_tools.track_job.Tracked`: `followed` (frame, object, confidence 0..1, share of the frame), `look_at`
+    (frames to look at), `lost`, `notices`, `warnings`. Raises the errors of `e2fgvi_cli.errors`, and then
+    nothing is written.
+    """
+    from .mask_tools.engines import build_engine
+    from .mask_tools.marks import by_object
+    from .mask_tools.track_job import check_track_paths, track_to_folder
+
+    by_object(marks)
+    check_track_paths(video, output, marks, overwrite=overwrite)
+    make = build_engine(engine, weights=weights, device=device).make
+    return track_to_folder(video, output, marks, make, overwrite=overwrite, on_progress=on_progress)

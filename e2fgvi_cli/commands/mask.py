@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from .mask_track import track
+
 if TYPE_CHECKING:
     from ..mask_tools.jobs import Preview
-    from ..mask_tools.tracking import FlowBetween
 
 mask_app = typer.Typer(no_args_is_help=True, help="Look at masks before a run, or make some by following an object.")
 
@@ -87,51 +88,4 @@ def _print_table(report: Preview) -> None:
         console.print(f"sheet: {report.sheet}", markup=False, soft_wrap=True)
 
 
-@mask_app.command()
-def track(
-    video: Path = typer.Option(..., "--video", help="Video file or folder of frames."),
-    output: Path = typer.Option(..., "--output", "-o", help="Folder for one mask a frame."),
-    box: list[str] = typer.Option([], "--box", help="x,y,w,h@frame around the object, repeatable."),
-    keyframe: list[str] = typer.Option([], "--keyframe", help="N=mask.png: the mask of frame N is this, repeatable."),
-    weights: str = typer.Option("open", "--weights", help="Whose SPyNet estimates the flow: a name or a file."),
-    device: str = typer.Option("auto", "--device", help="auto, cpu, cuda[:n] or mps."),
-    overwrite: bool = typer.Option(False, "--overwrite/--no-overwrite", help="Replace the folder if it exists."),
-    as_json: bool = typer.Option(False, "--json/--no-json", help="One JSON object on standard output."),
-) -> None:
-    """Follow one object from a box or a mask. Look at the result (`e2fgvi mask preview`), correct a frame, run it again
-    with --keyframe: it loses objects that are fast, thin or hidden for a while."""
-    from ..mask_tools.jobs import check_track_paths, track_to_folder
-    from ..mask_tools.tracking import parse_keyframe, parse_start
-    from ..masks.inspection import ranges
-    from ..weights.known import file_of
-
-    starts = [parse_start(text) for text in box]
-    keyframes = [(frame, Path(file)) for frame, file in map(parse_keyframe, keyframe)]
-    check_track_paths(video, output, keyframes, file_of(weights), overwrite=overwrite)
-    done = track_to_folder(
-        video, output, starts, keyframes, _flow(weights, device), overwrite=overwrite, on_progress=_progress
-    )
-    if as_json:
-        found = {"notices": done.notices, "warnings": done.warnings}
-        typer.echo(json.dumps({"output": str(output), "frames": done.frames, "lost": done.lost, **found}))
-        return
-    typer.echo(f"{done.frames} masks in {output}")
-    for sentence in done.notices:
-        typer.echo(f"note: {sentence}", err=True)
-    for sentence in done.warnings:
-        typer.echo(f"warning: {sentence}", err=True)
-    if done.lost:
-        typer.echo(
-            f"the object was lost in {len(done.lost)} frames ({ranges(done.lost)}): add a --keyframe there", err=True
-        )
-
-
-def _flow(weights: str, device: str) -> FlowBetween:
-    from ..mask_tools.flow import flow_estimator
-
-    return flow_estimator(weights, device)
-
-
-def _progress(done: int, total: int) -> None:
-    if done % max(1, total // 10) == 0 or done == total:
-        typer.echo(f"frame {done} of {total}", err=True)
+mask_app.command()(track)

@@ -6,7 +6,8 @@ The walk (`walking.py`) makes a new follower for each object and direction, so t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from ..types import HoleArray, PixelArray
 
@@ -31,3 +32,20 @@ class Follower(Protocol):
 
 MakeFollower = Callable[[], Follower]
 """A new follower that knows of nothing yet."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Marks in pixels of the walk's pictures: `points` (x, y, on the object), `box` (left, top, right, bottom)."""
+
+    points: tuple[tuple[float, float, bool], ...] = ()
+    box: tuple[float, float, float, float] | None = None
+
+
+@runtime_checkable
+class PromptedFollower(Follower, Protocol):
+    """A follower that finds the object by marks itself."""
+
+    def prompt(self, rgb: PixelArray, prompts: Prompts) -> HoleArray:
+        """As `start`, with marks in place of the mask, which it returns; empty where it finds nothing."""
+        ...

@@ -3,13 +3,12 @@ mask.
 
 Pure: numpy and OpenCV; frames and flow come from outside. Each step warps the mask along the flow, distrusts the pixels
 where forward and backward flow disagree, settles those and the outline by colour (GrabCut in a narrow band), and drops
-specks. Errors add up, so that `Anchor`s (corrected masks) may restart it anywhere.
+specks. Errors add up, so that corrected masks may restart it anywhere (`walking.py`).
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -23,16 +22,6 @@ from ..types import HoleArray, PixelArray
 FlowArray = NDArray[np.float32]
 FlowBetween = Callable[[PixelArray, PixelArray], tuple[FlowArray, FlowArray]]
 """(a, b) (H, W, 3) -> flow a->b on a's grid and flow b->a on b's grid, each float32 (H, W, 2), (dx, dy) in pixels."""
-
-Frames = Callable[[int], PixelArray]
-
-
-@dataclass(frozen=True)
-class Anchor:
-    """A frame whose mask (H, W) in {0, 1} is known."""
-
-    frame: int
-    mask: HoleArray
 
 
 @dataclass(frozen=True)
@@ -61,7 +50,7 @@ def mask_from_box(rgb: PixelArray, box: tuple[float, float, float, float]) -> Ho
     if whole.all():
         return whole
     labels = np.where(whole, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
-    found = _grab_cut(rgb, labels, 5)
+    found = grab_cut(rgb, labels, 5)
     found = clean(found & whole, 0.02)
     return found if found.sum() >= 0.05 * whole.sum() else whole
 
@@ -81,7 +70,7 @@ def _text(box: tuple[float, ...]) -> str:
     return ",".join(f"{value:g}" for value in box)
 
 
-def _grab_cut(rgb: PixelArray, labels: NDArray[np.uint8], steps: int) -> HoleArray:
+def grab_cut(rgb: PixelArray, labels: NDArray[np.uint8], steps: int) -> HoleArray:
     """Foreground by GrabCut from labels; as labelled where one of the two colour models would have no pixel."""
     foreground = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
     if foreground.all() or not foreground.any():
@@ -130,17 +119,23 @@ def clean(mask: HoleArray, smallest: float) -> HoleArray:
 
 def step(
     mask: HoleArray, old: PixelArray, new: PixelArray, flow_between: FlowBetween, options: TrackOptions
-) -> HoleArray:
-    """The object's mask in `new`, given that in `old`. An object that is gone stays gone (an empty mask)."""
+) -> tuple[HoleArray, float]:
+    """The object's mask in `new`, given that in `old`, and how sure it is (0..1): the share of it where flow there and
+    back agrees, times the overlap of what was carried and what was settled.
+
+    An object that is gone stays gone (an empty mask, confidence 0).
+    """
     if not mask.any():
-        return mask
+        return mask, 0.0
     forward, backward = flow_between(old, new)
     carried = warp(mask, backward)
     moved = (carried > 0.5).astype(np.uint8)
-    if not moved.any() or not options.refine:
-        return clean(moved, options.smallest)
+    if not moved.any():
+        return moved, 0.0
     doubtful = disagreement(backward, forward)
-    return clean(_settle(new, moved, doubtful, options), options.smallest)
+    settled = _settle(new, moved, doubtful, options) if options.refine else moved
+    settled = clean(settled, options.smallest)
+    return settled, float(1 - doubtful[moved > 0].mean()) * overlap(settled, moved)
 
 
 def _settle(rgb: PixelArray, moved: HoleArray, doubtful: NDArray[np.bool_], options: TrackOptions) -> HoleArray:
@@ -155,7 +150,7 @@ def _settle(rgb: PixelArray, moved: HoleArray, doubtful: NDArray[np.bool_], opti
     labels[surely_outside & ~open_to_change] = cv2.GC_BGD
     window = _around(moved, 6 * reach + 16)
     found = np.zeros_like(moved)
-    found[window] = _grab_cut(rgb[window], np.ascontiguousarray(labels[window]), options.grabcut_steps)
+    found[window] = grab_cut(rgb[window], np.ascontiguousarray(labels[window]), options.grabcut_steps)
     ratio = found.sum() / moved.sum()
     return found if 0.6 <= ratio <= 1.6 else moved  # colour that takes over half the object is not to be believed
 
@@ -170,67 +165,6 @@ def _around(mask: HoleArray, margin: int) -> tuple[slice, slice]:
         slice(max(int(rows[0]) - margin, 0), int(rows[-1]) + margin + 1),
         slice(max(int(columns[0]) - margin, 0), int(columns[-1]) + margin + 1),
     )
-
-
-def track(
-    frames: Frames,
-    count: int,
-    anchors: Sequence[Anchor],
-    flow_between: FlowBetween,
-    options: TrackOptions = TrackOptions(),
-) -> Iterator[tuple[int, HoleArray]]:
-    """(frame, mask) of every frame from 0 to `count` - 1, each once, not in order.
-
-    From each anchor forwards and backwards, to the middle between it and the next anchor. `frames(i)` is asked for
-    neighbouring numbers, rising or falling. Raises `UsageError` for anchors outside the clip or twice in one frame.
-    """
-    ordered = sorted(anchors, key=lambda anchor: anchor.frame)
-    numbers = [anchor.frame for anchor in ordered]
-    if not ordered:
-        raise UsageError("there is nothing to follow; give --box x,y,width,height@frame or --keyframe N=mask.png")
-    if len(set(numbers)) != len(numbers):
-        twice = next(number for number in numbers if numbers.count(number) > 1)
-        raise UsageError(f"frame {twice} has two masks to start from; give one box or keyframe a frame")
-    for number in numbers:
-        if not 0 <= number < count:
-            raise UsageError(f"frame {number} is not in the clip, which has frames 0 to {count - 1}")
-    edges = [-1, *((a + b) // 2 for a, b in itertools.pairwise(numbers)), count - 1]
-    for anchor, (before, last) in zip(ordered, itertools.pairwise(edges), strict=True):
-        yield anchor.frame, anchor.mask
-        for path in (range(anchor.frame + 1, last + 1), range(anchor.frame - 1, before, -1)):
-            yield from _walk(frames, anchor, path, flow_between, options)
-
-
-def _walk(
-    frames: Frames, anchor: Anchor, path: range, flow_between: FlowBetween, options: TrackOptions
-) -> Iterator[tuple[int, HoleArray]]:
-    mask = anchor.mask
-    old = frames(anchor.frame) if len(path) else None
-    for index in path:
-        assert old is not None
-        new = frames(index)
-        mask = step(mask, old, new, flow_between, options)
-        old = new
-        yield index, mask
-
-
-def parse_start(text: str) -> tuple[int, tuple[float, float, float, float]]:
-    """(frame, (x, y, width, height)) from "x,y,w,h@frame"; frame 0 without "@". Raises `UsageError`."""
-    from ..masks import parse_box
-
-    shape, at, frame = text.partition("@")
-    if at and not (frame.strip().isascii() and frame.strip().isdecimal()):
-        raise UsageError(f"--box {text!r}: {frame!r} is no frame number; write x,y,width,height@frame")
-    box = parse_box(shape, "--box")
-    return int(frame) if at else 0, (box.x, box.y, box.width, box.height)
-
-
-def parse_keyframe(text: str) -> tuple[int, str]:
-    """(frame, path) from "N=mask.png". Raises `UsageError`."""
-    number, equals, path = text.partition("=")
-    if not equals or not path or not (number.strip().isascii() and number.strip().isdecimal()):
-        raise UsageError(f"--keyframe {text!r} is no keyframe; write the frame number and a mask, such as 24=mask.png")
-    return int(number), path
 
 
 def overlap(found: HoleArray, truth: HoleArray) -> float:

@@ -9,20 +9,19 @@ import numpy as np
 import pytest
 
 from e2fgvi_cli.errors import InputError, UsageError
+from e2fgvi_cli.mask_tools.classic import classic_followers
 from e2fgvi_cli.mask_tools.tracking import (
-    Anchor,
+    FlowBetween,
     TrackOptions,
     clean,
     disagreement,
     mask_from_box,
     overlap,
-    parse_keyframe,
-    parse_start,
     require_mask,
     step,
-    track,
     warp,
 )
+from e2fgvi_cli.mask_tools.walking import Frames, KnownMask, walk
 
 SIZE = (96, 128)
 
@@ -61,6 +60,18 @@ def dis_flow(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return estimator.calc(gray[0], gray[1], None), estimator.calc(gray[1], gray[0], None)
 
 
+def followed(
+    frames: Frames,
+    known: list[int],
+    flow: FlowBetween = dis_flow,
+    options: TrackOptions = TrackOptions(),
+    count: int = 20,
+) -> dict[int, np.ndarray]:
+    """The masks of a walk from the true ones of the frames `known`."""
+    anchors = {index: KnownMask(truth(index)) for index in known}
+    return {step.frame: step.mask for step in walk(frames, count, anchors, classic_followers(flow, options))}
+
+
 BOX = (15.0, 24.0, 31.0, 32.0)
 
 
@@ -79,7 +90,7 @@ def test_uniform_picture_takes_the_box_whole() -> None:
 
 
 def test_object_is_followed() -> None:
-    masks = dict(track(frame, 20, [Anchor(0, truth(0))], dis_flow))
+    masks = followed(frame, [0])
     assert sorted(masks) == list(range(20))
     overlaps = [overlap(masks[index], truth(index)) for index in range(20)]
     assert min(overlaps) > 0.8
@@ -93,7 +104,7 @@ def test_it_is_not_the_place_that_is_followed() -> None:
         none = np.zeros((*SIZE, 2), np.float32)
         return none, none
 
-    masks = dict(track(frame, 20, [Anchor(0, truth(0))], still, TrackOptions(refine=False)))
+    masks = followed(frame, [0], still, TrackOptions(refine=False))
     assert overlap(masks[19], truth(19)) < 0.1
 
 
@@ -104,9 +115,7 @@ def test_colour_mends_what_the_flow_spoils() -> None:
         forward, backward = dis_flow(a, b)
         return forward + np.float32([0.7, 0]), backward - np.float32([0.7, 0])
 
-    found = [
-        dict(track(frame, 16, [Anchor(0, truth(0))], off, TrackOptions(refine=refine)))[15] for refine in (False, True)
-    ]
+    found = [followed(frame, [0], off, TrackOptions(refine=refine), 16)[15] for refine in (False, True)]
     plain, refined = (overlap(mask, truth(15)) for mask in found)
     assert refined > plain + 0.1
 
@@ -118,7 +127,7 @@ def test_backwards_and_between_two_anchors() -> None:
         order.append(index)
         return frame(index)
 
-    masks = dict(track(counted, 20, [Anchor(16, truth(16)), Anchor(4, truth(4))], dis_flow))
+    masks = followed(counted, [16, 4])
     assert sorted(masks) == list(range(20))
     assert min(overlap(masks[index], truth(index)) for index in range(20)) > 0.85
     assert all(abs(b - a) <= 1 or b in (4, 16) for a, b in itertools.pairwise(order))
@@ -126,20 +135,9 @@ def test_backwards_and_between_two_anchors() -> None:
 
 def test_object_that_is_gone_stays_gone() -> None:
     empty = np.zeros(SIZE, np.uint8)
-    assert not step(empty, frame(0), frame(1), dis_flow, TrackOptions()).any()
-
-
-@pytest.mark.parametrize(
-    ("frames", "message"),
-    [
-        ([], "there is nothing to follow"),
-        ([3, 3], "frame 3 has two masks to start from"),
-        ([20], "frame 20 is not in the clip"),
-    ],
-)
-def test_anchors_that_cannot_be(frames: list[int], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        list(track(frame, 20, [Anchor(index, truth(0)) for index in frames], dis_flow))
+    mask, confidence = step(empty, frame(0), frame(1), dis_flow, TrackOptions())
+    assert not mask.any()
+    assert confidence == 0
 
 
 def test_warp_looks_up_along_the_flow() -> None:
@@ -163,18 +161,6 @@ def test_clean_drops_specks_and_fills_pinholes() -> None:
     cleaned = clean(mask, 0.05)
     assert cleaned.sum() == 400
     assert not clean(np.zeros((4, 4), np.uint8), 0.05).any()
-
-
-def test_parsing() -> None:
-    assert parse_start("1,2,30,40@12") == (12, (1, 2, 30, 40))
-    assert parse_start("1,2,30,40") == (0, (1, 2, 30, 40))
-    assert parse_keyframe("24=masks/a=b.png") == (24, "masks/a=b.png")
-    for text in ("1,2,3,4@x", "1,2,3,4@-1", "1,2,3", "1,2,3,4@"):
-        with pytest.raises(UsageError):
-            parse_start(text)
-    for text in ("24", "=a.png", "x=a.png", "24="):
-        with pytest.raises(UsageError, match="is no keyframe"):
-            parse_keyframe(text)
 
 
 def test_empty_mask_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""`e2fgvi mask preview` and `track` on files."""
+"""`e2fgvi mask preview` on files."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ from typer.testing import CliRunner
 
 from e2fgvi_cli.commands.mask import mask_app
 from e2fgvi_cli.comparison.ruler import LEFT, TOP
-from e2fgvi_cli.errors import InputError, UsageError
+from e2fgvi_cli.errors import InputError
 from e2fgvi_cli.mask_tools import jobs as mask_jobs
-from e2fgvi_cli.mask_tools.tracking import overlap, parse_start
 from e2fgvi_cli.masks import MaskOptions
 from e2fgvi_cli.masks.inspection import FrameCoverage, coverage_warnings, looks_compressed, ranges, runaway
-from e2fgvi_cli.video import images, open_holes, open_reader
+from e2fgvi_cli.video import images
 
-from ..unit.test_mask_tracking import dis_flow, frame, truth
 from .hole_helpers import mask_folder
-from .media import PORTRAIT_PHONE, Recipe, make_clip
+from .media import Recipe, make_clip
 
 FLAT = np.zeros((64, 96), np.uint8)
 FLAT[20:40, 30:70] = 255
@@ -113,92 +111,3 @@ def test_preview_says_each_warning_once(tmp_path: Path) -> None:
         "3 of 3 frames are more than 95% hole (0-2): is the mask inverted?",
     ]
     assert report.notices == []
-
-
-def clip_of_the_disc(folder: Path, count: int = 8) -> Path:
-    folder.mkdir()
-    for index in range(count):
-        images.write_image(folder / f"shot{index + 1}.png", frame(index))
-    return folder
-
-
-def test_track_writes_a_mask_folder_that_fits_the_clip(tmp_path: Path) -> None:
-    clip = clip_of_the_disc(tmp_path / "frames")
-    done = mask_jobs.track_to_folder(clip, tmp_path / "out", [(2, (19.0, 25.0, 32.0, 32.0))], [], dis_flow)
-    assert (done.frames, done.lost) == (8, [])
-    with open_reader(clip) as reader, open_holes(tmp_path / "out", reader.info, MaskOptions()) as holes:
-        assert holes.notices == []
-    for index in range(8):
-        mask = images.read_image(tmp_path / "out" / f"shot{index + 1}.png") // 255
-        assert overlap(mask, truth(index)) > 0.75
-
-
-def test_keyframe_restarts_it(tmp_path: Path) -> None:
-    clip = clip_of_the_disc(tmp_path / "frames")
-    images.write_image(tmp_path / "key.png", truth(6) * 255)
-    start = [(0, (60.0, 60.0, 20.0, 20.0))]  # not the object
-    mask_jobs.track_to_folder(clip, tmp_path / "out", start, [(6, tmp_path / "key.png")], dis_flow)
-    assert overlap(images.read_image(tmp_path / "out" / "shot8.png") // 255, truth(7)) > 0.85
-    assert overlap(images.read_image(tmp_path / "out" / "shot1.png") // 255, truth(0)) < 0.3
-
-
-def test_failed_tracking_leaves_nothing(tmp_path: Path) -> None:
-    clip = clip_of_the_disc(tmp_path / "frames")
-
-    def broken(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        mask_jobs.track_to_folder(clip, tmp_path / "out", [(0, (15.0, 24.0, 31.0, 32.0))], [], broken)
-    with pytest.raises(InputError, match=r"there is no mask .*none\.png"):
-        mask_jobs.track_to_folder(clip, tmp_path / "out", [], [(0, tmp_path / "none.png")], dis_flow)
-    assert [path.name for path in tmp_path.iterdir()] == ["frames"]
-
-
-def test_masks_of_a_turned_video_are_as_shown(tmp_path: Path) -> None:
-    clip = make_clip(tmp_path / "clip.mp4", Recipe(matrix=PORTRAIT_PHONE, frames=3))
-    key = np.zeros((64, 48), np.uint8)
-    key[10:30, 30:44] = 255
-    images.write_image(tmp_path / "key.png", key)
-    mask_jobs.track_to_folder(clip, tmp_path / "out", [], [(0, tmp_path / "key.png")], dis_flow)
-    assert np.array_equal(images.read_image(tmp_path / "out" / "000000.png"), key)
-
-
-def test_marks_that_do_not_fit_the_clip_say_what_there_is(tmp_path: Path) -> None:
-    """In the clip's own pixels, though a large clip is followed at a smaller size."""
-    clip = tmp_path / "frames"
-    clip.mkdir()
-    for index in range(2):
-        images.write_image(clip / f"{index}.png", np.full((600, 1280, 3), 90, np.uint8))
-    with pytest.raises(UsageError) as caught:
-        mask_jobs.track_to_folder(clip, tmp_path / "out", [(0, (1300.0, 20.0, 100.0, 90.0))], [], dis_flow)
-    assert str(caught.value) == (
-        "--box 1300,20,100,90 does not lie in the frame of 1280x600; give x,y,width,height in it"
-    )
-    images.write_image(tmp_path / "key.png", np.full((600, 1280), 255, np.uint8))
-    with pytest.raises(UsageError, match="frame 7 is not in the clip, which has frames 0 to 1"):
-        mask_jobs.track_to_folder(clip, tmp_path / "out", [], [(7, tmp_path / "key.png")], dis_flow)
-    for text, message in (
-        ("1,2,3", "--box '1,2,3' has 3 numbers; write x,y,width,height, such as 20,30,100,40"),
-        ("1,2,3,x@4", "--box '1,2,3,x': 'x' is no number of pixels; use plain numbers"),
-    ):
-        with pytest.raises(UsageError) as caught:
-            parse_start(text)
-        assert str(caught.value) == message
-
-
-def test_keyframes_of_0_and_1_are_masks_and_a_growing_mask_is_said(tmp_path: Path) -> None:
-    clip = clip_of_the_disc(tmp_path / "frames")
-    images.write_image(tmp_path / "key.png", truth(0))
-    small = np.zeros_like(truth(0))
-    small[40:44, 40:44] = 1
-    images.write_image(tmp_path / "small.png", small)
-    marks = [
-        (0, tmp_path / "small.png"),
-        (1, tmp_path / "small.png"),
-        *((n, tmp_path / "key.png") for n in range(2, 8)),
-    ]
-    done = mask_jobs.track_to_folder(clip, tmp_path / "out", [], marks, dis_flow)
-    assert done.notices[:2] == ["mask small.png holds only 0 and 1: 1 is taken as white"] * 2
-    assert np.array_equal(images.read_image(tmp_path / "out" / "shot3.png"), truth(0) * 255)
-    assert any("does the mask run away" in warning for warning in done.warnings)

@@ -143,13 +143,14 @@ def test_numbered_masks_of_a_video_whose_packets_are_not_all_frames(tmp_path: Pa
 
 
 def test_tracking_a_video_whose_packets_are_not_all_frames(tmp_path: Path) -> None:
-    from e2fgvi_cli.mask_tools.jobs import track_to_folder
+    from e2fgvi_cli.mask_tools.classic import classic_followers
+    from e2fgvi_cli.mask_tools.marks import KeyframeMark
+    from e2fgvi_cli.mask_tools.track_job import track_to_folder
 
     still = np.zeros((48, 64, 2), np.float32)
     cv2.imwrite(str(tmp_path / "key.png"), marked(30))
-    marks = [(10, tmp_path / "key.png")]
-    done = track_to_folder(
-        cut_stream(tmp_path / "clip.mkv"), tmp_path / "out", [], marks, lambda old, new: (still, still)
-    )
+    make = classic_followers(lambda old, new: (still, still))
+    mark = KeyframeMark(10, tmp_path / "key.png")
+    done = track_to_folder(cut_stream(tmp_path / "clip.mkv"), tmp_path / "out", [mark], make)
     assert done.frames == 30
     assert len(list((tmp_path / "out").iterdir())) == 30
