@@ -45,12 +45,21 @@ def scene(tmp_path: Path) -> Path:
 def test_an_example_of_the_page_runs(scene: Path, title: str, code: str) -> None:
     if title == "Masks by code":
         code = code.replace("1600,40,260,90", "24,16,16,16")
+    if title == "Masks that follow":
+        for written, small in (
+            ("40, 60, 120, 200", "20, 12, 24, 24"),
+            ("50, 70", "22, 14"),
+            ("60, 210, 90", "2, 40, 30"),
+        ):
+            assert written in code
+            code = code.replace(written, small)
     (scene / "example.py").write_text(code)
     done = subprocess.run(
         [sys.executable, "example.py"], cwd=scene, capture_output=True, text=True, check=False, timeout=200,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert (scene / ("out/a.mp4" if title == "Many clips" else "clean.mp4")).stat().st_size > 0
+    made = {"Many clips": "out/a.mp4", "Masks that follow": "followed/000003.png"}.get(title, "clean.mp4")
+    assert (scene / made).stat().st_size > 0
     assert done.stdout
 
 
@@ -59,5 +68,6 @@ def test_the_page_has_them_all() -> None:
         "Frames as they are finished",
         "Progress and cancelling",
         "Masks by code",
+        "Masks that follow",
         "Many clips",
     ]
