@@ -10,10 +10,19 @@ TYPE_CHECKING = (
     False  # the name is what type checkers go by; importing it costs milliseconds in which Ctrl-C is not answered yet
 )
 if TYPE_CHECKING:
-    from .api import BoxMark, InpaintOptions, KeyframeMark, PointMark, inpaint, track_mask
+    from .api import BoxMark, InpaintOptions, KeyframeMark, PointMark, find_text, inpaint, track_mask
 
 __version__ = "0.1.0"
-__all__ = ["BoxMark", "InpaintOptions", "KeyframeMark", "PointMark", "__version__", "inpaint", "track_mask"]
+__all__ = [
+    "BoxMark",
+    "InpaintOptions",
+    "KeyframeMark",
+    "PointMark",
+    "__version__",
+    "find_text",
+    "inpaint",
+    "track_mask",
+]
 
 
 def __getattr__(name: str) -> object:

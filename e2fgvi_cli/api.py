@@ -20,10 +20,11 @@ from .options import InpaintOptions
 from .types import Progress
 
 if TYPE_CHECKING:
+    from .mask_tools.text import OnProgress, TextMasks, TextOptions
     from .mask_tools.track_job import Tracked
     from .pipeline import Inpainting
 
-__all__ = ["BoxMark", "InpaintOptions", "KeyframeMark", "PointMark", "inpaint", "track_mask"]
+__all__ = ["BoxMark", "InpaintOptions", "KeyframeMark", "PointMark", "find_text", "inpaint", "track_mask"]
 
 
 def inpaint(
@@ -87,3 +88,28 @@ def track_mask(
     check_track_paths(video, output, marks, overwrite=overwrite)
     make = build_engine(engine, weights=weights, device=device).make
     return track_to_folder(video, output, marks, make, overwrite=overwrite, on_progress=on_progress)
+
+
+def find_text(
+    video: Path,
+    output: Path,
+    options: TextOptions | None = None,
+    *,
+    overwrite: bool = False,
+    on_progress: OnProgress | None = None,
+) -> TextMasks:
+    """Find the captions of a clip and write a mask a frame into the folder `output`, which `InpaintOptions.mask` takes.
+
+    options: an `e2fgvi_cli.mask_tools.text.TextOptions` (strokes or boxes, region, span of frames, how often to look).
+    on_progress: called with the stage ("looking", "writing"), the frames done and those in all, or None where nobody
+    knows. What it returns holds each caption's box in pixels of the clip as displayed, and its first and last frame
+    among those looked at. Detection runs on the CPU.
+
+    Raises `InputError`: no text found, a region outside the frame, an output that is there, the extra `[text]` missing.
+    """
+    from .mask_tools.text import TextOptions, text_to_folder
+
+    silent: OnProgress = lambda stage, done, total: None  # noqa: E731
+    return text_to_folder(
+        video, output, options or TextOptions(), overwrite=overwrite, on_progress=on_progress or silent
+    )

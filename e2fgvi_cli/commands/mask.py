@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from .mask_text import logo, text
 from .mask_track import track
 
 if TYPE_CHECKING:
     from ..mask_tools.jobs import Preview
 
 mask_app = typer.Typer(no_args_is_help=True, help="Look at masks before a run, or make some by following an object.")
+mask_app.command()(text)
+mask_app.command()(logo)
 
 
 @mask_app.command()
