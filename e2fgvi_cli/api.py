@@ -73,8 +73,8 @@ def track_mask(
     objects, which `MaskOptions(ids=...)` takes apart.
     `OUTPUT.confidence.csv` beside the folder says how sure each mask is.
 
-    engine: "auto", "own" or "classic". weights: whose SPyNet "classic" uses, a known name or a file. device: as for
-    --device. on_progress: called with (masks made, masks in all).
+    engine: "auto", "own", "sam2" or "classic". weights: whose SPyNet "classic" uses, a known name or a file.
+    device: as for --device. on_progress: called with (masks made, masks in all).
 
     Returns `mask_tools.track_job.Tracked`: `followed` (frame, object, confidence 0..1, share of the frame), `look_at`
     (frames to look at), `lost`, `notices`, `warnings`. Raises the errors of `e2fgvi_cli.errors`, and then

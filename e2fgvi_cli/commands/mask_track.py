@@ -28,7 +28,7 @@ def track(
     keyframe: list[str] = typer.Option(
         [], "--keyframe", help="[object:]N=mask.png: the mask of frame N is this, repeatable."
     ),
-    engine: str = typer.Option("auto", "--engine", help="What follows: auto, own, classic."),
+    engine: str = typer.Option("auto", "--engine", help="What follows: auto, own, sam2, classic."),
     weights: str = typer.Option(
         "open", "--weights", help="classic: whose SPyNet estimates the flow, a name or a file."
     ),

@@ -94,7 +94,7 @@ def verify(
 @weights_app.command("import")
 def import_weights(
     file: str = typer.Argument(..., help="A checkpoint: .pth or safetensors."),
-    name: str = typer.Option(None, "--name", help="File name to store it under (default: its own)."),
+    name: str = typer.Option(None, "--name", help="File name to store it under (default: its own), or sam2-tiny."),
     overwrite: bool = typer.Option(
         False, "--overwrite/--no-overwrite", help="Replace another file of that name in the folder."
     ),
@@ -102,6 +102,7 @@ def import_weights(
     """Check a file and copy it into this user's weights folder, where its name is enough for --weights."""
     from ..engine import read_spynet_weights, read_weights
     from ..weights.known import identify, printable, sha256, usable_file, user_folder
+    from ..weights.trackers import TRACKERS
 
     path = usable_file(file)
     if path is None:
@@ -109,6 +110,9 @@ def import_weights(
     if name is not None and (name in ("", ".", "..") or Path(name).name != name or not name.isprintable()):
         raise UsageError(f"--name {printable(name)!r} is no file name: give one without folders")
     digest = sha256(path)
+    if name in TRACKERS:
+        _import_tracker(path, name, digest, overwrite=overwrite)
+        return
     known = identify(digest)
     if known is not None and known.name == "spynet":
         read_spynet_weights(path)
@@ -120,6 +124,23 @@ def import_weights(
         raise WeightsError(f"{target} is another file already: give --name, or --overwrite to replace it")
     _copy(path, target, overwrite=same or overwrite)
     typer.echo(f"{target}" + (f" (known as {known.name!r}, {known.licence})" if known else ""))
+
+
+def _import_tracker(path: Path, name: str, digest: str, *, overwrite: bool) -> None:
+    """Check the weights of a tracker, copy them, and record their SHA-256."""
+    from ..mask_tools.sam2 import SIDE_ON_CPU, read_network
+    from ..system.publication import replace_file
+    from ..weights.known import sha256
+    from ..weights.trackers import TRACKERS, place, record_of
+
+    read_network(path, SIDE_ON_CPU)
+    target = place(name)
+    same = target.is_file() and sha256(target) == digest
+    if target.is_file() and not same and not overwrite:
+        raise WeightsError(f"{target} is another file already: give --overwrite to replace it")
+    _copy(path, target, overwrite=same or overwrite)
+    replace_file(record_of(target), digest + "\n")
+    typer.echo(f"{target} (known as {name!r}, {TRACKERS[name].licence}; SHA-256 {digest} recorded)")
 
 
 def _copy(path: Path, target: Path, *, overwrite: bool) -> None:
@@ -147,7 +168,12 @@ def fetch(
 
     from ..weights.download import fetch as download
     from ..weights.known import by_name, find
+    from ..weights.trackers import TRACKERS
+    from ..weights.trackers import resolve as resolve_tracker
 
+    if name in TRACKERS:
+        typer.echo(str(resolve_tracker(name)))  # or how to get it: what its download should hash to is not known here
+        return
     known = by_name(name)
     present = find(known)
     if present is not None:

@@ -1,14 +1,16 @@
-"""Which engine follows: our network, or flow and colour."""
+"""Which engine follows: our network, SAM 2, or flow and colour."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from dataclasses import dataclass
 
 from ..errors import UsageError, WeightsError
+from ..weights import trackers
 from .follower import MakeFollower
 
-ENGINES = ("auto", "own", "classic")
+ENGINES = ("auto", "own", "sam2", "classic")
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Engine:
 
 
 def build_engine(name: str = "auto", *, weights: str = "open", device: str = "auto") -> Engine:
-    """The engine called `name`; "auto" is our network where it is installed, else "classic".
+    """The engine called `name`; "auto" is our network where it is installed, else SAM 2 where its weights
+    and its extra are, else "classic".
 
     weights: whose SPyNet "classic" uses, a known name or a file. device: as for --device. Raises `UsageError`,
     `WeightsError`, `DeviceError`.
@@ -35,6 +38,10 @@ def build_engine(name: str = "auto", *, weights: str = "open", device: str = "au
             raise WeightsError(
                 "--engine own needs the tracking network, which this installation does not have; use --engine classic"
             )
+    if name == "sam2" or (name == "auto" and _has_sam2()):
+        from .sam2 import sam2_followers
+
+        return Engine("sam2", sam2_followers(device))
     from .classic import classic_followers
     from .flow import flow_estimator
 
@@ -49,3 +56,7 @@ def _own_followers() -> MakeFollower | None:
     except (ModuleNotFoundError, WeightsError):
         return None
     return make
+
+
+def _has_sam2() -> bool:
+    return trackers.place("sam2-tiny").is_file() and importlib.util.find_spec("transformers") is not None

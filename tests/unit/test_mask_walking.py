@@ -175,5 +175,5 @@ def test_points_correct_a_mask() -> None:
 
 
 def test_engines_have_names() -> None:
-    with pytest.raises(UsageError, match="--engine 'magic' is no engine; use auto, own, classic"):
+    with pytest.raises(UsageError, match="--engine 'magic' is no engine; use auto, own, sam2, classic"):
         build_engine("magic")
