@@ -22,6 +22,7 @@ from .commands.check_env import check_env
 from .commands.inpaint import inpaint
 from .commands.mask import mask_app
 from .commands.train import train_app
+from .commands.ui import ui
 from .commands.weights import weights_app
 from .errors import EXIT_DEVICE, EXIT_FAILED, EXIT_INPUT, UserError, out_of_memory
 from .system import interrupts, publication, streams
@@ -35,6 +36,7 @@ _OF_A_PATH = frozenset(
 )
 _INTERRUPTED = {
     "batch": "run the same command again to go on",
+    "ui": "what was drawn and followed is kept beside each clip",
     "weights": "a download goes on where it stopped when it is asked for again",
 }
 
@@ -180,6 +182,7 @@ app.command("inpaint")(inpaint)
 app.command("batch")(batch)
 app.command("check-env")(check_env)
 app.command("benchmark")(benchmark)
+app.command("ui")(ui)
 app.add_typer(mask_app, name="mask")
 app.add_typer(weights_app, name="weights")
 app.add_typer(train_app, name="train")

@@ -118,6 +118,7 @@ LAYERS = (
     {"pipeline"},
     {"mask_tools"},
     {"api", "jobs", "training", "bench"},
+    {"ui"},
     {"commands"},
     {"app"},
     {"__main__"},

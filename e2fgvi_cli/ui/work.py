@@ -1,0 +1,193 @@
+"""What takes a while: following, testing a frame, filling. One thing at a time, in a thread of its own, so that it goes
+on when the page is closed."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import Any
+
+from ..api import inpaint, track_mask
+from ..errors import InputError, UserError, out_of_memory
+from ..mask_tools.marks import BoxMark, KeyframeMark, PointMark
+from ..options import InpaintOptions
+from ..types import Progress
+from ..video import OutputOptions, images
+from .pictures import Pictures, jpeg
+from .project import ConflictError, Project, apply_marks, save_mask
+
+AROUND = 5
+"""Frames before and after the one that a test fills."""
+
+
+class StoppedError(UserError):
+    """Somebody cancelled the work."""
+
+
+@dataclass
+class Job:
+    """What is or was done last. `state`: running, done, cancelled or failed, then `message` is the sentence."""
+
+    kind: str
+    clip: str
+    frame: int | None = None
+    state: str = "running"
+    done: int = 0
+    total: int | None = None
+    share: float = 0.0
+    message: str = ""
+    started: float = 0.0
+    seconds: float = 0.0
+
+    def record(self) -> dict[str, Any]:
+        """For the page: `seconds` so far, `eta` seconds to go, None while unknown."""
+        running = self.state == "running"
+        seconds = time.monotonic() - self.started if running else self.seconds
+        eta = seconds * (1 - self.share) / self.share if running and self.share > 0.02 else None
+        kept = ("kind", "clip", "frame", "state", "done", "total", "share", "message")
+        return {**{name: getattr(self, name) for name in kept}, "seconds": seconds, "eta": eta}
+
+
+class Worker:
+    """Runs one job at a time."""
+
+    def __init__(self, pictures: Pictures, device: str = "auto", weights: str = "open") -> None:
+        self.job: Job | None = None
+        self.cancel = Event()
+        self.device, self.weights = device, weights
+        self._pictures = pictures
+        self._thread: Thread | None = None
+        self._lock = Lock()
+
+    def require_idle(self) -> None:
+        """Raise `ConflictError` while something is done."""
+        if self.job is not None and self.job.state == "running":
+            raise ConflictError(f"{self.job.clip} is being worked on ({self.job.kind}): wait for it or cancel it")
+
+    def start(self, kind: str, project: Project, frame: int | None = None) -> None:
+        """Begin to "track", "test" (a frame) or "fill" a clip. Raises `ConflictError` while something is done, and
+        `InputError` where something is missing."""
+        if kind == "track" and not project.marks:
+            raise InputError("nothing is marked yet: draw a box around the object in any frame")
+        if kind != "track" and project.tracked is None:
+            raise InputError("there are no masks yet: mark the object and track it first")
+        with self._lock:
+            self.require_idle()
+            self.cancel.clear()
+            self.job = Job(kind, project.name, frame, started=time.monotonic())
+            work: dict[str, Callable[[], None]] = {
+                "track": lambda: self._track(project),
+                "test": lambda: self._test(project, frame or 0),
+                "fill": lambda: self._fill(project),
+            }
+            self._thread = Thread(target=self._run, args=(self.job, work[kind]), name="e2fgvi-ui", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Cancel what is done and wait for its end."""
+        self.cancel.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self, job: Job, work: Callable[[], None]) -> None:
+        try:
+            work()
+            state = "done"
+        except Exception as error:
+            state = "cancelled" if self.cancel.is_set() else "failed"
+            memory = out_of_memory(error)
+            job.message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            if memory is not None:
+                job.message = f"out of memory: {memory} (close other programs, or use the command with --max-memory)"
+        job.seconds = time.monotonic() - job.started
+        job.state = state
+
+    def _track(self, project: Project) -> None:
+        changed = project.changed
+        done = track_mask(
+            project.path,
+            project.masks,
+            marks_of(project),
+            weights=self.weights,
+            device=self.device,
+            overwrite=True,
+            on_progress=self._counted,
+        )
+        sure: dict[int, float] = {}
+        for one in done.followed:
+            sure[one.frame] = min(sure.get(one.frame, 1.0), round(float(one.confidence), 3))
+        project.confidence = [sure.get(frame, 0.0) for frame in range(done.frames)]
+        project.look_at, project.tracked = [int(frame) for frame in done.look_at], changed
+        project.save()
+
+    def _counted(self, done: int, total: int) -> None:
+        if self.cancel.is_set():
+            raise StoppedError("cancelled: the masks are as they were before")
+        self._report(Progress(done, total, done / max(total, 1)))
+
+    def _report(self, progress: Progress) -> None:
+        assert self.job is not None
+        self.job.done, self.job.total = progress.done, progress.total
+        self.job.share = progress.share or 0.0
+
+    def _fill(self, project: Project) -> None:
+        apply_marks(project)
+        options = InpaintOptions(
+            video=project.path,
+            mask=project.masks,
+            output=project.output,
+            device=self.device,
+            weights=self.weights,
+            encoding=OutputOptions(overwrite=True),
+        )
+        inpaint(options, on_progress=self._report, cancel=self.cancel).finish()
+        project.filled = True
+        project.save()
+
+    def _test(self, project: Project, frame: int) -> None:
+        apply_marks(project)
+        count = self._pictures.describe(project.path)["frames"]
+        first = max(min(frame - AROUND, count - 2 * AROUND - 1), 0)
+        numbers = range(first, min(first + 2 * AROUND + 1, count))
+        frames, holes = project.home / "test" / "frames", project.home / "test" / "masks"
+        for folder in (frames, holes):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+        for number in numbers:
+            images.write_image(frames / f"{number:06d}.png", self._pictures.frame(project.path, number))
+            mask = project.mask_file(number)
+            assert mask is not None
+            save_mask(holes / f"{number:06d}.png", (images.read_image(mask) > 127).astype("uint8"))
+        options = InpaintOptions(
+            video=frames, mask=holes, output=project.home / "test" / "filled", device=self.device, weights=self.weights
+        )
+        for finished in inpaint(options, write=False, on_progress=self._report, cancel=self.cancel):
+            if numbers[finished.source.frame.index] == frame:
+                write_whole(project.test_picture(frame), jpeg(finished.rgb))
+        project.tested = sorted({*project.tested, frame})
+        project.save()
+
+
+def marks_of(project: Project) -> list[PointMark | BoxMark | KeyframeMark]:
+    """The marks of a clip as `track_mask` takes them."""
+    found: list[PointMark | BoxMark | KeyframeMark] = []
+    for frame, mark in sorted(project.marks.items()):
+        if "box" in mark:
+            found.append(BoxMark(frame, *mark["box"]))
+        elif "points" in mark:
+            found += [PointMark(frame, x, y, bool(inside)) for x, y, inside in mark["points"]]
+        else:
+            found.append(KeyframeMark(frame, project.keyframe(frame)))
+    return found
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all, over an older one."""
+    from ..system.publication import Publication
+
+    with Publication() as publication:
+        publication.temporary(path, overwrite=True).write_bytes(data)

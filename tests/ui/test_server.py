@@ -1,0 +1,286 @@
+"""What the page's server answers, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from e2fgvi_cli.errors import InputError
+
+from ..conftest import Run
+from .conftest import make_clip
+
+pytest.importorskip("starlette", reason="the extra [ui] is not installed")
+pytest.importorskip("uvicorn", reason="the extra [ui] is not installed")
+pytest.importorskip("httpx", reason="the extra [dev] is not installed")
+pytest.importorskip("starlette.testclient")
+
+from starlette.testclient import TestClient
+
+from e2fgvi_cli.ui.project import load, open_folder
+from e2fgvi_cli.ui.server import Site, build
+
+CLIP = "/token/api/clip/a%20clip.mp4"
+BOX = {"box": [5, 14, 20, 20]}
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    make_clip(tmp_path / "a clip.mp4")
+    one = Site(tmp_path / "a clip.mp4", device="cpu")
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def client(site: Site) -> TestClient:
+    return TestClient(build(site, "token"), raise_server_exceptions=False)
+
+
+def put(client: TestClient, frame: int, revision: int, content: object) -> Any:
+    headers = {"x-revision": str(revision)}
+    if isinstance(content, dict):
+        return client.put(f"{CLIP}/mark/{frame}", json=content, headers=headers)
+    return client.put(f"{CLIP}/mark/{frame}", content=content, headers={**headers, "content-type": "image/png"})
+
+
+def png(mask: np.ndarray) -> bytes:
+    return cv2.imencode(".png", mask * 255)[1].tobytes()
+
+
+def finished(client: TestClient) -> dict[str, Any]:
+    deadline = time.monotonic() + 100
+    while (job := client.get(CLIP).json()["job"])["state"] == "running":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return job
+
+
+@pytest.mark.parametrize("path", ["/", "/api/clips", "/tokem/", "/token2/api/clips", "//"])
+def test_without_the_token_there_is_one_sentence(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert (answer.status_code, answer.text) == (
+        403,
+        "Open the whole address that `e2fgvi ui` printed: this one lacks its token.",
+    )
+
+
+def test_another_host_name_is_refused(client: TestClient) -> None:
+    assert client.get("/token/", headers={"host": "evil.example:80"}).status_code == 403
+    assert client.get("/token/", headers={"host": "127.0.0.1:80"}).status_code == 200
+
+
+def test_the_page_names_nothing_of_elsewhere(client: TestClient) -> None:
+    for name in ("", "main.js", "stage.js", "server.js", "strings.js", "style.css"):
+        answer = client.get(f"/token/{name}")
+        assert answer.status_code == 200
+        assert "//" not in answer.text.replace("// ", "")
+        assert answer.headers["content-security-policy"].startswith("default-src 'self'")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/token/..%2f..%2fserver.py",
+        "/token/%2e%2e/server.py",
+        "/token/api/clip/..%2f..%2fetc%2fpasswd",
+        "/token/api/clip/secret.txt/before/0",
+        "/token/api/clip/%2e%2e/before/0",
+    ],
+)
+def test_no_path_leads_out_of_the_folder(client: TestClient, tmp_path: Path, path: str) -> None:
+    (tmp_path / "secret.txt").write_text("secret")
+    answer = client.get(path)
+    assert answer.status_code in (400, 403, 404)
+    assert not any(word in answer.text for word in ("secret\n", "root:", "import"))
+
+
+def test_a_link_out_of_the_folder_is_no_clip(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    make_clip(tmp_path / "in" / "one.mp4", 2)
+    make_clip(tmp_path / "other.mp4", 2)
+    os.symlink(tmp_path / "other.mp4", tmp_path / "in" / "two.mp4")
+    assert [project.name for project in open_folder(tmp_path / "in")[1]] == ["one.mp4"]
+
+
+def test_a_project_folder_that_leads_out_is_refused(tmp_path: Path) -> None:
+    os.symlink(tmp_path, tmp_path / "one.mp4.e2fgvi")
+    with pytest.raises(InputError, match="is a link to elsewhere: remove the link"):
+        load(tmp_path / "one.mp4", tmp_path / "one.mp4.e2fgvi")
+
+
+def test_a_box_is_kept_and_found_again(client: TestClient, site: Site) -> None:
+    assert put(client, 0, 0, BOX).json()["marks"] == {"0": "box"}
+    again = TestClient(build(Site(site.folder / "a clip.mp4"), "token")).get(CLIP).json()
+    assert (again["given"], again["revision"], again["tracked"]) == ({"0": {"box": [5.0, 14.0, 20.0, 20.0]}}, 1, False)
+    mask = cv2.imdecode(np.frombuffer(client.get(f"{CLIP}/mask/0").content, np.uint8), cv2.IMREAD_GRAYSCALE)
+    wanted = np.zeros((48, 64), np.uint8)
+    wanted[18:30, 8:20] = 255
+    assert ((mask > 0) != (wanted > 0)).sum() <= 24
+
+
+def test_a_drawn_mask_comes_back_as_it_was(client: TestClient) -> None:
+    mask = np.zeros((48, 64), np.uint8)
+    mask[3:9, 4:30] = 1
+    state = put(client, 7, 0, png(mask)).json()
+    assert state["marks"] == {"7": "mask"}
+    assert "--keyframe 7=" in state["commands"]["track"].replace("'", "")
+    assert client.get(f"{CLIP}/mask/7").content[:4] == b"\x89PNG"
+    shown = cv2.imdecode(np.frombuffer(client.get(f"{CLIP}/mask/7").content, np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert (shown == mask * 255).all()
+    gone = client.delete(f"{CLIP}/mark/7", headers={"x-revision": "1"})
+    assert gone.json()["marks"] == {}
+
+
+def test_points_are_kept_and_what_is_no_point_is_refused(client: TestClient) -> None:
+    state = put(client, 0, 0, {"points": [[14, 24, True]]}).json()
+    assert state["given"] == {"0": {"points": [[14.0, 24.0, True]]}}
+    assert " --point +14,24@0 " in state["commands"]["track"]
+    mask = cv2.imdecode(np.frombuffer(client.get(f"{CLIP}/mask/0").content, np.uint8), cv2.IMREAD_GRAYSCALE) > 0
+    assert mask[20:28, 10:18].all()
+    assert mask.sum() < 300
+    beside = put(client, 1, 1, {"points": [[64, 1, True]]}).json()["error"]
+    assert beside == "the point 64,1 is not in the frame of 64x48: click in the picture"
+    nothing = put(client, 1, 1, {"points": [[4, 1, False]]}).json()["error"]
+    assert nothing == "nothing is marked in this frame: click on the object first"
+
+
+def test_a_second_window_does_not_write_over_the_first(client: TestClient) -> None:
+    assert put(client, 0, 0, BOX).status_code == 200
+    late = put(client, 1, 0, BOX)
+    assert late.status_code == 409
+    assert late.json()["error"] == "another window changed a clip.mp4: this one now shows the latest; try again"
+    assert client.get(CLIP).json()["marks"] == {"0": "box"}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"nothing", "the mask that was sent is no PNG: reload the page and draw it again"),
+        (png(np.zeros((8, 9), np.uint8)), "the mask has 9x8 pixels, the frame 64x48: reload the page"),
+        ({"box": [100, 0, 5, 5]}, "--box 100,0,5,5 does not lie in the frame of 64x48; give x,y,width,height in it"),
+    ],
+    ids=["no-png", "size", "outside"],
+)
+def test_what_cannot_be_a_mark_is_refused(client: TestClient, content: object, sentence: str) -> None:
+    answer = put(client, 0, 0, content)
+    assert (answer.status_code, answer.json()["error"]) == (400, sentence)
+
+
+def test_steps_in_the_wrong_order_say_what_is_missing(client: TestClient) -> None:
+    track, fill = client.post(f"{CLIP}/start/track"), client.post(f"{CLIP}/start/fill")
+    assert track.json()["error"] == "nothing is marked yet: draw a box around the object in any frame"
+    assert fill.json()["error"] == "there are no masks yet: mark the object and track it first"
+    assert client.post("/token/api/batch").json()["error"] == "no clip has masks yet: mark and track at least one"
+
+
+class Moving:
+    """Follows what moves by 2 pixels a frame: the contract of `mask_tools.follower`."""
+
+    def start(self, rgb: np.ndarray, mask: np.ndarray) -> None:
+        self.mask = mask
+
+    def step(self, rgb: np.ndarray) -> tuple[np.ndarray, float]:
+        self.mask = np.roll(self.mask, 2, axis=1)
+        return self.mask, 0.9
+
+
+def follow(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Track without a network."""
+    from e2fgvi_cli.mask_tools import engines
+
+    monkeypatch.setattr(engines, "build_engine", lambda *_, **__: SimpleNamespace(make=Moving))
+    assert put(client, 0, 0, BOX).status_code == 200
+    assert client.post(f"{CLIP}/start/track").status_code == 200
+    assert finished(client)["state"] == "done"
+
+
+def test_following_a_cancelled_fill_and_the_list(
+    client: TestClient, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follow(client, monkeypatch)
+    state = client.get(CLIP).json()
+    assert (state["tracked"], state["stale"], state["confidence"]) == (True, False, [1.0] + [0.9] * 11)
+    # A fill that is cancelled, as its page is closed, leaves nothing under the output's name.
+    assert client.post(f"{CLIP}/start/fill").status_code == 200
+    second = client.post(f"{CLIP}/start/fill")
+    assert second.status_code == 409
+    assert second.json()["error"] == "a clip.mp4 is being worked on (fill): wait for it or cancel it"
+    client.post("/token/api/cancel")
+    assert finished(client)["state"] == "cancelled"
+    project = site.projects["a clip.mp4"]
+    assert not project.output.exists()
+    # The list is one that `batch` takes, and a stranger's is not written over.
+    answer = client.post("/token/api/batch").json()
+    assert answer["clips"] == 1
+    text = (site.folder / "clips.csv").read_text().splitlines()
+    kept = "a clip.mp4.e2fgvi"
+    assert text == ["# overwrite: true", "video,mask,output", f"a clip.mp4,{kept}/masks,{kept}/clean.mp4"]
+    (site.folder / "clips.csv").write_text("mine")
+    assert "is not of this page: rename it" in client.post("/token/api/batch").json()["error"]
+    assert (site.folder / "clips.csv").read_text() == "mine"
+
+
+def test_a_frame_is_tested_from_those_around_it(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    follow(client, monkeypatch)
+    assert client.post(f"{CLIP}/start/test?frame=6").status_code == 200
+    assert finished(client)["state"] == "done"
+    assert client.get(CLIP).json()["tested"] == [6]
+    data = np.frombuffer(client.get(f"{CLIP}/test/6").content, np.uint8)
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    red = picture[20:28, 22:30].reshape(-1, 3).mean(axis=0)  # where the square was, in BGR
+    assert picture.shape == (48, 64, 3)
+    assert red[2] - red[0] < 60
+
+
+def test_damaged_state_is_said_and_kept(tmp_path: Path) -> None:
+    home = tmp_path / "one.mp4.e2fgvi"
+    home.mkdir()
+    (home / "state.json").write_text(json.dumps({"revision": 3}))
+    with pytest.raises(InputError, match=r"state\.json cannot be read: move it away to begin anew"):
+        load(tmp_path / "one.mp4", home)
+    assert (home / "state.json").exists()
+
+
+def test_what_is_no_clip(e2fgvi: Run, tmp_path: Path) -> None:
+    (tmp_path / "one.mp4").write_text("words")
+    done = e2fgvi("ui", tmp_path / "one.mp4", "--no-browser")
+    assert done.returncode == 3
+    assert "one.mp4" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_port_in_use(e2fgvi: Run, tmp_path: Path) -> None:
+    make_clip(tmp_path / "one.mp4", 2)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = e2fgvi("ui", tmp_path / "one.mp4", "--no-browser", "--port", port)
+    assert done.returncode == 2
+    assert f"--port {port} cannot be used (Address already in use): give another, or 0 for any free one" in done.stderr
+
+
+def test_nothing_to_open(e2fgvi: Run, tmp_path: Path) -> None:
+    done = e2fgvi("ui", tmp_path / "none.mp4", "--no-browser")
+    assert (done.returncode, "give a video file, a folder of frames or a folder of clips" in done.stderr) == (3, True)
+
+
+def test_without_the_extra(e2fgvi: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib.machinery import PathFinder
+
+    find = PathFinder.find_spec
+    monkeypatch.delitem(sys.modules, "uvicorn")
+    monkeypatch.setattr(PathFinder, "find_spec", lambda name, *rest: None if name == "uvicorn" else find(name, *rest))
+    done = e2fgvi("ui", tmp_path, "--no-browser")
+    assert done.returncode == 2
+    assert "needs the package uvicorn, which is not installed: pip install 'e2fgvi-cli[ui]'" in done.stderr
