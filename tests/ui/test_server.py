@@ -206,6 +206,7 @@ def follow(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     assert finished(client)["state"] == "done"
 
 
+@pytest.mark.slow
 def test_following_a_cancelled_fill_and_the_list(
     client: TestClient, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +233,7 @@ def test_following_a_cancelled_fill_and_the_list(
     assert (site.folder / "clips.csv").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_frame_is_tested_from_those_around_it(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     follow(client, monkeypatch)
     assert client.post(f"{CLIP}/start/test?frame=6").status_code == 200
