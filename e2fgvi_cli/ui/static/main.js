@@ -65,6 +65,9 @@ async function show() {
 
 // --- what is drawn --------------------------------------------------------
 
+let turn = Promise.resolve(); // one change after the other: each needs the revision that the last one made
+const inTurn = (work) => (turn = turn.then(work));
+
 async function remembered() {
   const { state, frame } = now, of = String(frame);
   const before = state.given[of] ? state.given[of] : of in state.marks ? { png: await stage.maskPng() } : {};
@@ -240,7 +243,7 @@ const tool = (name) => { now.tool = name; now.view = "edit"; stage.set({ tool: n
 const resize = (by) => { $("size").value = Number($("size").value) + by; stage.set({ size: Number($("size").value) }); };
 const press = (id) => { if (!$(id).disabled) $(id).click(); };
 const keys = {
-  b: () => tool("box"), c: () => tool("click"), p: () => tool("brush"), e: () => tool("erase"), z: undo, x: clear,
+  b: () => tool("box"), c: () => tool("click"), p: () => tool("brush"), e: () => tool("erase"), z: () => inTurn(undo), x: () => inTurn(clear),
   t: () => press("do-track"), f: () => press("do-test"), r: () => press("do-fill"), " ": play,
   "[": () => resize(-4), "]": () => resize(4), Escape: () => { if (!$("job").hidden) press("job-cancel"); },
   ArrowLeft: (event) => go(now.frame - (event.shiftKey ? 10 : 1)), ArrowRight: (event) => go(now.frame + (event.shiftKey ? 10 : 1)),
@@ -256,8 +259,8 @@ document.addEventListener("keydown", (event) => {
   keys[key](event);
 });
 for (const button of document.querySelectorAll("[data-tool]")) button.onclick = () => tool(button.dataset.tool);
-$("undo").onclick = undo;
-$("clear").onclick = clear;
+$("undo").onclick = () => inTurn(undo);
+$("clear").onclick = () => inTurn(clear);
 $("play").onclick = play;
 $("size").oninput = () => resize(0);
 $("scrub").oninput = () => go(Number($("scrub").value));
@@ -277,7 +280,7 @@ $("job-cancel").onclick = () => trying(server.cancel);
 $("copy").onclick = async () => { await navigator.clipboard.writeText($("command").textContent); $("copy").textContent = t("copied"); };
 $("language").onclick = () => { choose(chosen() === "en" ? "zh" : "en"); translate(); refresh(); };
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { stage.paint(); refresh(); });
-stage.listen(marked, (share) => { $("wipe").value = share * 100; stage.set({ wipe: share }); });
+stage.listen((what, where) => (what === "begin" ? marked(what) : inTurn(() => marked(what, where))), (share) => { $("wipe").value = share * 100; stage.set({ wipe: share }); });
 
 translate();
 await trying(async () => {
