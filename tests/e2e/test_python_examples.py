@@ -69,5 +69,6 @@ def test_the_page_has_them_all() -> None:
         "Progress and cancelling",
         "Masks by code",
         "Masks that follow",
+        "Captions",
         "Many clips",
     ]
