@@ -40,6 +40,21 @@ def scene(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def with_a_caption(clip: Path) -> None:
+    """Two frames that are large enough to read what stands in them."""
+    picture = np.full((96, 160, 3), 60, np.uint8)
+    cv2.putText(picture, "HELLO", (30, 70), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (255, 255, 255), 2)
+    (clip.parent / "captioned").mkdir()
+    for index in range(2):
+        cv2.imwrite(str(clip.parent / "captioned" / f"{index:05d}.png"), picture)
+    with (
+        open_reader(clip.parent / "captioned") as reader,
+        open_writer(clip, reader.info, OutputOptions(overwrite=True)) as writer,
+    ):
+        for frame in reader:
+            writer.write(frame, None, None)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("title", "code"), EXAMPLES, ids=[title for title, _ in EXAMPLES])
 def test_an_example_of_the_page_runs(scene: Path, title: str, code: str) -> None:
@@ -53,6 +68,9 @@ def test_an_example_of_the_page_runs(scene: Path, title: str, code: str) -> None
         ):
             assert written in code
             code = code.replace(written, small)
+    if title == "Captions":
+        pytest.importorskip("rapidocr_onnxruntime")
+        with_a_caption(scene / "clip.mp4")
     (scene / "example.py").write_text(code)
     done = subprocess.run(
         [sys.executable, "example.py"], cwd=scene, capture_output=True, text=True, check=False, timeout=200,
