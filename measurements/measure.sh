@@ -31,7 +31,7 @@ step() {
 benchmark() {
   local name=$1 seconds=$2
   shift 2
-  step "$name" "$seconds" "$python" -m e2fgvi_cli benchmark --device $device --json "$out/$name.json" "$@"
+  step "$name" "$seconds" "$python" -m e2fgvi_cli benchmark --device $device --no-image-propagation --json "$out/$name.json" "$@"
 }
 speed() {
   [ $device = cpu ] || step kernels 100 "$python" -m pytest -q -p no:cacheprovider -n 0 -m gpu tests/engine tests/model
@@ -59,6 +59,7 @@ memory)
   fi
   ;;
 files)
+  benchmark 240-process 200 $clip --mode process --image-propagation --repeats 2
   benchmark 240-end-to-end 60 $clip --full-frame --mode end-to-end --no-stages --repeats 2 --no-check
   benchmark 240-end-to-end-propagated 120 $clip --full-frame --mode end-to-end --no-stages --repeats 1 --no-check --image-propagation
   benchmark 1080-hole10 60 $hd --hole 0.1 --mode end-to-end --no-stages --repeats 1 --no-check
@@ -85,7 +86,7 @@ gpus)
   step long-two 130 $run --devices $both
   step long-one 170 $run --device $one
   [ $device = cpu ] || step 1080-two-gpus 300 "$python" -m e2fgvi_cli benchmark --json "$out/1080-two-gpus.json" --devices $both --sizes 1920x1080 \
-    --frames 800 --full-frame --precision $half --mode end-to-end --no-stages --repeats 1 --no-check
+    --no-image-propagation --frames 800 --full-frame --precision $half --mode end-to-end --no-stages --repeats 1 --no-check
   ! command -v py-spy >/dev/null || step profile-two 130 py-spy record -r 150 --gil -t -f raw -o "$out/profile-two.raw" -- $run --devices $both
   [ $device = cpu ] && busy= || busy=--busy
   step timeline-two 130 "$python" -m measurements.timeline "$out/timeline-two.txt" $busy ${run#*e2fgvi_cli } --devices $both

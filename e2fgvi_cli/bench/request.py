@@ -14,10 +14,10 @@ from ..masks import Dilation, MaskOptions
 from ..options import PRECISIONS, InpaintOptions
 from ..propagation.options import PropagationOptions
 from ..video.options import OutputOptions
-from .results import END_TO_END, ENGINE, OURS, RELEASED, Subject
+from .results import END_TO_END, ENGINE, OURS, PROCESS, RELEASED, Subject
 from .synthetic import SyntheticClip
 
-MODES = ("engine", "end-to-end", "both")
+MODES = ("engine", "end-to-end", "both", "process")
 AGAINST = ("released",)
 DEFAULT_SIZE = (240, 432)
 DEFAULT_FRAMES = 30
@@ -35,9 +35,8 @@ class Request:
     clip.
 
     against: "released" also measures the published way of working. check: compare filled pixels with our own float32
-    run; None: for small clips. image_propagation: off, unlike in `inpaint`, because the network then has nothing to do
-    where everything is found elsewhere, which in a synthetic clip is nearly everywhere. Raises `UsageError` for what
-    contradicts itself.
+    run; None: for small clips. image_propagation: on, as in `inpaint`. In a synthetic clip nearly everything is found
+    elsewhere, so without it the network has more to do. Raises `UsageError` for what contradicts itself.
     """
 
     sizes: tuple[tuple[int, int], ...] = ()
@@ -51,7 +50,7 @@ class Request:
     mask: Path | None = None
     mode: str = "both"
     full_frame: bool = False
-    image_propagation: bool = False
+    image_propagation: bool = True
     hole: float | None = None
     repeats: int = 3
     check: bool | None = None
@@ -80,6 +79,8 @@ class Request:
             raise UsageError(f"--against {self.against!r} is unknown: the only one is released")
         if self.mode not in MODES:
             raise UsageError(f"--mode {self.mode!r} is unknown: use {', '.join(MODES)}")
+        if self.mode == "process" and self.check:
+            raise UsageError("--mode process and --check: processes are only timed, leave one of them out")
         if self.repeats < 1:
             raise UsageError(f"--repeats {self.repeats} is too small: use 1 or more, beside the run that warms up")
 
@@ -99,9 +100,9 @@ class Request:
         return self.sizes or ((given or DEFAULT_SIZE),)
 
     def clip(self, size: tuple[int, int]) -> SyntheticClip:
-        """The synthetic clip of that size."""
+        """The synthetic clip of that size: of processes one with a hand-held camera, as people's are."""
         hole = DEFAULT_HOLE if self.hole is None else self.hole
-        return SyntheticClip(size, self.frame_count, hole, self.seed)
+        return SyntheticClip(size, self.frame_count, hole, self.seed, hand_held=self.mode == "process")
 
     @property
     def frame_count(self) -> int:
@@ -165,9 +166,11 @@ class Request:
         """What to measure of one size, in order. `files`: end to end is possible."""
         in_memory = self.video is None and self.mode != "end-to-end"
         modes: list[str] = [ENGINE] * in_memory + [END_TO_END] * (files and self.mode != "engine")
+        if self.mode == "process":
+            modes = [PROCESS]
         found = []
         for mode in modes:
-            groups = [devices[:1]] + [devices] * (mode == END_TO_END and len(devices) > 1)
+            groups = [devices[:1]] + [devices] * (mode != ENGINE and len(devices) > 1)
             found += [Subject(mode, OURS, size, precision, group) for group in groups for precision in precisions]
             if self.against is not None:
                 found.append(Subject(mode, RELEASED, size, "fp32", devices[:1]))

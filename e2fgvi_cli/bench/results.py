@@ -10,8 +10,9 @@ from typing import Any
 
 SCHEMA = "e2fgvi-benchmark-1"
 
-ENGINE, END_TO_END = "engine", "end to end"
-"""Modes: frames in memory to filled frames; or files to files, decoding and encoding included."""
+ENGINE, END_TO_END, PROCESS = "engine", "end to end", "process"
+"""Modes: frames in memory to filled frames; files to files, decoding and encoding included; the whole command, its
+start and end too."""
 OURS, RELEASED = "e2fgvi", "released"
 """Programs: ours, or the published way of working (one forward pass a window, every reference, nothing kept)."""
 
@@ -125,7 +126,8 @@ class Timing:
     `runs`).
 
     start_up: seconds until the network was ready, which no other figure contains. steady: seconds a frame of each run
-    without its first quarter; end to end only, and only for clips of some length.
+    without its first quarter; end to end only, and only for clips of some length. own: of processes, what each run says
+    of itself, the first included: from its options read to its output published.
     """
 
     frames: int
@@ -133,6 +135,7 @@ class Timing:
     runs: tuple[float, ...]
     start_up: float
     steady: tuple[float, ...] = ()
+    own: tuple[float, ...] = ()
 
     @property
     def median(self) -> float:
@@ -160,14 +163,15 @@ class Memory:
     """Bytes. measured: the peak of the GPU (allocated by torch) or, without one, of the process. predicted: the
     planner's, None if it has none.
 
-    host: peak of the process's resident memory; host_start: the same before the first frame.
+    host: peak of the process's resident memory; host_start: the same before the first frame; None of processes, which
+    tell the first figure only.
     """
 
     predicted: int | None
     measured: int
     measured_of: str
-    host: int
-    host_start: int
+    host: int | None
+    host_start: int | None
 
 
 @dataclass(frozen=True)
@@ -325,6 +329,7 @@ class Benchmark:
             "runs_seconds": list(t.runs),
             "first_run_seconds": t.first,
             "start_up_seconds": t.start_up,
+            "own_seconds": list(t.own),
             "memory": asdict(m.memory),
             "device": m.device,
             "deform": m.deform,

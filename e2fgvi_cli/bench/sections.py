@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
 from . import plots
 from .report import Section, Table
-from .results import RELEASED, Arithmetic, Benchmark, CaseResult, Measured, Ratio, shares, window_seconds
+from .results import PROCESS, RELEASED, Arithmetic, Benchmark, CaseResult, Measured, Ratio, shares, window_seconds
 
 NONE = "-"
 
@@ -15,7 +16,8 @@ NONE = "-"
 def speed_sections(benchmark: Benchmark) -> list[Section]:
     """All of it. Cases without figures are named where they are missed."""
     measured = [(case, case.measured) for case in benchmark.cases if case.measured is not None]
-    sections = [_speed(benchmark)]
+    whole = all(case.subject.mode == PROCESS for case in benchmark.cases)
+    sections = [_processes(benchmark) if whole else _speed(benchmark)]
     if measured:
         sections.append(_memory(measured))
     counted = [(case, m, m.arithmetic) for case, m in measured if m.arithmetic is not None]
@@ -64,6 +66,39 @@ def _speed(benchmark: Benchmark) -> Section:
     )
     pictures = tuple(plots.bars(f"Seconds a frame, {size}", of_size) for size, of_size in bars.items())
     return Section("Speed", text, Table(headings, tuple(rows)), pictures)
+
+
+def _processes(benchmark: Benchmark) -> Section:
+    """Whole processes: a user waits for seconds, so they come first."""
+    rows, failed = [], []
+    for case in benchmark.cases:
+        m = case.measured
+        if m is None:
+            rows.append((case.subject.label, "failed", *[NONE] * 6))
+            failed.append(f"{case.subject.label}: {case.failure.message if case.failure else 'failed'}")
+            continue
+        t = m.timing
+        rows.append(
+            (
+                case.subject.label,
+                str(t.frames),
+                seconds(t.first),
+                seconds(t.median * t.frames),
+                f"{seconds(t.low * t.frames)} - {seconds(t.high * t.frames)}",
+                seconds(statistics.median(t.own[1:])),
+                seconds(t.median),
+                " ".join(map(_ratio, benchmark.ratios(case))) or NONE,
+            )
+        )
+    text = (
+        *failed,
+        "Seconds from the command's start to its end, each run a process of its own. first: the first run here; "
+        f"later: the median of {benchmark.settings['repeats']} after it; own: what `e2fgvi inpaint` says of itself, "
+        "without Python's start and imports; s/frame: later, start included.",
+        *benchmark.notices,
+    )
+    headings = ("case", "frames", "first s", "later s", "least - most", "own s", "s/frame", "times faster")
+    return Section("Whole processes", text, Table(headings, tuple(rows)))
 
 
 def _memory(measured: Sequence[tuple[CaseResult, Measured]]) -> Section:

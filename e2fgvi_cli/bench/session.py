@@ -1,4 +1,5 @@
-"""The benchmark as a whole: every case in a process of its own. This process imports neither torch nor PyAV.
+"""The benchmark as a whole: every case in a process of its own, or each run of one (`process`). This process imports
+neither torch nor PyAV.
 
 That keeps a case's memory peaks its own, and a case that is killed for its memory from taking the others along. It must
 itself stay
@@ -19,22 +20,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ..errors import EXIT_DEVICE, EXIT_FAILED, EXIT_INTERRUPTED, UsageError, UserError, out_of_memory
+from ..errors import EXIT_DEVICE, EXIT_INTERRUPTED, UsageError, UserError, out_of_memory
+from .failures import CaseFailedError, death
+from .process import measure_processes
 from .request import Case, Request
-from .results import ENGINE, OURS, RELEASED, Benchmark, CaseResult, Failure, Probe, Subject
+from .results import ENGINE, OURS, PROCESS, RELEASED, Benchmark, CaseResult, Failure, Probe, Subject
+from .synthetic import SyntheticClip, write_frames
 
 DEBUG_VARIABLE = "E2FGVI_DEBUG"
-
-
-class CaseFailedError(UserError):
-    """A case's process failed; the message is its reason."""
-
-    def __init__(self, message: str, exit_code: int = EXIT_FAILED) -> None:
-        super().__init__(message, exit_code)
-        self.exit_code = exit_code
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 def run_benchmark(
@@ -81,11 +74,11 @@ class _Session:
         """The cases of one size, with what they need in `folder`."""
         request, probe = self._request, self._probe
         clip = request.clip(size) if request.video is None else None
-        files = self._write_files(size, folder) if clip is not None and request.mode != "engine" else None
+        files = self._write(clip, folder) if clip is not None and request.mode != "engine" else None
         subjects = request.subjects(size, probe.precisions, probe.devices, files=files is not None or clip is None)
         # What the engine is measured on in memory needs to be counted and compared only there.
         examined = [s for s in subjects if s.mode == ENGINE] or subjects
-        compared = [s for s in examined if s.program == OURS and request.needs_check(s.precision)]
+        compared = [s for s in examined if s.program == OURS and s.mode != PROCESS and request.needs_check(s.precision)]
 
         def case(subject: Subject, filled: Path | None = None, deform: str | None = None) -> Case:
             released = subject.program == RELEASED
@@ -107,9 +100,11 @@ class _Session:
         modes = dict.fromkeys(case.subject.mode for case in cases)
         return [[case for case in cases if case.subject.mode == mode] for mode in modes]
 
-    def _write_files(self, size: tuple[int, int], folder: Path) -> tuple[Path, Path] | None:
-        clip = self._request.clip(size)
-        self._say(f"writing {clip.frames} frames of {size[1]}x{size[0]}")
+    def _write(self, clip: SyntheticClip, folder: Path) -> tuple[Path, Path] | None:
+        height, width = clip.size
+        self._say(f"writing {clip.frames} frames of {width}x{height}")
+        if self._request.mode == "process":
+            return write_frames(clip, folder)
         files: tuple[Path, Path] | None = isolated("write_files", clip, folder)
         if files is None and self._request.mode == "end-to-end":
             raise UsageError(
@@ -144,7 +139,7 @@ class _Session:
 
 def _measure(group: Sequence[Case]) -> list[CaseResult]:
     """The cases of a group, a run of each in turn."""
-    calls = [IsolatedCall("measure", case) for case in group]
+    calls = [Processes(case) if case.subject.mode == PROCESS else IsolatedCall("measure", case) for case in group]
     failures: dict[int, Failure] = {}
     try:
         while not all(call.finished or i in failures for i, call in enumerate(calls)):
@@ -162,6 +157,25 @@ def _measure(group: Sequence[Case]) -> list[CaseResult]:
         CaseResult(case.subject, None if i in failures else call.result, failures.get(i))
         for i, (case, call) in enumerate(zip(group, calls, strict=True))
     ]
+
+
+class Processes:
+    """`process.measure_processes` of a case, as far as the next `yield` at a time: as an `IsolatedCall`."""
+
+    def __init__(self, case: Case) -> None:
+        self.finished, self.result = False, None
+        self._runs = measure_processes(case.options, case.repeats)
+
+    def step(self) -> None:
+        """Go on as far as it goes. Raises the `CaseFailedError` that it raises."""
+        try:
+            next(self._runs)
+        except StopIteration as end:
+            self.finished, self.result = True, end.value
+
+    def close(self) -> None:
+        """Make no further run."""
+        self._runs.close()
 
 
 class IsolatedCall:
@@ -185,7 +199,7 @@ class IsolatedCall:
             self.finished, answer = self._pipe.recv()
         except (EOFError, ConnectionError):
             self._process.join()
-            raise _death(self._process.exitcode) from None
+            raise death(self._process.exitcode) from None
         if isinstance(answer, UserError):
             raise answer
         self.result = answer
@@ -243,9 +257,3 @@ def _explain(error: Exception) -> CaseFailedError:
     if (no_memory := out_of_memory(error)) is not None:
         return CaseFailedError(f"out of memory: {no_memory}", EXIT_DEVICE)
     return CaseFailedError(f"unexpected failure: {type(error).__name__}: {first_line} (set {DEBUG_VARIABLE}=1)")
-
-
-def _death(exit_code: int | None) -> CaseFailedError:
-    if exit_code == -9:
-        return CaseFailedError("the system killed the process, most likely for want of memory", EXIT_DEVICE)
-    return CaseFailedError(f"the process ended with exit code {exit_code}")

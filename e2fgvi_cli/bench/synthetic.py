@@ -1,5 +1,8 @@
 """Clips made of arithmetic: a textured background under a moving camera, discs that cross it, and a hole that drifts.
 
+The camera moves by whole pixels, which any alignment finds exactly; a hand-held one also turns, zooms and moves by
+parts of a pixel.
+
 Frames come one at a time and are forgotten, so ten thousand need no more memory than ten; a frame is little more than a
 copy of a part of one large picture, so making it costs a small part of what is to be measured. The same seed gives the
 same clip.
@@ -28,6 +31,7 @@ Picture = NDArray[np.uint8]
 
 FRAME_RATE = 25
 MAX_HOLE_SHARE = 0.9
+JPEG_QUALITY = 92
 DISCS = 3
 DRIFT = 2.0
 """Pixels a frame that the hole moves at most."""
@@ -37,13 +41,14 @@ _ROUNDNESS = 4
 
 @dataclass(frozen=True)
 class SyntheticClip:
-    """`size` (height, width); `hole_share` of each frame's pixels is missing, 0 < share <= `MAX_HOLE_SHARE`. Raises
-    `UsageError`."""
+    """`size` (height, width); `hole_share` of each frame's pixels is missing, 0 < share <= `MAX_HOLE_SHARE`. hand_held:
+    the camera is. Raises `UsageError`."""
 
     size: tuple[int, int]
     frames: int
     hole_share: float = 0.1
     seed: int = 0
+    hand_held: bool = False
 
     def __post_init__(self) -> None:
         if min(self.size) < 8:
@@ -68,9 +73,12 @@ class SyntheticClip:
         blob = _blob(self.size, self.hole_share)
         drift = tuple(_Drift(side - part) for side, part in zip(self.size, blob.shape, strict=True))
         for t in range(self.frames):
-            top = reach + round(reach * math.sin(2 * math.pi * t / 97))
-            left = reach + round(reach * math.sin(2 * math.pi * t / 61 + 1))
-            rgb = background[top : top + height, left : left + width].copy()
+            down, across = (reach + reach * math.sin(2 * math.pi * t / p + q) for p, q in ((97, 0.0), (61, 1.0)))
+            if self.hand_held:
+                rgb = _seen_by_hand(background, self.size, (down, across), t)
+            else:
+                top, left = round(down), round(across)
+                rgb = background[top : top + height, left : left + width].copy()
             for number, (disc, phase) in enumerate(zip(discs, phases, strict=True)):
                 y = round(
                     (height - 2 * radius) * (0.5 + 0.5 * math.sin(2 * math.pi * t / (83 + 10 * number) + phase[0]))
@@ -101,6 +109,34 @@ class _Drift:
     def at(self, t: int, phase: float) -> int:
         period = max(60.0, math.pi * self.room / DRIFT)
         return round(self.room * (0.5 + 0.5 * math.sin(2 * math.pi * t / period + phase)))
+
+
+def _seen_by_hand(background: Picture, size: tuple[int, int], corner: tuple[float, float], t: int) -> Picture:
+    """What a camera at `corner` (top, left) sees that shakes, turns by up to 1.5 degrees and zooms by up to 3 %."""
+    height, width = size
+    angle = math.radians(1.5) * math.sin(2 * math.pi * t / 43)
+    zoom = 1 + 0.03 * math.sin(2 * math.pi * t / 71 + 2)
+    shake = [0.8 * math.sin(2 * math.pi * t / period) for period in (7.3, 5.1)]
+    cosine, sine = zoom * math.cos(angle), zoom * math.sin(angle)
+    middle = (width / 2, height / 2)
+    turned = (cosine * middle[0] - sine * middle[1], sine * middle[0] + cosine * middle[1])
+    place = [corner[1] + shake[0] + middle[0] - turned[0], corner[0] + shake[1] + middle[1] - turned[1]]
+    to_background = np.array([[cosine, -sine, place[0]], [sine, cosine, place[1]]])
+    flags, beyond = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.BORDER_REFLECT
+    return np.asarray(
+        cv2.warpAffine(background, to_background, (width, height), flags=flags, borderMode=beyond), np.uint8
+    )
+
+
+def write_frames(clip: SyntheticClip, folder: Path) -> tuple[Path, Path]:
+    """The clip as folders in `folder`: (JPEG frames as a camera writes them, PNG masks)."""
+    frames, masks = folder / "frames", folder / "masks"
+    frames.mkdir()
+    masks.mkdir()
+    for i, (rgb, hole) in enumerate(clip.pictures()):
+        cv2.imwrite(str(frames / f"{i:05d}.jpg"), rgb[:, :, ::-1], (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
+        cv2.imwrite(str(masks / f"{i:05d}.png"), hole * np.uint8(255))
+    return frames, masks
 
 
 def write_clip(clip: SyntheticClip, folder: Path) -> tuple[Path, Path]:

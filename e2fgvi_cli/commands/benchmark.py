@@ -53,10 +53,9 @@ def benchmark(
         rich_help_panel=HOW,
     ),
     image_propagation: bool = typer.Option(
-        False,
+        True,
         "--image-propagation/--no-image-propagation",
-        help="Also take from other frames what they show of a hole, as inpaint does: the network has little left "
-        "to do then.",
+        help="Take from other frames what they show of a hole, as inpaint does; without, the network fills it all.",
         rich_help_panel=HOW,
     ),
     max_memory: str = typer.Option("auto", metavar="auto|SIZE", help="As in inpaint.", rich_help_panel=HOW),
@@ -71,8 +70,9 @@ def benchmark(
     ),
     mode: str = typer.Option(
         "both",
-        metavar="engine|end-to-end|both",
-        help="From memory, from file to file, or both.",
+        metavar="engine|end-to-end|both|process",
+        help="From memory, from file to file, or both; process: inpaint as a command, start and all, first and later "
+        "runs, on JPEG frames of a hand-held camera or your clip.",
         rich_help_panel=MEASURE,
     ),
     repeats: int = typer.Option(3, help="Runs that count; one before them does not.", rich_help_panel=MEASURE),

@@ -71,6 +71,7 @@ def test_a_run_from_memory_against_the_released_way(e2fgvi: Any, tmp_path: Path)
             "--deform",
             "approximate",
         ),
+        "--no-image-propagation",
         *("--mode", "engine", "--against", "released", "--repeats", 1, "--json", "b.json", "--html", "b.html"),
     )
     assert done.returncode == 0, done.stderr
@@ -101,7 +102,7 @@ def test_a_given_clip_is_measured_from_file_to_file(e2fgvi: Any, tmp_path: Path)
     write_folder(tmp_path / "masks", holes(6, *SIZE))
     done = e2fgvi(
         *("benchmark", "--device", "cpu", "--video", "frames", "--mask", "masks", "--repeats", 1, "--no-stages"),
-        *("--json", "b.json", "--quiet"),
+        *("--json", "b.json", "--quiet", "--no-image-propagation"),
     )
     assert done.returncode == 0, done.stderr
     assert (done.stdout, done.stderr) == ("", "")
