@@ -19,6 +19,7 @@ from . import __version__
 from .commands.batch import batch
 from .commands.benchmark import benchmark
 from .commands.check_env import check_env
+from .commands.evaluate import evaluate
 from .commands.inpaint import inpaint
 from .commands.mask import mask_app
 from .commands.train import train_app
@@ -36,6 +37,7 @@ _OF_A_PATH = frozenset(
 )
 _INTERRUPTED = {
     "batch": "run the same command again to go on",
+    "evaluate": "run the same command with --resume to go on",
     "ui": "what was drawn and followed is kept beside each clip",
     "weights": "a download goes on where it stopped when it is asked for again",
 }
@@ -182,6 +184,7 @@ app.command("inpaint")(inpaint)
 app.command("batch")(batch)
 app.command("check-env")(check_env)
 app.command("benchmark")(benchmark)
+app.command("evaluate")(evaluate)
 app.command("ui")(ui)
 app.add_typer(mask_app, name="mask")
 app.add_typer(weights_app, name="weights")

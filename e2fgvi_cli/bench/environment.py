@@ -41,8 +41,8 @@ class Environment:
     weights_sha256: str
 
 
-def describe_environment(devices: list[torch.device], weights: Path, command: str) -> Environment:
-    """This machine, now."""
+def describe_environment(devices: list[torch.device], weights: Path | None, command: str) -> Environment:
+    """This machine, now. weights: None where none were used."""
     gpus = [device for device in devices if device.type == "cuda"]
     cudnn = torch.backends.cudnn.version() if gpus else None
     return Environment(
@@ -61,8 +61,8 @@ def describe_environment(devices: list[torch.device], weights: Path, command: st
         cuda=torch.version.cuda or "",
         cudnn="" if cudnn is None else str(cudnn),
         packages={name: _version(name) for name in PACKAGES},
-        weights=weights.name,
-        weights_sha256=sha256(weights),
+        weights="" if weights is None else weights.name,
+        weights_sha256="" if weights is None else sha256(weights),
     )
 
 

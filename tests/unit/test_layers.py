@@ -118,6 +118,7 @@ LAYERS = (
     {"pipeline"},
     {"mask_tools"},
     {"api", "jobs", "training", "bench"},
+    {"evaluation"},
     {"ui"},
     {"commands"},
     {"app"},

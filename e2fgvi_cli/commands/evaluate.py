@@ -1,0 +1,146 @@
+"""`e2fgvi evaluate`: scores of clips whose truth is known."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from ..errors import UsageError
+from ..system.paths import Read, Written, check_paths
+from ..weights.known import file_of
+
+if TYPE_CHECKING:
+    from ..evaluation.settings import Settings
+
+DATA, HOW, OUT = "Clips and masks", "What is scored", "Output"
+
+
+def evaluate(
+    dataset: Path = typer.Argument(
+        ..., help="Folder of clips: JPEGImages/480p/NAME/*.jpg (DAVIS), NAME/frames/*, NAME/video.mp4 or NAME/*.jpg."
+    ),
+    protocol: str = typer.Option(
+        "own", metavar="own|e2fgvi-432", help="Frames as they are, or the published way.", rich_help_panel=DATA
+    ),
+    masks: list[str] = typer.Option(
+        ["seed:2026"],
+        "--masks",
+        metavar="seed:N[:KINDS]|FOLDER",
+        help="Drawn from a seed (still, moving, object, caption, joined by +), FOLDER/CLIP, or a folder in each clip; "
+        "may be repeated.",
+        rich_help_panel=DATA,
+    ),
+    clips: str = typer.Option(None, metavar="A,B", help="Only these clips.", rich_help_panel=DATA),
+    limit_frames: int = typer.Option(
+        None, "--limit-frames", min=1, help="Only so many frames of each clip.", rich_help_panel=DATA
+    ),
+    size: str = typer.Option(None, metavar="WxH", help="Scale the frames first.", rich_help_panel=DATA),
+    methods: str = typer.Option(
+        None,
+        metavar="A,B",
+        help="network, propagated, median, telea (default: all; with --results: none).",
+        rich_help_panel=HOW,
+    ),
+    results: Path = typer.Option(
+        None, metavar="DIR", help="Score another program's pictures: DIR/KIND/CLIP or DIR/CLIP.", rich_help_panel=HOW
+    ),
+    results_name: str = typer.Option(
+        "", "--results-name", help="What to call it (default: the folder's name).", rich_help_panel=HOW
+    ),
+    weights: str = typer.Option("open", "--weights", "-c", help="A known name or a file.", rich_help_panel=HOW),
+    device: str = typer.Option("auto", help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=HOW),
+    precision: str = typer.Option("auto", help="auto, fp32, tf32, fp16 or bf16.", rich_help_panel=HOW),
+    threads: int = typer.Option(None, help="CPU threads (default: all cores).", rich_help_panel=HOW),
+    i3d: Path = typer.Option(
+        None, metavar="FILE", help="Weights of I3D (a PyTorch state dictionary): also VFID.", rich_help_panel=HOW
+    ),
+    output: Path = typer.Option(
+        None, "--output", "-o", help="Folder (default results/evaluate_NAME).", rich_help_panel=OUT
+    ),
+    resume: bool = typer.Option(
+        False, "--resume/--no-resume", help="Go on with what the folder holds.", rich_help_panel=OUT
+    ),
+    overwrite: bool = typer.Option(
+        False,
+        "--overwrite/--no-overwrite",
+        help="Begin anew in a folder that holds an evaluation.",
+        rich_help_panel=OUT,
+    ),
+    quiet: bool = typer.Option(False, "--quiet/--no-quiet", "-q", help="Errors only.", rich_help_panel=OUT),
+) -> None:
+    """Score the network, or another program, on clips whose truth is known. One command gives a table to cite.
+
+    e2fgvi evaluate DAVIS --masks seed:2026 -o davis
+    """
+    from ..evaluation.settings import Settings
+
+    settings = Settings(
+        dataset=dataset,
+        protocol=protocol,
+        masks=tuple(masks),
+        methods=tuple(_names(methods)),
+        results=results,
+        results_name=results_name,
+        clips=tuple(_names(clips)),
+        limit=limit_frames,
+        size=_parse_size(size),
+        weights=weights,
+        device=device,
+        precision=precision,
+        threads=threads,
+        i3d=i3d,
+    )
+    folder = output or Path("results") / f"evaluate_{dataset.resolve().name}"
+    earlier = _start(folder, settings, resume=resume, overwrite=overwrite)
+
+    from ..evaluation.run import Evaluation
+    from ..evaluation.run import evaluate as score
+    from ..evaluation.tables import markdown, write_folder
+
+    def say(sentence: str) -> None:
+        if not quiet:
+            typer.echo(sentence, err=True)
+
+    def keep(found: Evaluation) -> None:
+        write_folder(folder, found.as_record())
+
+    command = shlex.join(["e2fgvi", *sys.argv[1:]])
+    found = score(settings, command, earlier=earlier, on_case=keep, on_message=say)
+    record = found.as_record()
+    write_folder(folder, record)
+    if not quiet:
+        typer.echo(markdown(record), nl=False)
+    say(f"written: {folder}")
+
+
+def _start(folder: Path, settings: Settings, *, resume: bool, overwrite: bool) -> dict[str, object] | None:
+    """What an earlier run left, where it is asked for. Raises before anything heavy is loaded."""
+    from ..evaluation.settings import RECORD, check_output
+
+    read = [("the data set", settings.dataset), ("the results", settings.results), ("I3D's weights", settings.i3d)]
+    read += [("the weights file", file_of(settings.weights))]
+    check_paths([Written("--output", folder, True)], [Read(n, p) for n, p in read if p is not None])
+    exists = check_output(folder, resume=resume, overwrite=overwrite)
+    if not (resume and exists):
+        return None
+    from ..evaluation.tables import read_record
+
+    return read_record(folder / RECORD)
+
+
+def _names(text: str | None) -> list[str]:
+    return list(dict.fromkeys(name.strip() for name in (text or "").split(",") if name.strip()))
+
+
+def _parse_size(text: str | None) -> tuple[int, int] | None:
+    """(height, width) of WxH."""
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(p.isascii() and p.isdecimal() and int(p) for p in parts):
+        raise UsageError(f"--size {text!r} is no size: write width x height, such as 432x240")
+    return int(parts[1]), int(parts[0])

@@ -1,0 +1,1 @@
+"""Scores that can be cited: `e2fgvi evaluate` and `e2fgvi compare`."""
