@@ -19,6 +19,7 @@ from . import __version__
 from .commands.batch import batch
 from .commands.benchmark import benchmark
 from .commands.check_env import check_env
+from .commands.compare import compare
 from .commands.evaluate import evaluate
 from .commands.inpaint import inpaint
 from .commands.mask import mask_app
@@ -185,6 +186,7 @@ app.command("batch")(batch)
 app.command("check-env")(check_env)
 app.command("benchmark")(benchmark)
 app.command("evaluate")(evaluate)
+app.command("compare")(compare)
 app.command("ui")(ui)
 app.add_typer(mask_app, name="mask")
 app.add_typer(weights_app, name="weights")

@@ -128,3 +128,26 @@ def test_mistakes_are_sentences(
     done = e2fgvi("evaluate", davis, *arguments, *methods, "-o", "out")
     assert (done.returncode, sentence in done.stderr) == (code, True), done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_two_evaluations_are_compared(davis: Path, tmp_path: Path, e2fgvi: Run) -> None:
+    assert (
+        e2fgvi("evaluate", davis, "--masks", "seed:1:moving", "--methods", "telea,median", "-o", "out").returncode == 0
+    )
+    found = e2fgvi("compare", "out", "out/evaluation.json", "--method-a", "telea", "--method-b", "median", "--json")
+    record = json.loads(found.stdout)
+    cases = record_in(tmp_path / "out")["cases"]
+    apart = [
+        next(c["figures"]["hole_psnr"] for c in cases if (c["clip"], c["method"]) == (name, "median"))
+        - next(c["figures"]["hole_psnr"] for c in cases if (c["clip"], c["method"]) == (name, "telea"))
+        for name in ("bear", "camel")
+    ]
+    psnr = next(d for d in record["differences"] if d["metric"] == "hole_psnr")
+    assert psnr["difference"] == pytest.approx(np.mean(apart))
+    assert (psnr["low"], psnr["high"]) == pytest.approx((min(apart), max(apart)))
+    shown = e2fgvi("compare", "out", "out", "--method", "telea").stdout
+    assert "| hole PSNR (dB) | 2 |" in shown
+    assert "only 2 clips" in shown
+    (tmp_path / "other.json").write_text("{}")
+    wrong = e2fgvi("compare", "out", "other.json")
+    assert (wrong.returncode, "is not from `e2fgvi evaluate`" in wrong.stderr) == (3, True)

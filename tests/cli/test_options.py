@@ -33,7 +33,18 @@ def test_every_boolean_option_can_be_taken_back(command: str, option: Any) -> No
 
 def test_there_are_switches_in_every_command() -> None:
     commands = {command.split(" ")[0] for command, _ in SWITCHES}
-    assert commands == {"inpaint", "batch", "check-env", "benchmark", "mask", "weights", "train", "ui", "evaluate"}
+    assert commands == {
+        "inpaint",
+        "batch",
+        "check-env",
+        "benchmark",
+        "mask",
+        "weights",
+        "train",
+        "ui",
+        "evaluate",
+        "compare",
+    }
 
 
 def test_the_bare_doctor_has_the_same_switches() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from e2fgvi_cli.errors import UsageError, WeightsError
+from e2fgvi_cli.errors import InputError, UsageError, WeightsError
+from e2fgvi_cli.evaluation.differences import compare
 from e2fgvi_cli.evaluation.means import means_of
 from e2fgvi_cli.evaluation.scores import ClipFigures
 from e2fgvi_cli.evaluation.seeded_masks import KINDS, SeededMasks, fingerprint
@@ -183,6 +185,69 @@ def test_tables_say_what_they_are_of_and_escape_latex() -> None:
     assert "first 5 frames" in text
     assert r"still & b & \textbf{40.00} & \textbf{-0.50} \\" in latex(record)
     assert r"still & a\_b & 30.00 & 1.00 \\" in latex(record)
+
+
+# -- two evaluations
+
+
+def record(values: dict[str, float], method: str = "network", seed: int = 1, protocol: str = "own") -> dict[str, Any]:
+    cases = [
+        {
+            "method": method,
+            "kind": "still",
+            "clip": n,
+            "frames": 4,
+            "exact_frames": 0,
+            "figures": {"psnr": v, "seam": -v},
+        }
+        for n, v in values.items()
+    ]
+    return {
+        "cases": cases,
+        "masks": {f"still/{name}": {"sha256": [f"{name}{seed}"]} for name in values},
+        "settings": {"protocol": protocol, "precision": "auto"},
+        "environment": {"flow": "DIS"},
+    }
+
+
+def test_a_bootstrap_of_clips_finds_what_is_there() -> None:
+    rng = np.random.default_rng(0)
+    one = {f"clip{i}": float(v) for i, v in enumerate(rng.normal(30, 4, 20))}
+    gain = rng.normal(0.5, 0.4, 20)
+    other = {name: value + float(g) for (name, value), g in zip(one.items(), gain, strict=True)}
+    found = compare(record(one), record(other))
+    psnr = found.differences[0]
+    assert psnr.metric == "psnr"
+    assert psnr.difference == pytest.approx(gain.mean())
+    assert psnr.low is not None
+    assert psnr.high is not None
+    # Of many pairs the percentiles are those of the mean's normal distribution, whatever the clips' own spread.
+    error = gain.std() / np.sqrt(20)
+    assert (psnr.low, psnr.high) == pytest.approx((gain.mean() - 1.96 * error, gain.mean() + 1.96 * error), abs=0.03)
+    assert psnr.clear
+    assert psnr.better == pytest.approx(1.0, abs=0.01)
+    assert compare(record(one), record(other)) == found
+    same = compare(record(one), record(one)).differences[0]
+    assert (same.difference, same.low, same.high, same.clear) == (0, 0, 0, False)
+    seam = found.differences[-1]
+    assert seam.better == pytest.approx(0.0, abs=0.01)  # nearer to 0 is better, B is further
+
+
+def test_only_what_is_comparable_is_compared() -> None:
+    one = record({"dog": 30.0, "cows": 20.0})
+    shared = compare(one, record({"dog": 31.0, "goat": 9.0}))
+    assert shared.clips == ("dog",)
+    assert shared.differences[0].low is None
+    assert "only 1 clips" in shared.notices[0]
+    assert "protocol differs" in compare(one, record({"dog": 31.0}, protocol="e2fgvi-432")).notices[1]
+    with pytest.raises(InputError, match="different masks still"):
+        compare(one, record({"dog": 31.0}, seed=2))
+    with pytest.raises(InputError, match="share no clip"):
+        compare(one, record({"goat": 31.0}))
+    with pytest.raises(UsageError, match="no method 'x': it has network"):
+        compare(one, one, methods=("x", ""))
+    with pytest.raises(UsageError, match="share still"):
+        compare(one, one, kinds=["round"])
 
 
 # -- features
