@@ -15,6 +15,7 @@ import typer
 
 from ..errors import EXIT_BATCH, EXIT_WEIGHTS, UsageError, UserError
 from ..system.arithmetic import published_environment
+from ..system.cache import keep_bytecode
 
 if TYPE_CHECKING:
     from ..jobs.manifest import Entry
@@ -81,6 +82,7 @@ def batch(
     from ..jobs.manifest import read_manifest, unique_names
     from ..jobs.model import BatchSettings
 
+    keep_bytecode()  # of those that work for it, too
     entries = unique_names(read_manifest(jobs))
     made = _make_jobs(entries, output_dir)
     settings = BatchSettings(

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ..system.arithmetic import published_environment
+from ..system.cache import keep_bytecode
 from .grouping import grouped
 from .inpaint_arguments import (
     FILL,
@@ -53,6 +54,7 @@ def inpaint(
     if options.windows.released:
         for name, value in published_environment().items():
             os.environ.setdefault(name, value)
+    keep_bytecode()
     if plan:
         from ..pipeline import describe_plan
 

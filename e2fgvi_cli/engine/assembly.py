@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
+from .. import _model
 from .._model import E2FGVIConfig, SecondOrderAlignment, select_backend
 from ..options import InpaintOptions
 from ..planner import Planner, padded_size, parse_memory
-from ..propagation.gpu.lookup import choose_lookup, lookup_bytes
+from ..propagation.gpu.lookup import LookupKind, choose_lookup, lookup_bytes
+from ..system.cache import PassedCheck
 from ..weights.known import resolve
 from .core import WITHOUT_FUSED_LOOKUP, WITHOUT_LOOKUP, Engine, EngineSettings, build_engine, read_weights
 from .devices import choose_deform, describe_device, select_device, total_memory
@@ -58,12 +61,12 @@ def assemble(
         )
     lookup = None
     if chosen.type == "cuda" and options.windows.propagation is not None:
-        lookup, reason = choose_lookup(chosen)
+        lookup, reason = checked_lookup(chosen)
         if reason is not None:
             notices.append((WITHOUT_LOOKUP if lookup is None else WITHOUT_FUSED_LOOKUP) + reason)
     kernels = False
     if chosen.type == "cuda" and options.deform == "auto" and not released and precision.name != "fp32":
-        reason = kernels_fail(chosen, precision)
+        reason = checked_kernels(chosen, precision)
         kernels = reason is None
         if reason is not None:
             notices.append(f"fused kernels are off: {reason}")
@@ -149,6 +152,51 @@ def plan_memory(
         beside=beside,
         devices=max(1, len(options.devices)),
     )
+
+
+def checked_lookup(device: torch.device) -> tuple[LookupKind | None, str | None]:
+    """`choose_lookup`, which is asked once for a device and the versions of everything: it takes a second."""
+    known = _check("lookup", device)
+    if known.passed():
+        return "fused", None
+    kind, reason = choose_lookup(device)
+    if kind == "fused":
+        known.note()
+    return kind, reason
+
+
+def checked_kernels(device: torch.device, precision: Precision) -> str | None:
+    """`kernels_fail`, asked as seldom as `checked_lookup` asks."""
+    known = _check(f"kernels-{precision.name}", device)
+    if known.passed():
+        return None
+    reason = kernels_fail(device, precision)
+    if reason is None:
+        known.note()
+    return reason
+
+
+def _check(name: str, device: torch.device) -> PassedCheck:
+    """Of kernels on `device`: they depend on it, its driver, what compiles them, and their own text."""
+    gpu = torch.cuda.get_device_properties(device)
+    facts = [gpu.name, gpu.major, gpu.minor, torch.__version__, torch.version.cuda, _triton(), _driver()]
+    homes = [Path(__file__).parents[1] / "propagation", Path(_model.__path__[0])]
+    return PassedCheck(name, facts, sorted(path for home in homes for path in home.rglob("*.py")))
+
+
+def _triton() -> str:
+    try:
+        return version("triton")
+    except PackageNotFoundError:
+        return ""
+
+
+def _driver() -> str:
+    """What Linux says of NVIDIA's driver; "" elsewhere."""
+    try:
+        return Path("/proc/driver/nvidia/version").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def kernels_fail(device: torch.device, precision: Precision) -> str | None:
