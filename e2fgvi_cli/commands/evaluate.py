@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -61,6 +61,13 @@ def evaluate(
     output: Path = typer.Option(
         None, "--output", "-o", help="Folder (default results/evaluate_NAME).", rich_help_panel=OUT
     ),
+    html_file: Path = typer.Option(
+        None,
+        "--html",
+        metavar="FILE",
+        help="Also one page: worst clips first, pictures, error maps, graphs.",
+        rich_help_panel=OUT,
+    ),
     resume: bool = typer.Option(
         False, "--resume/--no-resume", help="Go on with what the folder holds.", rich_help_panel=OUT
     ),
@@ -95,7 +102,7 @@ def evaluate(
         i3d=i3d,
     )
     folder = output or Path("results") / f"evaluate_{dataset.resolve().name}"
-    earlier = _start(folder, settings, resume=resume, overwrite=overwrite)
+    earlier = _start(folder, settings, html_file, resume=resume, overwrite=overwrite)
 
     from ..evaluation.run import Evaluation
     from ..evaluation.run import evaluate as score
@@ -108,22 +115,41 @@ def evaluate(
     def keep(found: Evaluation) -> None:
         write_folder(folder, found.as_record())
 
+    album = None
+    if html_file is not None:
+        from ..evaluation.album import Album
+
+        album = Album(folder, [] if earlier is None else earlier["cases"])
     command = shlex.join(["e2fgvi", *sys.argv[1:]])
-    found = score(settings, command, earlier=earlier, on_case=keep, on_message=say)
+    found = score(
+        settings, command, earlier=earlier, watch=None if album is None else album.watch, on_case=keep, on_message=say
+    )
     record = found.as_record()
     write_folder(folder, record)
+    if html_file is not None:
+        from ..evaluation.pages import render
+        from ..evaluation.tables import write_page
+
+        write_page(html_file, render(record, folder))
     if not quiet:
         typer.echo(markdown(record), nl=False)
-    say(f"written: {folder}")
+    say(f"written: {folder}" + ("" if html_file is None else f", {html_file}"))
 
 
-def _start(folder: Path, settings: Settings, *, resume: bool, overwrite: bool) -> dict[str, object] | None:
+def _start(
+    folder: Path, settings: Settings, html_file: Path | None, *, resume: bool, overwrite: bool
+) -> dict[str, Any] | None:
     """What an earlier run left, where it is asked for. Raises before anything heavy is loaded."""
     from ..evaluation.settings import RECORD, check_output
 
     read = [("the data set", settings.dataset), ("the results", settings.results), ("I3D's weights", settings.i3d)]
     read += [("the weights file", file_of(settings.weights))]
-    check_paths([Written("--output", folder, True)], [Read(n, p) for n, p in read if p is not None])
+    written = [Written("--output", folder, True)]
+    if html_file is not None:
+        if html_file.is_dir() or not html_file.absolute().parent.is_dir():
+            raise UsageError(f"--html {html_file}: give the name of a file in a folder that exists")
+        written.append(Written("--html", html_file))
+    check_paths(written, [Read(n, p) for n, p in read if p is not None])
     exists = check_output(folder, resume=resume, overwrite=overwrite)
     if not (resume and exists):
         return None

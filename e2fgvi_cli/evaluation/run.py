@@ -115,8 +115,9 @@ def evaluate(
                 for clip in clips:
                     for name, fill in methods.items():
                         kept = found.find(name, kind, clip.name)
-                        if kept is not None:
+                        if kept is not None and (watch is None or "pictures" in kept):
                             continue
+                        found.cases = [case for case in found.cases if case is not kept]
                         method = fill if fill is not None else _stored(settings, clip, kind)
                         watcher = None if watch is None else watch(name, kind, clip.name, _length(clip, settings))
                         case = _score(settings, clip, masks, kind, (name, method), perceptual, watcher, found)

@@ -117,6 +117,14 @@ def write_folder(folder: Path, record: dict[str, Any]) -> None:
         raise InputError(f"cannot write into {folder}: {error.strerror or error}; give another --output") from error
 
 
+def write_page(path: Path, text: str) -> None:
+    """A page, there completely or as it was. Raises `InputError`."""
+    try:
+        replace_file(path, text)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}; give another --html") from error
+
+
 def read_record(path: Path) -> dict[str, Any]:
     """The JSON of an evaluation, or of the folder that holds one. Raises `InputError`."""
     file = path / RECORD if path.is_dir() else path

@@ -151,3 +151,20 @@ def test_two_evaluations_are_compared(davis: Path, tmp_path: Path, e2fgvi: Run) 
     (tmp_path / "other.json").write_text("{}")
     wrong = e2fgvi("compare", "out", "other.json")
     assert (wrong.returncode, "is not from `e2fgvi evaluate`" in wrong.stderr) == (3, True)
+
+
+def test_a_page_shows_every_case_also_of_a_run_that_had_none(davis: Path, tmp_path: Path, e2fgvi: Run) -> None:
+    common = ("evaluate", davis, "--masks", "seed:1:moving", "--methods", "telea,median", "-o", "out")
+    assert e2fgvi(*common).returncode == 0
+    figures = [case["figures"] for case in record_in(tmp_path / "out")["cases"]]
+    assert e2fgvi(*common, "--resume", "--html", "page.html").returncode == 0
+    cases = record_in(tmp_path / "out")["cases"]
+    assert [case["figures"] for case in cases] == figures
+    frames = cases[0]["pictures"]["frames"]
+    assert {tuple(case["pictures"]["frames"]) for case in cases if case["clip"] == "bear"} == {tuple(frames)}
+    worst = min(range(4), key=lambda i: cases[0]["series"]["hole_psnr"][i])
+    assert worst in frames
+    shown = (tmp_path / "page.html").read_text()
+    assert shown.count('class="viewer"') == 2
+    assert "error of median" in shown
+    assert e2fgvi(*common, "--resume", "--html", tmp_path).returncode == 2

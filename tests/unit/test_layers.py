@@ -113,6 +113,7 @@ LAYERS = (
     {"doctor", "frames"},
     {"video", "propagation"},
     {"comparison", "fill", "quality"},
+    {"report"},
     {"options"},
     {"engine", "outputs"},
     {"pipeline"},

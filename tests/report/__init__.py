@@ -1,0 +1,1 @@
+"""Pages of evaluations and of runs."""
