@@ -67,7 +67,8 @@ def _black(query: Query) -> Answer:
     """Everything is found at once, and black. All neighbours are waited for."""
     list(query.others)
     count = int(query.need.sum())
-    return np.zeros((count, 3), query.view.rgb.dtype), np.ones(count, np.bool_)
+    few, none = np.full(count, query.options.candidates, np.int64), np.zeros(count, np.float32)
+    return Answer(np.zeros((count, 3), query.view.rgb.dtype), few, none)
 
 
 class NoEngine:

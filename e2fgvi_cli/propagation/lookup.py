@@ -8,7 +8,7 @@ Shape legend: H W the frame, h w its coarse picture, y x the region around a hol
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,29 +17,23 @@ from ..types import PixelArray
 from .homography import Homography
 from .query import Answer, Query
 
-if TYPE_CHECKING:
-    pass
-
 DISTANT = 0.02
 """Weight of the mean over the whole ring against what is near, for pixels that no ring is near to."""
 
 
 def look_up(query: Query) -> Answer:
-    """The median of the first candidates that fit, where enough of them agree."""
+    """The median of the first candidates that fit, and how far they are apart."""
     import cv2
 
     view, options = query.view, query.options
     rgb = view.rgb
-    y, x = np.nonzero(query.need)
-    y, x = y + query.region[0].start, x + query.region[1].start
+    (y, x), place = query.pixels, query.place
 
     # Frames are compared coarsely, in the region's part of the coarse picture.
-    scale, (rows, columns) = view.to_coarse, query.coarse_region
+    rows, columns = query.coarse_region
     target, outside = np.ascontiguousarray(view.coarse[rows, columns]), view.hole[rows, columns] == 0
     size = (outside.shape[1], outside.shape[0])
-    place = ((y + 0.5) * scale[1, 1]).astype(np.intp) - rows.start
-    place = place * size[0] + ((x + 0.5) * scale[0, 0]).astype(np.intp) - columns.start
-    levels, most = np.iinfo(rgb.dtype).max / 255, tolerance(query).ravel()
+    most = tolerance(query).ravel()
     flags = cv2.WARP_INVERSE_MAP
 
     # The candidates of each pixel of the hole, nearest first; what is not there is larger than any colour.
@@ -65,9 +59,8 @@ def look_up(query: Query) -> Answer:
         if (got >= options.candidates).all():
             break
     colours, spread = _median(stack, got)
-    known = (got >= options.agreeing) & (spread <= options.spread * levels)
     levelled: NDArray[Any] = np.clip(np.rint(colours), 0, np.iinfo(rgb.dtype).max).astype(rgb.dtype)
-    return levelled, known
+    return Answer(levelled, got, spread)
 
 
 def tolerance(query: Query) -> NDArray[np.float32]:

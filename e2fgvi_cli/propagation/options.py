@@ -11,15 +11,13 @@ class PropagationOptions:
 
     reach: frames looked at on either side, at most. candidates: frames whose pixels are compared, nearest first. One
     counts near a pixel if it fits the frame around the hole there to `fit` levels on average, and to `noise` and
-    `better` times what an even patch would be off
-    by: where that is no better, the network's fill may be. A pixel is taken if at least `agreeing` candidates count,
-    and differ from their median by no more than `spread` levels on average.
+    `better` times what an even patch would be off by. Of the median of those that count, `propagation.reliability`
+    says whether it is better than what the network would make up; sure: by how much, as log-odds.
     """
 
     reach: int = 60
     candidates: int = 5
-    agreeing: int = 2
     fit: float = 20.0
     noise: float = 3.0
     better: float = 0.7
-    spread: float = 16.0
+    sure: float = 0.0

@@ -26,6 +26,7 @@ from .homography import CoarseFrame, Homography, Surroundings, estimate_homograp
 from .lookup import look_up
 from .options import PropagationOptions
 from .query import LEAST_PIXELS, Lookup, Neighbour, Query, View, affordable_reach, coarse_region, coarse_size
+from .reliability import reliable
 
 if TYPE_CHECKING:
     from ..frames.stages import HoledFrame
@@ -300,15 +301,16 @@ def _recover(
     region = _region(item)
     need = item.alpha[region] > 0
     view = coming.result()
-    colours, found = lookup(Query(index, view, region, need, others, options))
+    query = Query(index, view, region, need, others, options)
+    answer = lookup(query)
     known = np.zeros(need.shape, np.uint8)
-    known[need] = found
+    known[need] = reliable(query, answer)
     known &= np.asarray(cv2.morphologyEx(known, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
     if not known.any():
         return None
     result, where = view.rgb.copy(), np.zeros(view.rgb.shape[:2], np.bool_)
     where[region] = known
-    result[region][known > 0] = colours[known[need] > 0]
+    result[region][known > 0] = answer.colours[known[need] > 0]
     return result, where
 
 

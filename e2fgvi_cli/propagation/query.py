@@ -100,6 +100,24 @@ class Query:
         return 2 * max(LEAST_PIXELS, int(NEAR * min(rows.stop - rows.start, columns.stop - columns.start))) + 1
 
     @cached_property
+    def pixels(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Rows and columns (n,) of the frame that are needed, row by row."""
+        rows, columns = np.nonzero(self.need)
+        return rows + self.region[0].start, columns + self.region[1].start
+
+    @cached_property
+    def place(self) -> NDArray[np.intp]:
+        """(n,): the index, in the coarse region, of the coarse pixel that each needed one lies in."""
+        scale, (rows, columns) = self.view.to_coarse, self.coarse_region
+
+        def coarse(fine: NDArray[np.intp], scale: float, there: slice) -> NDArray[np.intp]:
+            position = ((fine + 0.5) * scale).astype(np.intp) - there.start
+            return position.clip(0, there.stop - there.start - 1)
+
+        y, x = self.pixels
+        return coarse(y, scale[1, 1], rows) * (columns.stop - columns.start) + coarse(x, scale[0, 0], columns)
+
+    @cached_property
     def from_coarse_region(self) -> Homography:
         """From the pixels of the coarse region to the frame's."""
         rows, columns = self.coarse_region
@@ -107,8 +125,16 @@ class Query:
         return np.asarray(inverse(self.view.to_coarse) @ shift)
 
 
-Answer = tuple[PixelArray, NDArray[np.bool_]]
-"""For the n pixels that are needed, row by row: colours (n, 3), and whether each is known (n,)."""
+@dataclass(frozen=True)
+class Answer:
+    """For the n pixels that are needed, row by row: the median of what the candidates show, `colours` (n, 3); `count`
+    (n,), of how many, 0 where none fits; `spread` (n,), their mean difference from it in levels, infinite without any.
+    """
+
+    colours: PixelArray
+    count: NDArray[np.int64]
+    spread: NDArray[np.float32]
+
 
 Lookup = Callable[[Query], Answer]
 

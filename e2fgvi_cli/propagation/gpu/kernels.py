@@ -161,7 +161,7 @@ def _choose(  # type: ignore[no-untyped-def]
     tl.store(got + pixel, taken, mask=valid)
 
 
-@triton.jit(do_not_specialize=["height", "width", "pixels", "agreeing"])
+@triton.jit(do_not_specialize=["height", "width", "pixels"])
 def _merge(  # type: ignore[no-untyped-def]
     pictures,
     slots,
@@ -174,15 +174,14 @@ def _merge(  # type: ignore[no-untyped-def]
     height,
     width,
     pixels,
-    agreeing,
-    spread,
     parameter,
     peak,
     far,
     TAKEN: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """For each pixel of the hole the median colour of the candidates it takes, and whether enough of them agree."""
+    """For each pixel of the hole the median colour of the candidates it takes, how many they are, and how far from
+    it."""
     pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     valid = pixel < pixels
     count = tl.load(got + pixel, mask=valid, other=0)
@@ -211,10 +210,10 @@ def _merge(  # type: ignore[no-untyped-def]
         above = tl.sum(tl.where(there & (rank == high), colour, 0.0), axis=1)
         median = (below + above) / 2
         apart += tl.abs(colour - median[:, None])
-        tl.store(answer + pixel * 4 + channel, tl.minimum(tl.maximum(_whole(median), 0.0), peak), mask=valid)
+        tl.store(answer + pixel * 5 + channel, tl.minimum(tl.maximum(_whole(median), 0.0), peak), mask=valid)
     off = tl.sum(tl.where(there, apart / 3, 0.0), axis=1) / tl.maximum(count, 1).to(tl.float32)
-    known = (count >= agreeing) & (count > 0) & (off <= spread)
-    tl.store(answer + pixel * 4 + 3, known.to(tl.float32), mask=valid)
+    tl.store(answer + pixel * 5 + 3, count.to(tl.float32), mask=valid)
+    tl.store(answer + pixel * 5 + 4, tl.where(count > 0, off, float("inf")), mask=valid)
 
 
 def compare(
@@ -285,18 +284,16 @@ def merge(
     got: Tensor,
     chosen: Tensor,
     *,
-    agreeing: int,
-    spread: float,
     parameter: float,
     peak: float,
     far: float,
 ) -> Tensor:
-    """(n, 4) float32: the median colour of the candidates that each pixel (across, down) takes, whole levels, and 1
-    where enough agree."""
+    """(n, 5) float32: the median colour of the candidates that each pixel (across, down) takes, in whole levels, their
+    number, and their mean difference from it, infinite without any."""
     pixels = len(got)
-    answer = torch.empty(pixels, 4, device=pictures.device)
+    answer = torch.empty(pixels, 5, device=pictures.device)
     _merge[(triton.cdiv(pixels, _MERGED),)](
-        pictures, slots, moves, across, down, got, chosen, answer, *pictures.shape[1:3], pixels, agreeing, spread,
+        pictures, slots, moves, across, down, got, chosen, answer, *pictures.shape[1:3], pixels,
         parameter, peak, far, TAKEN=triton.next_power_of_2(len(chosen)), BLOCK=_MERGED,
     )  # fmt: skip
     return answer

@@ -77,14 +77,15 @@ def lookup_fails(device: torch.device, *, fused: bool = False) -> str | None:
     own = View(picture, picture, hole, np.asarray(hole == 0, np.uint8))
     others = list(zip(range(1, 5), views, homographies, strict=True))
     query = Query(0, own, (slice(30, 70), slice(50, 100)), hole[30:70, 50:100] > 0, others, PropagationOptions())
-    expected, known = look_up(query)
+    expected = look_up(query)
     try:
-        colours, found = DeviceLookup(device, fused=fused)(query)
+        there = DeviceLookup(device, fused=fused)(query)
     except Exception as error:  # whatever a driver throws is the reason
         return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0][:160]}"
-    if not known.any() or (known != found).mean() > CHECK_SHARE:
+    known, found = expected.count > 0, there.count > 0
+    if not known.any() or (expected.count != there.count).mean() > CHECK_SHARE:
         return f"it finds {int(found.sum())} pixels where OpenCV finds {int(known.sum())}"
-    off = float(np.abs(colours[known].astype(float) - expected[known]).mean())
+    off = float(np.abs(there.colours[known].astype(float) - expected.colours[known]).mean())
     return None if off < CHECK_LEVELS else f"it is off by {off:.2g} levels"
 
 
@@ -134,15 +135,15 @@ class DeviceLookup:
         """Nothing here waits for the device but the last line: it is busy with the network, and each time would be a
         long one."""
         view, options = query.view, query.options
-        rows, columns = np.nonzero(query.need)
+        rows, columns = query.pixels
         count = rows.size
         if not others or not count:
-            return np.zeros((count, 3), view.rgb.dtype), np.zeros(count, np.bool_)
+            nothing = np.full(count, np.inf, np.float32)
+            return Answer(np.zeros((count, 3), view.rgb.dtype), np.zeros(count, np.int64), nothing)
         frames = self._frames
         if frames is None:
             frames = self._frames = HeldFrames(view, 2 * options.reach + 1, self._device)
         slots = frames.hold({query.number: view, **{number: other for number, other, _ in others}})
-        levels = np.iinfo(view.rgb.dtype).max / 255
         moves = np.stack([homography for _, _, homography in others])
         coarse = np.stack([other.to_coarse @ homography @ query.from_coarse_region for _, other, homography in others])
         work = _Work(
@@ -151,17 +152,16 @@ class DeviceLookup:
             slots=np.array([slots[number] for number, _, _ in others], np.int32),
             moves=moves.astype(np.float32),
             coarse_moves=coarse.astype(np.float32),
-            place=_place(query, rows, columns),
-            rows=rows + query.region[0].start,
-            columns=columns + query.region[1].start,
-            spread=options.spread * levels,
+            place=query.place,
+            rows=rows,
+            columns=columns,
         )
         answer = (self._looked_up_fused if self._fused else self._looked_up)(query, work).cpu().numpy()
         levelled: NDArray[Any] = answer[:, :3].astype(view.rgb.dtype)
-        return levelled, answer[:, 3] > 0
+        return Answer(levelled, answer[:, 3].astype(np.int64), answer[:, 4])
 
     def _looked_up(self, query: Query, work: _Work) -> Tensor:
-        """(n, 4): the colour of each pixel, and 1 where it is known."""
+        """(n, 5): colour, count and spread of each pixel, as in `Answer`."""
         options, frames, count = query.options, work.frames, len(work.place)
         theirs, moves, coarse = (self._there(v) for v in (work.slots.astype(np.int64), work.moves, work.coarse_moves))
         fits = self._fits(query, frames, work.own, theirs, coarse)
@@ -183,8 +183,7 @@ class DeviceLookup:
         ).view(len(layers), count, 3)
         taken = torch.arange(len(layers), device=self._device)[:, None] < got
         colours, spread = _median(torch.where(taken[:, :, None], stack, float("inf")), got)
-        known = (got >= options.agreeing) & (spread <= work.spread)
-        return torch.cat((colours.round().clamp(0, frames.peak), known[:, None]), dim=1)
+        return torch.cat((colours.round().clamp(0, frames.peak), got[:, None], spread[:, None]), dim=1)
 
     def _looked_up_fused(self, query: Query, work: _Work) -> Tensor:
         """The same in Triton kernels."""
@@ -213,18 +212,7 @@ class DeviceLookup:
                 frames.coarse, frames.visible, work.own, corner, slots[some], coarse_moves[some], outside, **sampling
             )
             kernels.choose(both, seen, most, place, got, chosen, first=first, nearness=query.nearness, distant=DISTANT)
-        return kernels.merge(
-            frames.fine,
-            slots,
-            moves,
-            across,
-            down,
-            got,
-            chosen,
-            agreeing=options.agreeing,
-            spread=work.spread,
-            **sampling,
-        )
+        return kernels.merge(frames.fine, slots, moves, across, down, got, chosen, **sampling)
 
     def _together(self, *arrays: NDArray[np.float32] | NDArray[np.int32]) -> list[Tensor]:
         """`arrays` of 4-byte values on the device by one copy, each at a multiple of 16 bytes: kernels are compiled for
@@ -279,7 +267,7 @@ def _candidates_at_a_time(frames: HeldFrames, positions: int) -> int:
 class _Work:
     """A query in numbers. own, slots (k,): the places of its frame and of the candidates. moves, coarse_moves (k, 3,
     3): from the frame's pixels to theirs, and from the coarse region's to their coarse pictures'. place (n,): in which
-    pixel of the coarse region each of the hole is. rows, columns (n,): where in the frame. spread: in levels.
+    pixel of the coarse region each of the hole is. rows, columns (n,): where in the frame.
     """
 
     frames: HeldFrames
@@ -290,21 +278,6 @@ class _Work:
     place: NDArray[np.intp]
     rows: NDArray[np.intp]
     columns: NDArray[np.intp]
-    spread: float
-
-
-def _place(query: Query, y: NDArray[np.intp], x: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Of pixels of the region, the index of the coarse pixel that each lies in, in the coarse region."""
-    rows, columns = query.coarse_region
-    scale = query.view.to_coarse
-
-    def coarse(fine: NDArray[np.intp], start: int, scale: float, there: slice) -> NDArray[np.intp]:
-        position = ((fine + (start + 0.5)) * scale).astype(np.intp) - there.start
-        return position.clip(0, there.stop - there.start - 1)
-
-    down = coarse(y, query.region[0].start, scale[1, 1], rows)
-    across = coarse(x, query.region[1].start, scale[0, 0], columns)
-    return down * (columns.stop - columns.start) + across
 
 
 def _photometric_error(apart: Tensor, compared: Tensor, nearness: int) -> Tensor:
