@@ -10,7 +10,7 @@ TYPE_CHECKING = (
     False  # the name is what type checkers go by; importing it costs milliseconds in which Ctrl-C is not answered yet
 )
 if TYPE_CHECKING:
-    from .api import BoxMark, InpaintOptions, KeyframeMark, PointMark, find_text, inpaint, track_mask
+    from .api import BoxMark, InpaintOptions, KeyframeMark, PointMark, find_text, grow_mask, inpaint, track_mask
 
 __version__ = "0.1.0"
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "PointMark",
     "__version__",
     "find_text",
+    "grow_mask",
     "inpaint",
     "track_mask",
 ]

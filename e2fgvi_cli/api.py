@@ -20,11 +20,12 @@ from .options import InpaintOptions
 from .types import Progress
 
 if TYPE_CHECKING:
+    from .mask_tools.grow_job import GrownMasks, GrowOptions
     from .mask_tools.text import OnProgress, TextMasks, TextOptions
     from .mask_tools.track_job import Tracked
     from .pipeline import Inpainting
 
-__all__ = ["BoxMark", "InpaintOptions", "KeyframeMark", "PointMark", "find_text", "inpaint", "track_mask"]
+__all__ = ["BoxMark", "InpaintOptions", "KeyframeMark", "PointMark", "find_text", "grow_mask", "inpaint", "track_mask"]
 
 
 def inpaint(
@@ -112,4 +113,30 @@ def find_text(
     silent: OnProgress = lambda stage, done, total: None  # noqa: E731
     return text_to_folder(
         video, output, options or TextOptions(), overwrite=overwrite, on_progress=on_progress or silent
+    )
+
+
+def grow_mask(
+    video: Path,
+    mask: Path,
+    output: Path,
+    options: GrowOptions | None = None,
+    *,
+    preview: Path | None = None,
+    overwrite: bool = False,
+    on_progress: Callable[[int, int | None], None] = lambda done, total: None,
+) -> GrownMasks:
+    """Extend the masks of a clip over the shadow of what they cover, and write a mask a frame into the folder `output`.
+
+    options: an `e2fgvi_cli.mask_tools.grow_job.GrowOptions` (shadow or reflection, how far, pixels all around).
+    preview: a PNG of some frames before and after. on_progress: called with the frames done and those in all, or None
+    where nobody knows.
+
+    Returns `mask_tools.grow_job.GrownMasks`: shares of the frame before and after, and `unsure`, the frames in which a
+    shadow cannot be told. Raises the errors of `e2fgvi_cli.errors`, and then nothing is written.
+    """
+    from .mask_tools.grow_job import GrowOptions, grow_to_folder
+
+    return grow_to_folder(
+        video, mask, output, options or GrowOptions(), sheet=preview, overwrite=overwrite, on_progress=on_progress
     )

@@ -3,6 +3,7 @@ ones that are drawn here."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,9 +48,15 @@ def moving_ground(count: int, size: tuple[int, int], seed: int) -> list[Picture]
 def shared_grounds(clips: int, count: int, size: tuple[int, int]) -> dict[str, list[Picture]]:
     """The first frames of some clips of ../shared/train, spread over the folder; nothing without it."""
     found = sorted(SHARED.glob("*.mp4")) if SHARED.is_dir() else []
+    chosen = found[:: max(len(found) // clips, 1)][:clips] if found else []
+    return named_grounds([path.stem for path in chosen], count, size)
+
+
+def named_grounds(names: Sequence[str], count: int, size: tuple[int, int]) -> dict[str, list[Picture]]:
+    """The first `count` frames of clips of ../shared/train at a size, of those that are there and long enough."""
     grounds: dict[str, list[Picture]] = {}
-    for path in found[:: max(len(found) // clips, 1)][:clips] if found else []:
-        capture = cv2.VideoCapture(str(path))
+    for name in names:
+        capture = cv2.VideoCapture(str(SHARED / f"{name}.mp4"))
         frames: list[Picture] = []
         while len(frames) < count:
             read, bgr = capture.read()
@@ -58,7 +65,7 @@ def shared_grounds(clips: int, count: int, size: tuple[int, int]) -> dict[str, l
             small = cv2.resize(bgr[..., ::-1].copy(), size[::-1], interpolation=cv2.INTER_AREA)
             frames.append(np.asarray(small, np.uint8))
         if len(frames) == count:
-            grounds[path.stem] = frames
+            grounds[name] = frames
     return grounds
 
 

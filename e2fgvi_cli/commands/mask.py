@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from .mask_grow import grow
 from .mask_text import logo, text
 from .mask_track import track
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 mask_app = typer.Typer(no_args_is_help=True, help="Look at masks before a run, or make some by following an object.")
 mask_app.command()(text)
 mask_app.command()(logo)
+mask_app.command()(grow)
 
 
 @mask_app.command()
