@@ -43,7 +43,7 @@ class InpaintOptions:
     size: (height, width) to resize the frames to; None keeps the source's. detect_cuts: windows never cross a shot's
     end.
     reference: clip of the true background to score the fill against. comparison: before/after film, sheet, GIF.
-    verify: re-read the output and compare it with the source.
+    verify: re-read the output and compare it with the source. report: HTML page of the run; `jobs` write none.
     """
 
     video: Path
@@ -66,6 +66,7 @@ class InpaintOptions:
     reference: Path | None = None
     comparison: ComparisonOptions | None = None
     verify: bool = False
+    report: Path | None = None
 
     def __post_init__(self) -> None:
         if self.windows.neighbor_stride < 1:
@@ -88,6 +89,20 @@ class InpaintOptions:
         if self.frames_dir is not None and self.frames_dir == self.output:
             raise UsageError(f"--output and --save-frames are both {self.output}: give two names, or only one of them")
 
+    def described(self) -> dict[str, str]:
+        """What was asked for, in words, for a page."""
+        windows, masking = self.windows, self.masking
+        references = "all" if windows.max_references is None else str(windows.max_references)
+        return {
+            "input": str(self.video),
+            "mask": "" if self.mask is None else str(self.mask),
+            "windows": f"hop {windows.neighbor_stride}, every {windows.reference_stride}th frame as reference, "
+            f"{references} references" + (", as published" if windows.released else ""),
+            "image propagation": "off" if windows.propagation is None else "on",
+            "mask dilation and feather": f"{masking.dilation.text}, {masking.feather:g} px",
+            "cuts": "looked for" if self.detect_cuts else "not looked for",
+        }
+
     def reads(self) -> tuple[Read, ...]:
         """Every file and folder the job reads, for `paths.check_paths`."""
         named = [("the input", self.video), ("the mask", self.mask), ("the reference", self.reference)]
@@ -103,6 +118,8 @@ class InpaintOptions:
             found.append(Written("the folder of --save-frames", self.frames_dir, True, allowed))
         if self.comparison is not None:
             found += self.comparison.writes()
+        if self.report is not None:
+            found.append(Written("the report", self.report, False, allowed))
         return tuple(found)
 
     def check_paths(self) -> None:

@@ -9,16 +9,20 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from . import masks, video
 from .errors import InputError
 from .frames.stages import FinishedFrame
 from .options import InpaintOptions
 from .system.interrupts import deferred
-from .system.publication import Publication
+from .system.publication import Publication, replace_file
 from .threads.behind import WriteBehind
 from .types import AlphaArray, Frame, Summary, VideoInfo
 from .video.writing.codecs import choose
+
+if TYPE_CHECKING:
+    from .report.collector import Collector
 
 FRAMES_BEHIND = 4
 """Frames that may wait for being blended and encoded: most of a window's, so that starting the next one does not wait
@@ -49,6 +53,11 @@ class ClipOutput:
         self._before_publishing = before_publishing
         self._writers: list[video.FrameWriter] = []
         self._comparing = write and options.comparison is not None
+        self._collector: Collector | None = None
+        if write and options.report is not None:
+            from .report.collector import Collector
+
+            self._collector = Collector(info.rotation)
         for target, encoding in self._targets:
             video.check_output(target, info, encoding)
         if self._comparing:
@@ -115,6 +124,8 @@ class ClipOutput:
             self._comparison.write(source.frame, source.hole, finished.rgb)
         if self._reference is not None:
             self._reference.add(finished)
+        if self._collector is not None:
+            self._collector.add(finished)
 
     def require_frames(self) -> None:
         """Raise `InputError` if nothing was written; to be called inside the context, so that nothing is published."""
@@ -133,6 +144,20 @@ class ClipOutput:
             "no frame has a hole: the clip passed through unchanged (is the mask inverted, or its threshold too high?)"
         )
         return (*said, nothing)
+
+    def write_report(self, summary: Summary) -> None:
+        """The page of `options.report`, after all else is published. Raises `InputError`."""
+        if self._collector is None or self._options.report is None:
+            return
+        from .report.run_page import render_run
+
+        target, options = self._options.report, self._options
+        text = render_run(self._collector, summary, options.described(), options.video)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(target, text)
+        except OSError as error:
+            raise InputError(f"the report {target} cannot be written: {error.strerror or error}") from error
 
     def verify(self) -> tuple[str, ...]:
         """Re-read the published output and say how it compares with the source outside the holes, in sentences."""

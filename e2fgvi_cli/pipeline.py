@@ -174,6 +174,7 @@ class Inpainting:
             weights=str(assembled.weights),
             notices=tuple(self._notices),
         )
+        output.write_report(self._summary)
 
 
 def describe_plan(options: InpaintOptions) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,6 +37,14 @@ def inpaint(
     plan: Annotated[
         bool, typer.Option("--plan/--no-plan", help="Print the memory plan and stop.", rich_help_panel=FILL)
     ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="HTML",
+            help="A page: where the fill is from, what no frame shows, flicker, seam, which seconds to look at.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     as_json: Annotated[
         bool,
         typer.Option("--json/--no-json", help="One JSON object on standard output at the end.", rich_help_panel=OUTPUT),
@@ -50,7 +59,7 @@ def inpaint(
 
     e2fgvi inpaint --video clip.mp4 --mask masks/ --output clean.mp4
     """
-    options = to_options(InpaintArguments(source, masking, fill, output, published))
+    options = replace(to_options(InpaintArguments(source, masking, fill, output, published)), report=report)
     if options.windows.released:
         for name, value in published_environment().items():
             os.environ.setdefault(name, value)

@@ -104,7 +104,7 @@ def fill_rest(
         if found is None or source.box is None:
             yield finished
         else:
-            yield FinishedFrame(source, Later(partial(_found_and_filled, finished, source.box)))
+            yield FinishedFrame(source, Later(partial(_found_and_filled, finished, source.box)), found[1])
 
 
 def _found_and_filled(finished: FinishedFrame, box: Box) -> PixelArray:

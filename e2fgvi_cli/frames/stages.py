@@ -63,11 +63,13 @@ class FinishedFrame:
     """A frame that no later window changes. `inside` gives the prediction (y, x, 3) for `source.box`; None if there was
     no hole.
 
-    A device may still be at work on it: the thread that asks for pixels first waits.
+    A device may still be at work on it: the thread that asks for pixels first waits. found (H, W): what of the hole
+    image propagation took from other frames; None: nothing, or it is not known.
     """
 
     source: HoledFrame
     inside: Later[PixelArray] | None
+    found: NDArray[np.bool_] | None = None
 
     @property
     def filled(self) -> PixelArray | None:

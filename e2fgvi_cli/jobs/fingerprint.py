@@ -20,7 +20,9 @@ from ..weights.known import resolve
 _CHUNK = 1 << 20
 # Where a job reads and writes is no part of what it computes; how is told by the arithmetic of its stored fills
 # (`engines.arithmetic`).
-_NOT_SETTINGS = frozenset({"video", "mask", "reference", "output", "frames_dir", "weights", "device", "threads"})
+_NOT_SETTINGS = frozenset(
+    {"video", "mask", "reference", "output", "frames_dir", "weights", "device", "threads", "report"}
+)
 
 
 def files_of(path: Path) -> list[Path]:

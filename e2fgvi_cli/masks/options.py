@@ -46,6 +46,11 @@ class Dilation:
             raise UsageError(f"--mask-dilation {text!r} is larger than any frame; give at most 100% or 10000px")
         return cls(amount, "%" if unit == "%" else "px")
 
+    @property
+    def text(self) -> str:
+        """As `parse` reads it."""
+        return "auto" if self.unit == "auto" else f"{self.amount:g}{self.unit}"
+
     def pixels(self, height: int, width: int | None = None) -> int:
         """Radius in whole pixels for a frame of this size; a percentage above 0 is at least one pixel."""
         if self.unit == "px":

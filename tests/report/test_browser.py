@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from e2fgvi_cli.report.run_page import render_run
+
 from ..conftest import Run
 from ..factories import clip, write_folder
+from .test_run_report import collected, summary
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = Path("/usr/bin/chromium")
@@ -70,3 +73,19 @@ def test_the_page_of_an_evaluation(tmp_path: Path, e2fgvi: Run) -> None:
         titles = page.locator(".card h2").all_inner_texts()
         assert titles[0] == "Means"
         assert {titles[1].split(",")[0], titles[2].split(",")[0]} == {"bear", "camel"}
+
+
+def test_the_page_of_a_run(tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text(render_run(collected(blink=23), summary(), {}, Path("clip.mp4")))
+    with opened(tmp_path / "page.html") as page:
+        assert page.locator(".verdict").inner_text().startswith("50% of the hole is never shown")
+        widths = page.locator(".bar i").evaluate_all("parts => parts.map(one => one.getBoundingClientRect().width)")
+        assert widths[0] == pytest.approx(widths[2], rel=0.01)
+        assert widths[1] == 0
+        page.locator(".moments button").first.click()
+        assert "frame 2" in page.locator(".thumbs button[aria-pressed=true]").inner_text()
+        page.locator(".viewer select").nth(1).select_option("where the fill is from")
+        assert page.locator(".stage b.r").inner_text() == "where the fill is from"
+        page.locator(".viewer input").fill("80")
+        assert place(page) == 80
+        assert page.locator("svg").count() == 5
