@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,6 +26,9 @@ from .inpaint_arguments import (
 from .inpaint_options import to_options
 from .inpaint_view import Reporter, print_summary
 
+if TYPE_CHECKING:
+    from ..options import InpaintOptions
+
 
 @grouped
 def inpaint(
@@ -42,6 +45,15 @@ def inpaint(
         typer.Option(
             metavar="HTML",
             help="A page: where the fill is from, what no frame shows, flicker, seam, which seconds to look at.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    preview: Annotated[
+        int | None,
+        typer.Option(
+            "--preview-frame",
+            metavar="N",
+            help="Fill frame N only, as the whole run would: a PNG with source and result side by side.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -69,6 +81,9 @@ def inpaint(
 
         typer.echo("\n".join(describe_plan(options)))
         return
+    if preview is not None:
+        _preview(options, preview, given=output.output is not None, quiet=quiet, as_json=as_json)
+        return
     options.check_paths()  # the run does, too, but not before it has loaded torch
     from ..pipeline import Inpainting
 
@@ -80,3 +95,17 @@ def inpaint(
     if as_json:
         record = {**asdict(summary), "seconds_per_frame": summary.seconds_per_frame}
         typer.echo(json.dumps(record))
+
+
+def _preview(options: InpaintOptions, number: int, *, given: bool, quiet: bool, as_json: bool) -> None:
+    from ..preview import preview_frame, preview_path
+
+    target = options.output if given else preview_path(options.video, number)
+    # What else a run writes is of whole clips.
+    options = replace(options, output=target, frames_dir=None, comparison=None, report=None)
+    with Reporter(quiet) as reporter:
+        preview_frame(options, number, on_notice=reporter.notice)
+    if as_json:
+        typer.echo(json.dumps({"frame": number, "output": str(options.output)}))
+    elif not quiet:
+        typer.echo(f"Frame {number}, before and after: {options.output}")

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -66,6 +67,38 @@ def test_two_devices_give_the_frames_of_one(e2fgvi: Any, scene: Path) -> None:
     two = e2fgvi("inpaint", "-v", "frames", "-m", "masks", "-o", "two", "--threads", 1, "--devices", "cpu,cpu", *fast)
     assert (one.returncode, two.returncode) == (0, 0), two.stderr
     assert np.array_equal(read_folder(scene / "one"), read_folder(scene / "two"))
+
+
+def test_a_frame_is_previewed_as_the_whole_run_fills_it(e2fgvi: Any, tmp_path: Path) -> None:
+    """Also behind a cut, and further from the clip's start than a frame depends on others."""
+    frames, masks = np.concatenate([clip(5, *SIZE), 255 - clip(22, *SIZE)]), holes(27, *SIZE)
+    write_folder(tmp_path / "frames", frames)
+    write_folder(tmp_path / "masks", masks)
+    whole = e2fgvi("inpaint", "-v", "frames", "-m", "masks", "-o", "out", "--threads", 1, *FAST)
+    assert whole.returncode == 0, whole.stderr
+    result = read_folder(tmp_path / "out")
+    for number in (5, 24):
+        one = ("inpaint", "-v", "frames", "-m", "masks", "--preview-frame", number, "--threads", 1)
+        done = e2fgvi(*one, "--json", *FAST)
+        assert done.returncode == 0, done.stderr
+        said = json.loads(done.stdout)
+        picture = cv2.imread(str(tmp_path / said["output"]))[..., ::-1]
+        assert Path(said["output"]).name == f"{tmp_path.name}_frame_{number:06d}.png"
+        assert np.array_equal(picture[:, : SIZE[1]], frames[number])
+        assert np.array_equal(picture[:, -SIZE[1] :], result[number])
+
+
+@pytest.mark.parametrize(
+    ("number", "output", "code", "said"),
+    [
+        (6, "one.png", 3, "--preview-frame 6: there is no such frame in frames, which has frames 0 to 5"),
+        (2, "one.mp4", 2, "--preview-frame writes a picture: give --output a name that ends in .png, not one.mp4"),
+    ],
+)
+def test_a_preview_that_cannot_be(e2fgvi: Any, scene: Path, number: int, output: str, code: int, said: str) -> None:
+    done = e2fgvi("inpaint", "-v", "frames", "-m", "masks", "--preview-frame", number, "-o", output, *FAST)
+    assert (done.returncode, error_of(done)) == (code, said)
+    assert not (scene / output).exists()
 
 
 def test_plan_is_printed_and_nothing_is_written(e2fgvi: Any, scene: Path) -> None:

@@ -116,7 +116,7 @@ LAYERS = (
     {"report"},
     {"options"},
     {"engine", "outputs"},
-    {"pipeline"},
+    {"pipeline", "preview"},
     {"mask_tools"},
     {"api", "jobs", "training", "bench"},
     {"evaluation"},

@@ -1,0 +1,129 @@
+"""One frame, filled as the whole run would fill it, to look at before hours are spent. No Typer, no printing."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from . import masks, video
+from .engine import assemble, run_settings, select_device
+from .errors import InputError, UsageError
+from .fill.pieces import context_range, fill_range
+from .frames.stages import FinishedFrame, HoledFrame
+from .options import InpaintOptions, default_output
+from .threads.opencv import one_thread_a_call
+from .types import VideoInfo
+from .video.reading.shots import judge
+
+ENDLESS = 1 << 40
+"""Frames of a shot whose end is not known."""
+
+
+def preview_path(clip: Path, number: int) -> Path:
+    """results/NAME_frame_NUMBER.png."""
+    usual = default_output(clip)
+    return usual.with_name(f"{usual.stem.removesuffix('_inpainted')}_frame_{number:06d}.png")
+
+
+def preview_frame(
+    options: InpaintOptions, number: int, *, on_notice: Callable[[str], None] = lambda _: None
+) -> FinishedFrame:
+    """Frame `number` of the clip, bit for bit as the run with these options would fill it; writes source and result
+    beside each other to `options.output`, a PNG.
+
+    All frames before it are decoded, and held as far as it depends on them. Raises `InputError` for a frame that is not
+    there and what a run raises.
+    """
+    if options.output.suffix.lower() != ".png":
+        raise UsageError(
+            f"--preview-frame writes a picture: give --output a name that ends in .png, not {options.output}"
+        )
+    options.check_paths()
+    device = select_device((options.devices or (options.device,))[0])
+    with ExitStack() as stack:
+        reader = stack.enter_context(video.open_reader(options.video, size=options.size))
+        info = reader.info
+        if number < 0 or (info.frame_count is not None and number >= info.frame_count):
+            raise _no_such_frame(options.video, number, info.frame_count)
+        holes = stack.enter_context(video.open_holes(options.mask, info, options.masking))
+        stack.enter_context(run_settings(options, [device], info.bit_depth))
+        assembled = assemble(options, str(device), (info.height, info.width), info.bit_depth)
+        for sentence in (*assembled.notices, *reader.notices, *holes.notices):
+            on_notice(sentence)
+
+        def read() -> Iterator[HoledFrame]:
+            for frame in reader:
+                yield HoledFrame.masked(frame, holes.hole_at(frame), options.masking.feather)
+
+        stack.enter_context(one_thread_a_call())
+        shot = _find(read(), number, options)
+        if shot is None:
+            raise _no_such_frame(options.video, number, info.frame_count)
+        place = number - shot.first
+        (finished,) = fill_range(shot.read, ENDLESS, place, place + 1, assembled.engine, options.windows)
+        if finished.source.box is None:
+            on_notice(f"frame {number} has no hole: it stays as it is")
+    _write(options.output, finished, info)
+    return finished
+
+
+def _no_such_frame(clip: Path, number: int, count: int | None) -> InputError:
+    there = "" if count is None else f", which has frames 0 to {count - 1}"
+    return InputError(f"--preview-frame {number}: there is no such frame in {clip}{there}")
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """The shot that begins with frame `first`: `behind`, what is held of it, and `ahead`, what comes."""
+
+    first: int
+    behind: deque[HoledFrame]
+    ahead: Iterator[tuple[HoledFrame, bool]]
+
+    def read(self, first: int, end: int) -> Iterator[HoledFrame]:
+        """Frames first..end-1 of the shot, as far as it goes."""
+        for item in self.behind:
+            if first <= item.frame.index - self.first < end:
+                yield item
+        for item, is_cut in self.ahead:
+            if is_cut or item.frame.index - self.first >= end:
+                return
+            yield item
+
+
+def _find(items: Iterator[HoledFrame], number: int, options: InpaintOptions) -> _Shot | None:
+    """The shot of frame `number`; None where the clip ends before it."""
+    windows = options.windows
+    ahead = judge(items, lambda item: item.frame.rgb) if options.detect_cuts else ((item, False) for item in items)
+    first, behind = 0, deque[HoledFrame]()
+    for item, is_cut in ahead:
+        index = item.frame.index
+        if is_cut:
+            first = index
+            behind.clear()
+        behind.append(item)
+        if index == number:
+            return _Shot(first, behind, ahead)
+        # What the frame can depend on, if its shot is the present one.
+        needed = context_range(number - first, number - first + 1, ENDLESS, windows)[0]
+        while behind and behind[0].frame.index - first < needed:
+            behind.popleft()
+    return None
+
+
+def _write(target: Path, finished: FinishedFrame, info: VideoInfo) -> None:
+    import cv2
+
+    from .comparison.layout import before_after
+    from .system.publication import replace_file
+
+    before, after = (masks.turn_to_display(p, info.rotation) for p in (finished.source.frame.rgb, finished.rgb))
+    picture = before_after(before, after, "side")
+    _, data = cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(target, data.tobytes())
