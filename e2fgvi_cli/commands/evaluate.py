@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..errors import UsageError
+from ..errors import EXIT_FAILED, UsageError
 from ..system.paths import Read, Written, check_paths
 from ..weights.known import file_of
 
@@ -21,7 +21,7 @@ DATA, HOW, OUT = "Clips and masks", "What is scored", "Output"
 
 def evaluate(
     dataset: Path = typer.Argument(
-        ..., help="Folder of clips: JPEGImages/480p/NAME/*.jpg (DAVIS), NAME/frames/*, NAME/video.mp4 or NAME/*.jpg."
+        None, help="Folder of clips: JPEGImages/480p/NAME/*.jpg (DAVIS), NAME/frames/*, NAME/video.mp4 or NAME/*.jpg."
     ),
     protocol: str = typer.Option(
         "own", metavar="own|e2fgvi-432", help="Frames as they are, or the published way.", rich_help_panel=DATA
@@ -77,6 +77,12 @@ def evaluate(
         help="Begin anew in a folder that holds an evaluation.",
         rich_help_panel=OUT,
     ),
+    self_check: bool = typer.Option(
+        False,
+        "--self-check/--no-self-check",
+        help="Only measure a stored clip and compare with the numbers it must give.",
+        rich_help_panel=HOW,
+    ),
     quiet: bool = typer.Option(False, "--quiet/--no-quiet", "-q", help="Errors only.", rich_help_panel=OUT),
 ) -> None:
     """Score the network, or another program, on clips whose truth is known. One command gives a table to cite.
@@ -85,6 +91,11 @@ def evaluate(
     """
     from ..evaluation.settings import Settings
 
+    if self_check:
+        _check_itself()
+        return
+    if dataset is None:
+        raise UsageError("the folder of clips is missing: e2fgvi evaluate FOLDER, or --self-check")
     settings = Settings(
         dataset=dataset,
         protocol=protocol,
@@ -156,6 +167,20 @@ def _start(
     from ..evaluation.tables import read_record
 
     return read_record(folder / RECORD)
+
+
+def _check_itself() -> None:
+    """Print each figure beside what it must be; ends with exit code 1 where one is wrong."""
+    from ..evaluation.self_check import self_check
+    from ..quality.temporal import flow_name
+
+    found = self_check()
+    for one in found:
+        verdict = "right" if one.right else "WRONG"
+        typer.echo(f"{one.name:15} {one.found:12.6f}  expected {one.expected:12.6f}  {verdict}")
+    typer.echo(f"flow: {flow_name()}")
+    if not all(one.right for one in found):
+        raise typer.Exit(EXIT_FAILED)
 
 
 def _names(text: str | None) -> list[str]:

@@ -168,3 +168,10 @@ def test_a_page_shows_every_case_also_of_a_run_that_had_none(davis: Path, tmp_pa
     assert shown.count('class="viewer"') == 2
     assert "error of median" in shown
     assert e2fgvi(*common, "--resume", "--html", tmp_path).returncode == 2
+
+
+def test_the_program_checks_its_own_measures(e2fgvi: Run) -> None:
+    done = e2fgvi("evaluate", "--self-check")
+    assert done.returncode == 0
+    assert done.stdout.count("right") == 9
+    assert e2fgvi("evaluate").returncode == 2

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from e2fgvi_cli.errors import InputError, UsageError, WeightsError
+from e2fgvi_cli.evaluation import self_check
 from e2fgvi_cli.evaluation.differences import compare
 from e2fgvi_cli.evaluation.means import means_of
 from e2fgvi_cli.evaluation.scores import ClipFigures
@@ -296,3 +297,68 @@ def test_i3d_tells_clips_apart_and_takes_short_ones() -> None:
     one, other = (features(network, [texture(224, 224, seed)] * 3) for seed in (1, 2))
     assert len(one) == 400
     assert np.abs(np.subtract(one, other)).max() > 0
+
+
+# -- the stored clip
+
+
+def test_the_stored_clip_gives_its_numbers_here_and_in_scikit_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    oracle = pytest.importorskip("skimage.metrics")
+    assert {one.name for one in self_check.self_check()} == set(self_check.EXPECTED)
+    assert all(one.right for one in self_check.self_check())
+    frames = list(self_check.check_frames())
+    psnr = [oracle.peak_signal_noise_ratio(t, r, data_range=255) for r, t, _ in frames]
+    ssim = [oracle.structural_similarity(r, t, data_range=255, channel_axis=-1, win_size=65) for r, t, _ in frames]
+    local = [
+        oracle.structural_similarity(
+            r, t, data_range=255, channel_axis=-1, full=True,
+            gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+        )[1].mean(axis=2)[h != 0].mean()
+        for r, t, h in frames
+    ]  # fmt: skip
+    squared = [((r[h != 0].astype(float) - t[h != 0]) ** 2).mean() for r, t, h in frames]
+    expected = self_check.EXPECTED
+    assert expected["psnr"] == pytest.approx(np.mean(psnr), rel=1e-6)
+    assert expected["ssim"] == pytest.approx(np.mean(ssim), rel=1e-6)
+    assert expected["hole_ssim"] == pytest.approx(np.mean(local), rel=1e-6)
+    assert expected["hole_psnr"] == pytest.approx(10 * np.log10(255**2 / np.mean(squared)), rel=1e-6)
+    # The control: frames that are off by a level give other numbers.
+    shifted = [(np.clip(r.astype(int) + 1, 0, 255).astype(np.uint8), t, h) for r, t, h in frames]
+    monkeypatch.setattr(self_check, "check_frames", lambda: iter(shifted))
+    assert not all(one.right for one in self_check.self_check())
+
+
+@pytest.mark.parametrize(
+    ("result", "truth"),
+    [(0, 255), (255, 0), (0, 0), (255, 255), (128, 129)],
+    ids=["black-white", "white-black", "black", "white", "a-level"],
+)
+def test_flat_pictures_are_measured_as_scikit_image_does(result: int, truth: int) -> None:
+    oracle = pytest.importorskip("skimage.metrics")
+    one, other = (np.full((*SIZE, 3), value, np.uint8) for value in (result, truth))
+    score = ClipFigures()
+    score.add(one, other, np.ones(SIZE, np.uint8))
+    found = score.figures()
+    with np.errstate(divide="ignore"):
+        psnr = oracle.peak_signal_noise_ratio(other, one, data_range=255)
+    ssim = oracle.structural_similarity(one, other, data_range=255, channel_axis=-1, win_size=65)
+    assert found["ssim"] == pytest.approx(ssim, abs=1e-7)
+    if result == truth:
+        assert np.isinf(psnr)
+        assert (found["psnr"], score.exact_frames) == (None, 1)
+    else:
+        assert found["psnr"] == pytest.approx(psnr)
+        assert found["hole_psnr"] == pytest.approx(psnr)
+
+
+def test_a_hole_of_one_pixel_is_measured() -> None:
+    frame, hole = texture(*SIZE), np.zeros(SIZE, np.uint8)
+    hole[40, 50] = 1
+    result = frame.copy()
+    result[40, 50] = 255 - result[40, 50]
+    score = ClipFigures()
+    squared = score.add(result, frame, hole)
+    assert squared == pytest.approx(((result[40, 50].astype(float) - frame[40, 50]) ** 2).mean())
+    figures = score.figures()
+    assert figures["psnr"] == pytest.approx(figures["hole_psnr"] + 10 * np.log10(SIZE[0] * SIZE[1]))
+    assert figures["seam"] is not None
