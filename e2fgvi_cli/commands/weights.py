@@ -24,26 +24,30 @@ def list_weights(
     from rich.console import Console
     from rich.table import Table
 
-    from ..weights.known import DEFAULT, KNOWN, find
+    from ..weights import trackers
+    from ..weights.known import DEFAULT, KNOWN, KnownWeights, find
 
-    rows = [(w, find(w)) for w in KNOWN.values()]
+    rows: list[tuple[KnownWeights | trackers.TrackerWeights, Path | None, str]] = [
+        *((w, find(w), f"e2fgvi weights fetch {w.name}") for w in KNOWN.values()),
+        *((t, trackers.find(t.name), trackers.how_to_get(t.name)) for t in trackers.TRACKERS.values()),
+    ]
     if as_json:
         entries = [
             {
                 "name": w.name,
                 "file": w.filename,
                 "path": str(p) if p else None,
-                "sha256": w.sha256,
+                "sha256": w.sha256 or None,
                 "licence": w.licence,
             }
-            for w, p in rows
+            for w, p, _ in rows
         ]
         typer.echo(json.dumps(entries, indent=2))
         return
     table = Table("name", "what", "licence", "on this machine")
-    for w, p in rows:
+    for w, p, advice in rows:
         name = f"{w.name} (default)" if w.name == DEFAULT else w.name
-        table.add_row(name, w.what, w.licence, str(p) if p else f"no: e2fgvi weights fetch {w.name}")
+        table.add_row(name, w.what, w.licence, str(p) if p else f"no: {advice}")
     Console().print(table)
 
 
@@ -52,10 +56,17 @@ def verify(
     file: str = typer.Argument("open", help="A known name or a file."),
     as_json: bool = typer.Option(False, "--json/--no-json", help="One JSON object on standard output."),
 ) -> None:
-    """Check a file: its hash, then that it loads as E2FGVI-HQ, and say what it states about itself."""
-    from ..engine import read_weights
-    from ..weights.known import KNOWN, how_to_get, identify, printable, resolve, sha256
+    """Check a file: its hash, then that it loads as E2FGVI-HQ, and say what it states about itself.
 
+    following and sam2-tiny are checked as the networks of mask track.
+    """
+    from ..engine import read_weights
+    from ..weights.known import KNOWN, how_to_get, identify, resolve, sha256
+    from ..weights.trackers import TRACKERS
+
+    if file in TRACKERS:
+        _tell(_verified_tracker(file), as_json=as_json)
+        return
     path = resolve(file)
     digest = sha256(path)
     known = identify(digest)
@@ -83,6 +94,29 @@ def verify(
             f"{path} is not the known file of that name: its SHA-256 is {digest}, expected {expected.sha256}; "
             f"{how_to_get(expected)}, or rename it"
         )
+    _tell(facts, as_json=as_json)
+
+
+def _verified_tracker(name: str) -> dict[str, str | None]:
+    """What is known of a tracker's file that passes. Raises `WeightsError` for one that does not."""
+    from ..weights.known import sha256
+    from ..weights.trackers import TRACKERS, resolve
+
+    path = resolve(name)
+    if name == "following":
+        from ..mask_tools.learned import read_network
+
+        read_network(path)
+    else:
+        from ..mask_tools import sam2
+
+        sam2.read_network(path, sam2.SIDE_ON_CPU)
+    return {"path": str(path), "sha256": sha256(path), "known_as": name, "licence": TRACKERS[name].licence}
+
+
+def _tell(facts: dict[str, str | None], *, as_json: bool) -> None:
+    from ..weights.known import printable
+
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
         return
@@ -110,6 +144,8 @@ def import_weights(
     if name is not None and (name in ("", ".", "..") or Path(name).name != name or not name.isprintable()):
         raise UsageError(f"--name {printable(name)!r} is no file name: give one without folders")
     digest = sha256(path)
+    if name in TRACKERS and TRACKERS[name].sha256:
+        raise UsageError(f"weights {name!r} ship with the program and are not imported: give another --name")
     if name in TRACKERS:
         _import_tracker(path, name, digest, overwrite=overwrite)
         return

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from dataclasses import dataclass
 
-from ..errors import UsageError, WeightsError
+from ..errors import UsageError
 from ..weights import trackers
 from .follower import MakeFollower
 
@@ -30,14 +29,10 @@ def build_engine(name: str = "auto", *, weights: str = "open", device: str = "au
     """
     if name not in ENGINES:
         raise UsageError(f"--engine {name!r} is no engine; use {', '.join(ENGINES)}")
-    if name in ("auto", "own"):
-        own = _own_followers()
-        if own is not None:
-            return Engine("own", own)
-        if name == "own":
-            raise WeightsError(
-                "--engine own needs the tracking network, which this installation does not have; use --engine classic"
-            )
+    if name == "own" or (name == "auto" and trackers.find("following") is not None):
+        from .learned import learned_followers
+
+        return Engine("own", learned_followers(device))
     if name == "sam2" or (name == "auto" and _has_sam2()):
         from .sam2 import sam2_followers
 
@@ -48,15 +43,5 @@ def build_engine(name: str = "auto", *, weights: str = "open", device: str = "au
     return Engine("classic", classic_followers(flow_estimator(weights, device)))
 
 
-def _own_followers() -> MakeFollower | None:
-    """What makes followers of our network; None where the program came without it or without its file."""
-    try:
-        make: MakeFollower = importlib.import_module(".learned", __package__).learned_follower
-        make()
-    except (ModuleNotFoundError, WeightsError):
-        return None
-    return make
-
-
 def _has_sam2() -> bool:
-    return trackers.place("sam2-tiny").is_file() and importlib.util.find_spec("transformers") is not None
+    return trackers.find("sam2-tiny") is not None and importlib.util.find_spec("transformers") is not None
