@@ -22,8 +22,14 @@ def short(path: Path) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
-def commands(project: Project, frame: int) -> dict[str, str]:
-    """What tracks, tests and fills this clip on the command line."""
+def chosen(device: str, weights: str) -> list[str]:
+    """The options of a page that was not opened with the defaults."""
+    given = [] if weights == "open" else ["--weights", weights]
+    return given if device == "auto" else [*given, "--device", device]
+
+
+def commands(project: Project, options: list[str]) -> dict[str, str]:
+    """What tracks, tests and fills this clip on the command line, each with the `options` of the page."""
     clip, masks = short(project.path), short(project.masks)
     marks: list[str] = []
     for number, mark in sorted(project.marks.items()):
@@ -35,18 +41,19 @@ def commands(project: Project, frame: int) -> dict[str, str]:
         else:
             marks += ["--keyframe", f"{number}={short(project.keyframe(number))}"]
     test = project.home / "test"
-    parts = [short(test / "frames"), "-m", short(test / "masks"), "-o", short(test / "filled")]
-    return {
-        "open": shlex.join(["e2fgvi", "ui", clip]),
-        "track": shlex.join(["e2fgvi", "mask", "track", "--video", clip, *marks, "-o", masks, "--overwrite"]),
-        "test": shlex.join(["e2fgvi", "inpaint", "-v", *parts]),
-        "fill": shlex.join(["e2fgvi", "inpaint", "-v", clip, "-m", masks, "-o", short(project.output), "--overwrite"]),
+    tested = [short(test / "frames"), "-m", short(test / "masks"), "-o", short(test / "filled")]
+    parts = {
+        "open": ["ui", clip],
+        "track": ["mask", "track", "--video", clip, *marks, "-o", masks, "--overwrite"],
+        "test": ["inpaint", "-v", *tested],
+        "fill": ["inpaint", "-v", clip, "-m", masks, "-o", short(project.output), "--overwrite"],
     }
+    return {name: shlex.join(["e2fgvi", *words, *options]) for name, words in parts.items()}
 
 
-def write_manifest(folder: Path, projects: list[Project]) -> tuple[Path, int]:
-    """Write `clips.csv` of all clips that have masks; the file and how many. Raises `InputError` where there is none,
-    or where another file has that name."""
+def write_manifest(folder: Path, projects: list[Project], weights: str = "open") -> tuple[Path, int]:
+    """Write `clips.csv` of all clips that have masks, with the page's weights; the file and how many. Raises
+    `InputError` where there is none, or where another file has that name."""
     ready = [project for project in projects if project.tracked is not None]
     target = folder / MANIFEST
     if not ready:
@@ -56,7 +63,10 @@ def write_manifest(folder: Path, projects: list[Project]) -> tuple[Path, int]:
     text = io.StringIO()
     text.write(_FIRST_LINE + "\n")
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["video", "mask", "output"])
-    rows.writerows([str(p.relative_to(folder)) for p in (one.path, one.masks, one.output)] for one in ready)
+    file = Path(weights)
+    more = {} if weights == "open" else {"weights": str(file.resolve()) if file.is_file() else weights}
+    rows.writerow(["video", "mask", "output", *more])
+    for one in ready:
+        rows.writerow([*(str(p.relative_to(folder)) for p in (one.path, one.masks, one.output)), *more.values()])
     write_whole(target, text.getvalue().encode())
     return target, len(ready)

@@ -7,6 +7,7 @@ browser.
 from __future__ import annotations
 
 import secrets
+import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ from ..mask_tools.seeds import corrected, mask_from_points
 from ..mask_tools.tracking import mask_from_box
 from ..types import HoleArray, PixelArray
 from ..video import images
-from .equivalents import commands, short, write_manifest
+from .equivalents import chosen, commands, short, write_manifest
 from .pictures import LARGEST_MASK, Pictures, jpeg, mask_from_png
 from .project import ConflictError, Project, open_folder
 from .work import Worker
@@ -94,7 +95,7 @@ class Site:
             "given": {str(frame): mark for frame, mark in project.marks.items() if "mask" not in mark},
             "tracked": project.tracked is not None,
             "stale": project.tracked is not None and project.tracked != project.changed,
-            "commands": commands(project, 0),
+            "commands": commands(project, chosen(self.worker.device, self.worker.weights)),
             "output": short(project.output),
             "job": job.record() if job else None,
         }
@@ -175,8 +176,9 @@ class Site:
     def batch(self, request: Request) -> Response:
         """Write the manifest of all clips with masks; the command that fills them."""
         with self.lock:
-            file, count = write_manifest(self.folder, list(self.projects.values()))
-        return JSONResponse({"command": f"e2fgvi batch {short(file)}", "clips": count}, headers=_HEADERS)
+            file, count = write_manifest(self.folder, list(self.projects.values()), self.worker.weights)
+        words = ["e2fgvi", "batch", short(file), *chosen(self.worker.device, "open")]
+        return JSONResponse({"command": shlex.join(words), "clips": count}, headers=_HEADERS)
 
 
 def _pointed(

@@ -17,12 +17,14 @@ import numpy as np
 from ..conftest import ROOT
 
 
-def make_clip(path: Path, frames: int = 12) -> Path:
+def make_clip(path: Path, frames: int = 12, matrix: tuple[int, ...] | None = None) -> Path:
     """64x48: noise with a red square of 12 pixels that moves 2 to the right a frame, from x = 8."""
     ground = np.random.default_rng(1).integers(60, 120, (48, 64, 3), np.uint8)
     with av.open(str(path), "w") as file:
         stream = file.add_stream("libx264", rate=10, options={"crf": "10"})
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv444p"
+        if matrix is not None:
+            stream.set_display_matrix(matrix)
         for index in range(frames):
             picture = ground.copy()
             picture[18:30, 8 + 2 * index : 20 + 2 * index] = (230, 20, 20)

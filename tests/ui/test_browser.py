@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import cv2
 import pytest
 
+from ..video.media import PORTRAIT_PHONE
 from .conftest import make_clip, serving
 
 pytest.importorskip("starlette", reason="the extra [ui] is not installed")
@@ -19,11 +22,36 @@ pytestmark = [
 ]
 
 
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def launched(browsers: Any) -> Any:
+    return browsers.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+
+
+def draw_box(page: Any, width: int, box: tuple[int, int, int, int]) -> None:
+    """Drag from corner to corner of a box (x, y, w, h) in pixels of a clip `width` wide."""
+    at = page.locator("#canvas").bounding_box()
+    scale, (x, y, w, h) = at["width"] / width, box
+    page.mouse.move(at["x"] + x * scale, at["y"] + y * scale)
+    page.mouse.down()
+    page.mouse.move(at["x"] + (x + w) * scale, at["y"] + (y + h) * scale, steps=4)
+    page.mouse.up()
+
+
 def test_from_a_box_to_a_filled_clip(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.mp4", 6)
     errors: list[str] = []
     with serving(clip) as address, sync_api.sync_playwright() as browsers:
-        browser = browsers.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = launched(browsers)
         page = browser.new_page(viewport={"width": 1200, "height": 720}, locale="en-GB")
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -32,10 +60,7 @@ def test_from_a_box_to_a_filled_clip(tmp_path: Path) -> None:
         at = page.locator("#canvas").bounding_box()
         assert at is not None
         scale = at["width"] / 64
-        page.mouse.move(at["x"] + 5 * scale, at["y"] + 14 * scale)
-        page.mouse.down()
-        page.mouse.move(at["x"] + 25 * scale, at["y"] + 34 * scale, steps=4)
-        page.mouse.up()
+        draw_box(page, 64, (5, 14, 20, 20))
         page.wait_for_selector("#step-mark.done")
         assert "--box 5,14,20,20@0" in page.inner_text("#command")
         # A stroke of the brush, taken back.
@@ -76,3 +101,33 @@ def test_from_a_box_to_a_filled_clip(tmp_path: Path) -> None:
     assert errors == []
     kept = json.loads((tmp_path / "clip.mp4.e2fgvi" / "state.json").read_text())
     assert (kept["marks"], kept["tested"], kept["filled"]) == ({"0": {"box": [5, 14, 20, 20]}}, [1], True)
+
+
+def test_two_windows_on_a_turned_clip_one_of_which_is_closed_while_it_follows(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "upright.mp4", 4, PORTRAIT_PHONE)
+    with serving(clip) as address, sync_api.sync_playwright() as browsers:
+        browser = launched(browsers)
+        first, second = browser.new_context().new_page(), browser.new_context().new_page()
+        for page in (first, second):
+            page.goto(address)
+            page.wait_for_selector('#canvas[data-frame="0"]')
+        assert first.inner_text("#facts").startswith("48×64")  # as a player shows it
+        draw_box(first, 48, (15, 5, 18, 18))
+        first.wait_for_selector("#step-mark.done")
+        command = first.inner_text("#command")
+        assert "--box 15,5,18,18@0" in command
+        assert command.endswith("--overwrite --device cpu")
+        # The other window has not seen that: what it draws is not taken, it shows the box instead.
+        draw_box(second, 48, (2, 30, 10, 10))
+        sync_api.expect(second.locator("#said")).to_contain_text("another window changed upright.mp4")
+        sync_api.expect(second.locator("#command")).to_contain_text("--box 15,5,18,18@0")
+        first.keyboard.press("t")
+        sync_api.expect(first.locator("#job-what")).to_contain_text("Following")
+        first.close()
+        second.reload()
+        second.wait_for_selector("#step-track.done", timeout=60_000)
+        browser.close()
+    masks = [cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) for file in sorted(clip.parent.glob("*.e2fgvi/masks/*.png"))]
+    assert [mask.shape for mask in masks] == [(64, 48)] * 4
+    assert masks[0][10:18, 20:28].all()
+    assert not masks[0][30:].any()

@@ -18,13 +18,13 @@ import pytest
 
 from e2fgvi_cli.errors import InputError
 
+from .. import factories
 from ..conftest import Run
 from .conftest import make_clip
 
 pytest.importorskip("starlette", reason="the extra [ui] is not installed")
 pytest.importorskip("uvicorn", reason="the extra [ui] is not installed")
-pytest.importorskip("httpx", reason="the extra [dev] is not installed")
-pytest.importorskip("starlette.testclient")
+pytest.importorskip("httpx2", reason="the extra [dev] is not installed")
 
 from starlette.testclient import TestClient
 
@@ -244,6 +244,36 @@ def test_a_frame_is_tested_from_those_around_it(client: TestClient, monkeypatch:
     red = picture[20:28, 22:30].reshape(-1, 3).mean(axis=0)  # where the square was, in BGR
     assert picture.shape == (48, 64, 3)
     assert red[2] - red[0] < 60
+
+
+def test_a_folder_of_frames_is_a_clip(tmp_path: Path) -> None:
+    folder = factories.write_folder(tmp_path / "shots", factories.clip(3, 48, 64))
+    site = Site(folder, device="cpu")
+    client = TestClient(build(site, "token"), raise_server_exceptions=False)
+    assert client.get("/token/api/clips").json()["clips"] == [{"name": "shots", "tracked": False}]
+    state = client.put("/token/api/clip/shots/mark/2", json=BOX, headers={"x-revision": "0"}).json()
+    assert (state["frames"], state["marks"]) == (3, {"2": "box"})
+    picture = client.get("/token/api/clip/shots/before/2").content
+    shown = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    assert np.abs(shown.astype(int) - factories.clip(3, 48, 64)[2]).mean() < 6
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["shots", "shots.e2fgvi"]
+    site.close()
+
+
+def test_commands_and_the_list_say_the_device_and_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_clip(tmp_path / "one.mp4", 2)
+    (tmp_path / "mine.pth").write_bytes(b"x")
+    monkeypatch.chdir(tmp_path)
+    site = Site(tmp_path / "one.mp4", device="cpu", weights="mine.pth")
+    client = TestClient(build(site, "token"), raise_server_exceptions=False)
+    said = client.get("/token/api/clip/one.mp4").json()["commands"]
+    assert all(command.endswith(" --weights mine.pth --device cpu") for command in said.values())
+    site.projects["one.mp4"].tracked = 0
+    assert client.post("/token/api/batch").json()["command"] == "e2fgvi batch clips.csv --device cpu"
+    rows = (tmp_path / "clips.csv").read_text().splitlines()[1:]
+    assert rows[0] == "video,mask,output,weights"
+    assert rows[1].endswith(f",{tmp_path.resolve() / 'mine.pth'}")
+    site.close()
 
 
 def test_damaged_state_is_said_and_kept(tmp_path: Path) -> None:
