@@ -35,6 +35,8 @@ def look_up(query: Query) -> Answer:
     size = (outside.shape[1], outside.shape[0])
     most = tolerance(query).ravel()
     flags = cv2.WARP_INVERSE_MAP
+    # Within two pixels of a frame's edge cubic interpolation looks beyond it: black there would be seen as a line.
+    cubic = {"flags": flags | cv2.INTER_CUBIC, "borderMode": cv2.BORDER_REPLICATE}
 
     # The candidates of each pixel of the hole, nearest first; what is not there is larger than any colour.
     stack = np.full((options.candidates, y.size, 3), np.inf, np.float32)
@@ -46,7 +48,7 @@ def look_up(query: Query) -> Answer:
         wanted = np.flatnonzero(visible.ravel()[place] & (got < options.candidates))
         if not wanted.size:
             continue
-        aligned = cv2.warpPerspective(other.coarse, to_other, size, flags=flags | cv2.INTER_CUBIC)
+        aligned = cv2.warpPerspective(other.coarse, to_other, size, **cubic)  # type: ignore[call-overload]
         error = _photometric_error(aligned, target, visible & outside, query.nearness)
         wanted = wanted[(error.ravel() <= most)[place[wanted]]]
         if not wanted.size:
@@ -88,7 +90,8 @@ def _pixels_at(rgb: PixelArray, homography: Homography, x: NDArray[np.intp], y: 
     width = min(x.size, 4096) or 1
     padding = -x.size % width
     where = [np.pad(part / depth, (0, padding)).reshape(-1, width) for part in (across, down)]
-    return np.asarray(cv2.remap(rgb, where[0], where[1], cv2.INTER_CUBIC)).reshape(-1, 3)[: x.size]
+    taken = cv2.remap(rgb, where[0], where[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(taken).reshape(-1, 3)[: x.size]
 
 
 def _photometric_error(

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -101,6 +102,26 @@ def test_large_frames_are_compared_coarsely_and_taken_finely() -> None:
     share, error = share_and_error(items, pictures)
     assert share > 0.95
     assert error < 1.5
+
+
+def test_no_line_is_taken_from_a_frames_edge() -> None:
+    """Frames that move by parts of a pixel, and holes at their edges: what lies beyond an edge is not black."""
+    wide = cv2.resize(texture(SIZE[0] + 8, SIZE[1] + 60) // 4 + 160, None, fx=4, fy=4)
+    moves = [np.array([[0.25, 0, -0.8 * i - 0.3], [0, 0.25, -2.3]]) for i in range(16)]
+    pictures = np.stack([cv2.warpAffine(wide, m, SIZE[::-1], flags=cv2.INTER_AREA) for m in moves])
+
+    def at_the_edge(i: int) -> NDArray[np.uint8]:
+        hole = np.zeros(SIZE, np.uint8)
+        hole[20:70, : 30 - 3 * i if i < 8 else 0] = 1
+        return hole
+
+    items = holed(pictures, at_the_edge)
+    found = 0
+    for (_, result), true in zip(propagate(items, PropagationOptions(sure=-1e9)), pictures, strict=True):
+        if result is not None:
+            found += int(result[1].sum())
+            assert np.abs(result[0][result[1]].astype(int) - true[result[1]]).max() < 40
+    assert found > 500
 
 
 def test_a_hole_that_a_standing_camera_never_uncovers_is_left_alone() -> None:

@@ -81,12 +81,11 @@ def moved(homographies: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _taps(position: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Of positions (m,) the four whole ones around each and their cubic weights, both (m, 4); outside of 0..size-1 the
-    weight is 0."""
+    """Of positions (m,) the four whole ones around each, those outside of 0..size-1 moved to its ends, and their cubic
+    weights, both (m, 4)."""
     below = position.floor()
     places = below.long()[:, None] + torch.arange(-1, 3, device=position.device)
-    inside = places.clamp(0, size - 1)
-    return inside, _cubic(position - below) * (places == inside)
+    return places.clamp(0, size - 1), _cubic(position - below)
 
 
 def _cubic(fraction: Tensor) -> Tensor:

@@ -51,19 +51,20 @@ def _cubic(distance, parameter):  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _level(pictures, slot, x, y, channel: tl.constexpr, wanted, height, width, parameter, peak):  # type: ignore[no-untyped-def]
-    """One channel of pictures (F, height, width, 3) at (x, y), cubic, in whole levels; pixels outside count as 0."""
+    """One channel of pictures (F, height, width, 3) at (x, y), cubic, in whole levels; edges go on outside."""
     left = tl.floor(x)
     top = tl.floor(y)
     total = x * 0.0
     for i in tl.static_range(4):
         row = top + (i - 1)
+        inner_row = tl.minimum(tl.maximum(row, 0.0), height - 1.0)
         line = x * 0.0
         for j in tl.static_range(4):
             column = left + (j - 1)
-            inside = wanted & (row >= 0) & (row < height) & (column >= 0) & (column < width)
-            place = ((slot.to(tl.int64) * height + row.to(tl.int64)) * width + column.to(tl.int64)) * 3 + channel
+            inner = tl.minimum(tl.maximum(column, 0.0), width - 1.0)
+            place = ((slot.to(tl.int64) * height + inner_row.to(tl.int64)) * width + inner.to(tl.int64)) * 3 + channel
             # Pictures of 16 bits lie in int16.
-            value = (tl.load(pictures + place, mask=inside, other=0).to(tl.int32) & 0xFFFF).to(tl.float32)
+            value = (tl.load(pictures + place, mask=wanted, other=0).to(tl.int32) & 0xFFFF).to(tl.float32)
             line += _cubic(tl.abs(x - column), parameter) * value
         total += _cubic(tl.abs(y - row), parameter) * line
     return tl.minimum(tl.maximum(_whole(total), 0.0), peak)

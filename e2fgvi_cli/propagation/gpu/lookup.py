@@ -252,7 +252,7 @@ class DeviceLookup:
             seen = frames.visible[slots][:, None].float()
             visible = F.grid_sample(seen, grid, mode="nearest", padding_mode="zeros", align_corners=False)[:, 0] > 0
             pictures = frames.values(frames.coarse[slots].permute(0, 3, 1, 2))
-            aligned = F.grid_sample(pictures, grid, mode="bicubic", padding_mode="zeros", align_corners=False)
+            aligned = F.grid_sample(pictures, grid, mode="bicubic", padding_mode="border", align_corners=False)
             apart = (aligned.round().clamp(0, frames.peak) - target).abs().mean(dim=1)
             parts.append(visible & (_photometric_error(apart, visible & outside, query.nearness) <= most))
         return torch.cat(parts)
