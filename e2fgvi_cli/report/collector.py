@@ -24,6 +24,7 @@ LEAST_VALID = 0.3
 """Share of a frame whose motion must be found: at a cut it is not."""
 SPREAD, WORST = 8, 3
 """Pictures kept: spread over the clip (at most), and of each measure the worst."""
+HALF = 0.5
 MOST_SAMPLED = 600
 """Frames of which is worked out what no other shows; of longer clips every n-th."""
 SOURCE, RESULT, INPUT, ORIGIN = "source", "result", "hole", "where the fill is from"
@@ -63,6 +64,8 @@ class Collector:
     seam: list[float | None] = field(default_factory=list)
     never: list[float | None] = field(default_factory=list)
     _revealed: Revealed = field(default_factory=Revealed)
+    _pixels: int = 0
+    _taken: int = 0
     _found: list[NDArray[np.uint8]] = field(default_factory=list)
     _spread: list[_Kept] = field(default_factory=list)
     _stride: int = 1
@@ -83,9 +86,11 @@ class Collector:
         self.times.append(float(source.frame.time))
         covered = int(inside.sum())
         self.share.append(covered / inside.size)
-        self.propagated.append(int(found.sum()) / covered if covered else None)
+        taken = int(found.sum())
+        self.propagated.append(taken / covered if covered else None)
+        self._pixels, self._taken = self._pixels + covered, self._taken + taken
         self._revealed.add(before, inside)
-        self._found.append(self._revealed.packed(found))
+        self._found.append(self._revealed.packed(found, HALF))
         self.seam.append(_seam(after, inside))
         self.flicker.append(self._flicker(after, inside))
         if covered:
@@ -136,21 +141,22 @@ class Collector:
         count = len(self.times)
         step = max(1, -(-count // MOST_SAMPLED))
         self.never = [None] * count
-        whole = propagated = never = 0
+        whole = never = 0
         for index in range(0, count, step):
             hole = self._revealed.hole(index)
             pixels = int(hole.sum())
             if not pixels:
                 continue
-            found = self._revealed.unpacked(self._found[index]) & hole
+            found = self._revealed.unpacked(self._found[index])
             unseen = int((self._revealed.never(index) & ~found).sum())
             self.never[index : index + step] = [unseen / pixels] * len(self.never[index : index + step])
-            whole, propagated, never = whole + pixels, propagated + int(found.sum()), never + unseen
+            whole, never = whole + pixels, never + unseen
         if not whole:
             return Origins(0.0, 0.0, 0.0, 0, self._revealed.lost)
-        rest = whole - propagated - never
+        propagated = self._taken / self._pixels
+        unseen_share = min(never / whole, 1 - propagated)
         sampled = len(range(0, count, step))
-        return Origins(propagated / whole, rest / whole, never / whole, sampled, self._revealed.lost)
+        return Origins(propagated, 1 - propagated - unseen_share, unseen_share, sampled, self._revealed.lost)
 
     def viewed(self) -> list[ViewedFrame]:
         """The kept frames in order, each with the map of where its fill is from."""

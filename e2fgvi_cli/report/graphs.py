@@ -44,7 +44,8 @@ def line_graph(
     parts = [f'<text class="name" x="{LEFT}" y="13">{html.escape(title)}</text>']
     for value in dict.fromkeys((high, 0.0, low) if low <= 0 <= high else (high, low)):
         parts.append(f'<line class="axis" x1="{LEFT}" x2="{WIDTH - 4}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>')
-        parts.append(f'<text x="{LEFT - 5}" y="{y(value) + 4:.1f}" text-anchor="end">{_label(value)}</text>')
+        if value or min(y(0.0) - y(high), y(low) - y(0.0)) > 12 or value in (low, high):
+            parts.append(f'<text x="{LEFT - 5}" y="{y(value) + 4:.1f}" text-anchor="end">{_label(value)}</text>')
     for first, last in marks:
         start, end = x(max(first - 0.5, 0)), x(min(last + 0.5, count - 1))
         parts.append(

@@ -62,10 +62,10 @@ class Revealed:
             self._steps.append(self._step(self._last, now))
         self._last = now
 
-    def packed(self, mask: Mask) -> NDArray[np.uint8]:
-        """A mask (H, W) at the size of the coarse holes, a bit a pixel: set where any of it is."""
+    def packed(self, mask: Mask, least: float = 0.0) -> NDArray[np.uint8]:
+        """A mask (H, W) at the size of the coarse holes, a bit a pixel: set where more than `least` of it is."""
         small = cv2.resize(mask.astype(np.uint8) * 255, self.size[::-1], interpolation=cv2.INTER_AREA)
-        return np.packbits(np.asarray(small) > 0)
+        return np.packbits(np.asarray(small) > 255 * least)
 
     def unpacked(self, bits: NDArray[np.uint8]) -> Mask:
         """(h, w) of what `packed` gave."""

@@ -30,7 +30,7 @@ def render_run(collected: Collector, summary: Summary, settings: Mapping[str, st
     frames = collected.viewed()
     shown = [frame.index for frame in frames]
     body = [card([paragraph(verdict(origins, summary.filled), "verdict"), *_origin(origins, summary.filled)])]
-    body.append(card([heading("Seconds to look at"), _moments(moments, shown, collected, rate)]))
+    body.append(card([heading("Seconds to look at"), _moments(moments, shown, collected)]))
     if frames:
         body.append(card([heading("Before and after"), viewer(frames, SOURCE, RESULT), _key(origins, ORIGIN)]))
     graphs = (
@@ -66,8 +66,13 @@ def verdict(origins: Origins, filled: int) -> str:
     if not filled:
         return "No frame has a hole: nothing was filled."
     if origins.never >= WORTH_SAYING:
-        return f"{origins.never:.0%} of the hole is never shown in any frame: expect invention there."
+        return f"{percent(origins.never)} of the hole is never shown in any frame: expect invention there."
     return "Nearly all of the hole is shown in some frame."
+
+
+def percent(share: float) -> str:
+    """In whole percent."""
+    return f"{100 * share:.0f} %"
 
 
 def _origin(origins: Origins, filled: int) -> list[str]:
@@ -89,9 +94,9 @@ def _origin(origins: Origins, filled: int) -> list[str]:
 
 def _key(origins: Origins, title: str) -> str:
     names = (
-        ("good", f"{origins.propagated:.0%} taken from other frames"),
-        ("fair", f"{origins.filled:.0%} filled by the network, though some frame shows the place"),
-        ("bad", f"{origins.never:.0%} never shown, filled by the network"),
+        ("good", f"{percent(origins.propagated)} taken from other frames"),
+        ("fair", f"{percent(origins.filled)} filled by the network, though some frame shows the place"),
+        ("bad", f"{percent(origins.never)} never shown, filled by the network"),
     )
     start = f"<span>{html.escape(title)}:</span>" if title else ""
     return (
@@ -99,22 +104,18 @@ def _key(origins: Origins, title: str) -> str:
     )
 
 
-def _moments(moments: list[Moment], shown: list[int], collected: Collector, rate: float | None) -> str:
+def _moments(moments: list[Moment], shown: list[int], collected: Collector) -> str:
     if not moments:
         return paragraph("Nothing stands out from the rest of the clip.")
     items = []
     for moment in sorted(moments, key=lambda one: one.first):
-        unit = f"{moment.value:.0%}" if moment.why.startswith("not") else f"{moment.value:.1f} levels"
-        span = f"{_clock(collected, moment.first)} - {_clock(collected, moment.last)}"
+        unit = percent(moment.value) if moment.why.startswith("not") else f"{moment.value:.1f} levels"
+        span = " - ".join(dict.fromkeys(clock(collected.times[i], 1.0) for i in moment.frames))
         text = html.escape(f"{span}: {moment.why} ({unit} in frame {moment.worst})")
         nearest = min(shown, key=lambda index: abs(index - moment.worst)) if shown else None
         inner = text if nearest is None else f'<button type="button" data-frame="{nearest}">{text}</button>'
         items.append(f"<li>{inner}</li>")
     return f'<ul class="moments">{"".join(items)}</ul>'
-
-
-def _clock(collected: Collector, index: int) -> str:
-    return clock(collected.times[index], 1.0)
 
 
 def _rate(times: list[float]) -> float | None:

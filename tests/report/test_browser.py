@@ -78,7 +78,7 @@ def test_the_page_of_an_evaluation(tmp_path: Path, e2fgvi: Run) -> None:
 def test_the_page_of_a_run(tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text(render_run(collected(blink=23), summary(), {}, Path("clip.mp4")))
     with opened(tmp_path / "page.html") as page:
-        assert page.locator(".verdict").inner_text().startswith("50% of the hole is never shown")
+        assert page.locator(".verdict").inner_text().startswith("50 % of the hole is never shown")
         widths = page.locator(".bar i").evaluate_all("parts => parts.map(one => one.getBoundingClientRect().width)")
         assert widths[0] == pytest.approx(widths[2], rel=0.01)
         assert widths[1] == 0

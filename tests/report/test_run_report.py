@@ -55,7 +55,7 @@ def test_shares_are_of_the_holes_pixels() -> None:
     assert origins.propagated == pytest.approx(0.5)
     assert origins.never == pytest.approx(0.5)
     assert origins.filled == 0
-    assert verdict(origins, 40) == "50% of the hole is never shown in any frame: expect invention there."
+    assert verdict(origins, 40) == "50 % of the hole is never shown in any frame: expect invention there."
     turned = collected(rotation=90)
     assert turned.origins().propagated == pytest.approx(0.5)
     assert turned.viewed()[0].layers.keys() == {"source", "result", "hole", "where the fill is from"}
