@@ -34,6 +34,13 @@ def evaluate(
         "may be repeated.",
         rich_help_panel=DATA,
     ),
+    mask_dilation: str = typer.Option(
+        "0px",
+        "--mask-dilation",
+        metavar="SIZE",
+        help="Grow the masks of folders, as in inpaint; drawn ones stay.",
+        rich_help_panel=DATA,
+    ),
     clips: str = typer.Option(None, metavar="A,B", help="Only these clips.", rich_help_panel=DATA),
     limit_frames: int = typer.Option(
         None, "--limit-frames", min=1, help="Only so many frames of each clip.", rich_help_panel=DATA
@@ -100,6 +107,7 @@ def evaluate(
         dataset=dataset,
         protocol=protocol,
         masks=tuple(masks),
+        mask_dilation=mask_dilation,
         methods=tuple(_names(methods)),
         results=results,
         results_name=results_name,

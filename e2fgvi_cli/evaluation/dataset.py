@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -22,7 +22,7 @@ from .seeded_masks import SeededMasks
 
 LAYOUTS = "JPEGImages/480p/NAME/*.jpg, NAME/frames/*, NAME/video.mp4 or NAME/*.jpg"
 _DAVIS = ("JPEGImages/480p", "JPEGImages/Full-Resolution", "JPEGImages")
-AS_THEY_ARE = MaskOptions(dilation=Dilation.parse("0px"))
+AS_THEY_ARE = "0px"
 """Masks are not grown: what is hole is what the folder says."""
 
 
@@ -100,16 +100,17 @@ class Masks(Protocol):
 
 @dataclass(frozen=True)
 class FolderMasks:
-    """FOLDER/CLIP/* for every clip, or the folder of this name inside each clip's own."""
+    """FOLDER/CLIP/* for every clip, or the folder of this name inside each clip's own, grown by `dilation`."""
 
     name: str
+    dilation: Dilation = field(default_factory=lambda: Dilation.parse(AS_THEY_ARE))
 
     @property
     def kinds(self) -> tuple[str, ...]:
         return (Path(self.name).name,)
 
     def describe(self) -> str:
-        return f"folder {self.name}"
+        return f"folder {self.name}, grown by {self.dilation.text}"
 
     def path(self, clip: Clip) -> Path:
         """The masks of a clip. Raises `InputError`."""
@@ -121,7 +122,7 @@ class FolderMasks:
 
     @contextmanager
     def opened(self, clip: Clip, kind: str, size: tuple[int, int] | None) -> Iterator[HoleAt]:
-        with video.open_holes(self.path(clip), clip.info(size), AS_THEY_ARE) as holes:
+        with video.open_holes(self.path(clip), clip.info(size), MaskOptions(dilation=self.dilation)) as holes:
             yield holes.hole_at
 
 
@@ -147,10 +148,11 @@ class DrawnMasks:
         yield lambda frame: next(holes)
 
 
-def parse_masks(texts: tuple[str, ...]) -> list[Masks]:
+def parse_masks(texts: tuple[str, ...], dilation: str = AS_THEY_ARE) -> list[Masks]:
     """Of every --masks. Raises `UsageError` for two of one kind's name."""
+    grown = Dilation.parse(dilation)
     found: list[Masks] = [
-        DrawnMasks(SeededMasks.parse(text)) if text.startswith("seed:") else FolderMasks(text) for text in texts
+        DrawnMasks(SeededMasks.parse(text)) if text.startswith("seed:") else FolderMasks(text, grown) for text in texts
     ]
     kinds = [kind for masks in found for kind in masks.kinds]
     twice = next((kind for kind in kinds if kinds.count(kind) > 1), None)

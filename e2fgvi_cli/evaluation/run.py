@@ -97,7 +97,7 @@ def evaluate(
 
     on_case: called after each case with all there is so far. Raises the errors of `e2fgvi_cli.errors`.
     """
-    clips, sources = find_clips(settings.dataset, settings.clips), parse_masks(settings.masks)
+    clips, sources = find_clips(settings.dataset, settings.clips), parse_masks(settings.masks, settings.mask_dilation)
     methods = _methods(settings)
     weights = resolve(settings.weights) if NETWORK in methods else None
     found = Evaluation(settings.describe("" if weights is None else sha256(weights)), settings.rules(), {})

@@ -34,6 +34,7 @@ class Settings:
     dataset: Path
     protocol: str = OWN
     masks: tuple[str, ...] = ("seed:2026",)
+    mask_dilation: str = "0px"
     methods: tuple[str, ...] = ()
     results: Path | None = None
     results_name: str = ""
@@ -61,18 +62,20 @@ class Settings:
         """In sentences, for the report."""
         if self.protocol == PUBLISHED:
             return (
-                "frames are scaled to 432x240; masks are not grown",
+                f"frames are scaled to 432x240; masks are grown by {self.mask_dilation}",
                 "the network runs as `inpaint --compat released`: hop 5, every 10th frame as reference",
                 *RULES,
                 "PSNR and SSIM are means over all frames of all clips, the others over clips",
             )
-        return ("frames keep their size unless --size is given; masks are not grown", *RULES, "means are over clips")
+        size = "are as they are" if self.size is None else f"are scaled to {self.size[1]}x{self.size[0]}"
+        return (f"frames {size}; masks are grown by {self.mask_dilation}", *RULES, "means are over clips")
 
     def describe(self, weights_hash: str) -> dict[str, Any]:
         """Everything that decides about a case's figures, for JSON: a resumed run must have the same."""
         return {
             "protocol": self.protocol,
             "masks": list(self.masks),
+            "mask_dilation": self.mask_dilation,
             "size": None if self.frame_size is None else list(self.frame_size),
             "limit_frames": self.limit,
             "weights_sha256": weights_hash,

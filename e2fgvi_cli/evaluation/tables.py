@@ -80,7 +80,8 @@ def provenance(record: dict[str, Any]) -> list[str]:
     weights = f", weights {machine['weights']} (sha256 {machine['weights_sha256'][:12]})" if machine["weights"] else ""
     device = ", ".join(machine["gpus"]) or f"{machine['cpu']}, {machine['threads']} threads"
     limit = settings["limit_frames"]
-    masks = ", ".join(settings["masks"])
+    grown = settings.get("mask_dilation", "0px")
+    masks = ", ".join(settings["masks"]) + (f" grown by {grown}" if grown != "0px" else "")
     lines = [
         f"{machine['program']}, {machine['measured']}, protocol {settings['protocol']}, masks {masks}{weights}",
         f"first {limit} frames of each clip" if limit else "all frames of each clip",

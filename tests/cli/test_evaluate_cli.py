@@ -93,6 +93,14 @@ def test_another_programs_pictures_are_scored_by_the_same_code(tmp_path: Path, e
     assert case["figures"]["hole_psnr"] == pytest.approx(10 * np.log10(255**2 / np.mean(error)), abs=1e-5)
     assert case["series"]["hole_psnr"][1] is None
     assert "1 frames equal the truth" in done.stdout
+    grown = e2fgvi(
+        "evaluate", "data", "--masks", "holes", "--mask-dilation", "3px", "--results", "theirs", "-o", "grown"
+    )
+    assert grown.returncode == 0
+    one, other = (record_in(tmp_path / name)["cases"][0]["series"]["share"][0] for name in ("out", "grown"))
+    side = int(masks[0].any(axis=0).sum())
+    assert one == pytest.approx(side * side / (SIZE[0] * SIZE[1]), abs=1e-4)
+    assert (side + 4) ** 2 < other * SIZE[0] * SIZE[1] <= (side + 6) ** 2
     wrong = e2fgvi("evaluate", "data", "--masks", "holes", "--results", "theirs", "--protocol", "e2fgvi-432", "-o", "b")
     assert wrong.returncode == 3
     assert "pictures of 56x40, the protocol 432x240" in wrong.stderr
@@ -175,3 +183,26 @@ def test_the_program_checks_its_own_measures(e2fgvi: Run) -> None:
     assert done.returncode == 0
     assert done.stdout.count("right") == 9
     assert e2fgvi("evaluate").returncode == 2
+
+
+@pytest.mark.slow
+def test_vfid_needs_weights_that_the_user_gives(davis: Path, tmp_path: Path, e2fgvi: Run) -> None:
+    import torch
+
+    from e2fgvi_cli.evaluation.i3d import I3D
+
+    torch.manual_seed(1)
+    torch.save(I3D().state_dict(), tmp_path / "i3d.pt")
+    arguments = ("--masks", "seed:1:still", "--methods", "telea", "--limit-frames", 2, "--i3d", "i3d.pt", "-o", "out")
+    done = e2fgvi("evaluate", davis, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "VFID" in done.stdout
+    record = record_in(tmp_path / "out")
+    assert record["means"][0]["clips"]["vfid"] == 2
+    # Of random weights the features hardly differ, but they do.
+    features = record["cases"][0]["i3d"]
+    assert len(features["truth"]) == 400
+    assert features["truth"] != features["result"]
+    (tmp_path / "i3d.pt").write_bytes(b"nothing")
+    wrong = e2fgvi("evaluate", davis, *arguments[:-1], "other")
+    assert (wrong.returncode, "--i3d" in wrong.stderr) == (4, True)

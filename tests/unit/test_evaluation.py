@@ -170,6 +170,17 @@ def test_means_are_over_clips_or_as_published_over_frames() -> None:
     assert published["figures"]["seam"] == own["figures"]["seam"] == 3.0
 
 
+def test_vfid_is_of_all_clips_or_not_there() -> None:
+    cases = [case(name, 30.0, 5, 1.0) for name in ("one", "two", "three")]
+    features = [([0.0, 1.0], [3.0, 1.0]), ([1.0, 2.0], [4.0, 2.0]), ([2.0, 0.0], [5.0, 0.0])]
+    for one, (result, truth) in zip(cases, features, strict=True):
+        one["i3d"] = {"result": result, "truth": truth}
+    (row,) = means_of(cases, "own")
+    assert row["figures"]["vfid"] == pytest.approx(9.0)  # the same spread, 3 away
+    del cases[0]["i3d"]
+    assert "vfid" not in means_of(cases, "own")[0]["figures"]
+
+
 def test_tables_say_what_they_are_of_and_escape_latex() -> None:
     machine = {"program": "e2fgvi 1", "measured": "today", "weights": "", "weights_sha256": "", "gpus": [], "cpu": "C"}
     machine |= {"threads": 2, "packages": {"torch": "2"}, "flow": "DIS", "command": "e2fgvi evaluate"}
