@@ -12,7 +12,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..system.publication import replace_file
 from .model import BatchResult, BatchSettings, JobRecord
-from .thumbnails import thumbnail_of
+from .thumbnails import remove_unfinished, thumbnail_of
 
 _COLUMNS = (
     "job",
@@ -63,6 +63,7 @@ def _score(record: JobRecord, name: str, digits: int) -> str:
 def write_reports(result: BatchResult, settings: BatchSettings) -> tuple[Path, Path]:
     """Write results.csv and report.html and return their paths. Each replaces the last one whole. Raises
     `InputError`."""
+    remove_unfinished(settings.thumbnails)
     table, page = settings.file("results", ".csv"), settings.file("report", ".html")
     buffer = io.StringIO(newline="")
     writer = csv.DictWriter(buffer, _COLUMNS)

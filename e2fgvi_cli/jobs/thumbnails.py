@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..frames.stages import FinishedFrame
-from ..system.publication import replace_file
+from ..system.publication import remove_stale, replace_file
 from .model import ClipPlan
 
 WIDTH = 200
@@ -27,6 +27,13 @@ def typical_frame(plan: ClipPlan) -> int | None:
             return first + left
         left -= last - first + 1
     return None
+
+
+def remove_unfinished(folder: Path) -> None:
+    """What workers that were killed left of pictures. One that outlives its driver by a moment may leave it after the
+    job has been done again."""
+    for left in list(folder.glob(".*.partial.jpg")):
+        remove_stale(folder / f"{left.name.split('.')[1]}.jpg")
 
 
 def save_thumbnail(path: Path, finished: FinishedFrame, rotation: int) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from e2fgvi_cli.jobs import Event, Job, run_batch
 from e2fgvi_cli.jobs.journal import Journal
 from e2fgvi_cli.jobs.report import write_reports
 from e2fgvi_cli.jobs.selection import ANNOUNCEMENT
+from e2fgvi_cli.system import publication
 
 from .clips import make_job, settings
 from .test_runner import outputs_are_right
@@ -99,3 +102,20 @@ def test_names_that_mean_something_elsewhere_are_plain_names_to_a_batch(tmp_path
     assert [r.outcome for r in run_batch(jobs, settings(folder, shard=(1, 2))).records] == ["skipped"] * 2
     write_reports(result, settings(folder))
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_what_a_killed_worker_left_of_a_picture_goes_with_the_next_report(tmp_path: Path) -> None:
+    """Also when its job has been done again since, so that nobody writes that picture any more."""
+    chosen = settings(tmp_path)
+    result = run_batch([make_job(tmp_path, "a")], chosen)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (picture,) = chosen.thumbnails.iterdir()
+    left = [
+        picture.with_name(f".{picture.stem}.{process}-{publication._machine()}-1.partial.jpg")
+        for process in (dead.pid, os.getppid())
+    ]
+    for path in left:
+        path.write_bytes(b"half")
+    write_reports(result, chosen)
+    assert [path.exists() for path in (picture, *left)] == [True, False, True]
