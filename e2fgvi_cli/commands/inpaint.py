@@ -92,6 +92,8 @@ def inpaint(
         summary = run.finish()
     if not quiet:
         print_summary(summary)
+        if report is not None:
+            typer.echo(f"report: {report}", err=True)
     if as_json:
         record = {**asdict(summary), "seconds_per_frame": summary.seconds_per_frame}
         typer.echo(json.dumps(record))

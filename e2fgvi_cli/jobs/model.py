@@ -33,6 +33,10 @@ class Job:
     options: InpaintOptions
     environment: tuple[tuple[str, str], ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.options.report is not None:
+            raise UsageError(f"job {self.name!r}: a batch writes no page of a run; leave out the report")
+
     @property
     def output(self) -> str:
         """The resolved output path: what a job is known by in the journal, since two jobs may not write the same file.

@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from e2fgvi_cli.errors import UsageError
 from e2fgvi_cli.frames.stages import FinishedFrame, HoledFrame
+from e2fgvi_cli.jobs import Job
+from e2fgvi_cli.options import InpaintOptions
 from e2fgvi_cli.report.collector import SPREAD, WORST, Collector
 from e2fgvi_cli.report.run_page import render_run, verdict
 from e2fgvi_cli.threads.later import Later
@@ -104,3 +107,9 @@ def test_the_command_writes_it(tmp_path: Path, e2fgvi: Run) -> None:
     again = e2fgvi(*common, "-o", "other", "--report", "page.html")
     assert (again.returncode, "the report page.html" in again.stderr) == (3, True)
     assert not (tmp_path / "other").exists()
+
+
+def test_a_job_of_a_batch_has_no_page() -> None:
+    options = InpaintOptions(video=Path("a.mp4"), mask=Path("m"), output=Path("b.mp4"), report=Path("c.html"))
+    with pytest.raises(UsageError, match="job 'a': a batch writes no page"):
+        Job("a", options)
