@@ -35,9 +35,13 @@ def render(record: dict[str, Any], folder: Path) -> str:
     if len(ordered) > MOST_CLIPS:
         rest = ", ".join(f"{clip} ({kind})" for (kind, clip), _ in ordered[MOST_CLIPS:])
         body.append(paragraph(f"Better than these, and only in clips.csv: {rest}.", "quiet"))
-    body.append(card([heading("How it was measured"), *(paragraph(f"{line}.") for line in provenance(record))]))
-    body.append(card([heading("Rules"), *(paragraph(f"{rule}.") for rule in record["rules"])]))
+    body.append(card([heading("How it was measured"), *(_sentence(line) for line in provenance(record))]))
+    body.append(card([heading("Rules"), *(_sentence(rule) for rule in record["rules"])]))
     return page(title, body)
+
+
+def _sentence(words: str) -> str:
+    return paragraph(words[:1].upper() + words[1:] + ".")
 
 
 def _means(record: dict[str, Any]) -> str:

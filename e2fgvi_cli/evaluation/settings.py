@@ -58,17 +58,22 @@ class Settings:
         """What the protocol makes of `size`."""
         return (240, 432) if self.protocol == PUBLISHED else self.size
 
+    @property
+    def _holes(self) -> str:
+        grown = self.mask_dilation != "0px"
+        return f"masks of folders are grown by {self.mask_dilation}" if grown else "masks are as they are"
+
     def rules(self) -> tuple[str, ...]:
         """In sentences, for the report."""
         if self.protocol == PUBLISHED:
             return (
-                f"frames are scaled to 432x240; masks are grown by {self.mask_dilation}",
+                f"frames are scaled to 432x240; {self._holes}",
                 "the network runs as `inpaint --compat released`: hop 5, every 10th frame as reference",
                 *RULES,
                 "PSNR and SSIM are means over all frames of all clips, the others over clips",
             )
         size = "are as they are" if self.size is None else f"are scaled to {self.size[1]}x{self.size[0]}"
-        return (f"frames {size}; masks are grown by {self.mask_dilation}", *RULES, "means are over clips")
+        return (f"frames {size}; {self._holes}", *RULES, "means are over clips")
 
     def describe(self, weights_hash: str) -> dict[str, Any]:
         """Everything that decides about a case's figures, for JSON: a resumed run must have the same."""
