@@ -180,7 +180,7 @@ function refresh() {
   $("wipe").hidden = !["test", "after"].includes(now.view);
   const busy = state.job?.state === "running", has = Object.keys(state.marks).length > 0;
   const done = { mark: has, track: state.tracked && !state.stale, test: state.tested.length > 0, fill: state.filled };
-  const next = Object.keys(done).find((name) => !done[name]);
+  const next = state.filled ? "" : Object.keys(done).find((name) => !done[name]);
   for (const name of Object.keys(done)) {
     $(`step-${name}`).className = done[name] ? "done" : name === next ? "next" : "";
   }
