@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from e2fgvi_cli.mask_tools.engines import build_engine
 from e2fgvi_cli.mask_tools.follower import MakeFollower, Prompts
+from e2fgvi_cli.mask_tools.track_job import DOUBTFUL
 from e2fgvi_cli.mask_tools.tracking import mask_from_box, overlap
 from e2fgvi_cli.mask_tools.walking import Anchor, KnownMask, walk
 from e2fgvi_cli.types import HoleArray, PixelArray
@@ -99,6 +100,12 @@ def main() -> None:
             confidences += sure
         typer.echo(clip.ljust(22) + "".join(f"{value:11.3f}" for value in rows[-1]))
     typer.echo("mean".ljust(22) + "".join(f"{value:11.3f}" for value in np.mean(rows, axis=0)))
+    wrong, flagged = np.array(overlaps) < DOUBTFUL, np.array(confidences) < DOUBTFUL
+    both = int((wrong & flagged).sum())
+    typer.echo(
+        f"{len(wrong)} frames; IoU below {DOUBTFUL}: {wrong.sum()}, of which to look at: {both}; "
+        f"to look at: {flagged.sum()}"
+    )
     correlation = np.corrcoef(ranked(np.array(overlaps)), ranked(np.array(confidences)))[0, 1]
     typer.echo(f"rank correlation of confidence and IoU: {correlation:.2f}")
 

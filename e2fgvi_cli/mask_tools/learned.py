@@ -33,7 +33,8 @@ Soft = NDArray[np.float32]
 @dataclass(frozen=True)
 class LookOptions:
     """`side`: the window is seen with about side x side pixels. `around`: its side is so many times that of the object;
-    `around_box`: that of the box in which an object is looked for, the mean of several looks.
+    `around_box`: that of the box in which an object is looked for, the mean of several looks. `by_colour`: the share
+    that colour has in what is found there.
     `smallest` side of a window in pixels of the clip, and `closest` enlargement. `marked`, `lately`: how many pictures
     are remembered of those that were marked and of those that were found, and `apart` how far apart the latter are.
     `widening`: how much wider the window grows with each picture in which the object is not seen. `likely`: what the
@@ -43,6 +44,7 @@ class LookOptions:
     side: int = 256
     around: float = 1.8
     around_box: tuple[float, ...] = (1.4, 1.8, 2.4)
+    by_colour: float = 0.3
     smallest: float = 48.0
     closest: float = 5.0
     marked: int = 6
@@ -102,7 +104,8 @@ def box_of(mask: NDArray[np.generic]) -> tuple[float, float, float, float]:
 class LearnedFollower:
     """A `PromptedFollower`: a box is the network's, points become a mask by colour (`seeds.py`).
 
-    Its confidence is the overlap of the mask with what the network takes for the object, each pixel by how sure it is.
+    Its confidence is the overlap of the mask with what the network takes for the object, each pixel by how sure it is;
+    as sure as at a box is all that can be asked where there was only a box.
     """
 
     def __init__(self, network: Following, device: torch.device, options: LookOptions = LookOptions()) -> None:
@@ -113,14 +116,19 @@ class LearnedFollower:
         self._mask: HoleArray | None = None
         self._box = (0.0, 0.0, 1.0, 1.0)
         self._unseen = 0
+        self._level = np.float32(1.0)
         self._areas: deque[int] = deque(maxlen=10)
 
-    @torch.inference_mode()
     def start(self, rgb: PixelArray, mask: HoleArray) -> None:
+        self._begin(rgb, mask, mask.astype(np.float32))
+
+    @torch.inference_mode()
+    def _begin(self, rgb: PixelArray, mask: HoleArray, known: Soft) -> None:
+        """As `start`, with how sure each pixel of the object is: what is doubtful is remembered as doubtful."""
+        self._level = np.float32(known[mask > 0].mean())
         window = window_around(box_of(mask), mask.shape, self._options)
         seen = self._network.see(self._tensor(rgb, window))
-        known = torch.from_numpy(window.cut(mask.astype(np.float32)))[None, None].to(self._device)
-        memory = self._network.remember(seen, known)
+        memory = self._network.remember(seen, torch.from_numpy(window.cut(known))[None, None].to(self._device))
         if self._first is None:
             self._first = memory
         else:
@@ -132,7 +140,11 @@ class LearnedFollower:
     def prompt(self, rgb: PixelArray, prompts: Prompts) -> HoleArray:
         known = self._mask
         if prompts.box is not None:
-            known = self._from_box(rgb, prompts.box)
+            soft = self._from_box(rgb, prompts.box)
+            known = (soft > self._options.likely).astype(np.uint8)
+            if known.any() and not prompts.points:
+                self._begin(rgb, known, soft)
+                return known
         if prompts.points and (known is None or not known.any()):
             inner = any(inside for _, _, inside in prompts.points)
             known = mask_from_points(rgb, prompts.points) if inner else np.zeros(rgb.shape[:2], np.uint8)
@@ -153,13 +165,13 @@ class LearnedFollower:
             better = window_around(box_of(soft > likely), rgb.shape, self._options)
             if _apart(window, better):
                 soft, memory = self._look(rgb, better, soft)
-        mask, sure = (soft > likely).astype(np.uint8), margin(soft, likely)
-        if sure < self._options.unsure or mask.sum() < self._options.least * max(self._areas):
-            mask, sure = np.zeros_like(mask), 0.0
+        mask = (soft > likely).astype(np.uint8)
+        if margin(soft, mask) < self._options.unsure or mask.sum() < self._options.least * max(self._areas):
+            mask[:] = 0
         if mask.any():
             self._lately.append(memory)
         self._settle(mask)
-        return mask, sure
+        return mask, margin(np.minimum(soft / self._level, 1), mask)
 
     def held(self) -> int:
         """Pictures it remembers."""
@@ -189,8 +201,9 @@ class LearnedFollower:
         memory = self._network.remember(seen, soft)
         return window.put(soft[0, 0].cpu().numpy(), rgb.shape), memory
 
-    def _from_box(self, rgb: PixelArray, box: tuple[float, float, float, float]) -> HoleArray:
-        """The object in a box: where the network sees it, its outline by colour; by colour alone where it sees none."""
+    def _from_box(self, rgb: PixelArray, box: tuple[float, float, float, float]) -> Soft:
+        """The object in a box: what the network takes for it, and by a smaller part what colour settles from there;
+        by colour alone where the network sees none."""
         height, width = rgb.shape[:2]
         left, top, right, bottom = (round(value) for value in box)
         inside = np.zeros((height, width), np.uint8)
@@ -200,14 +213,16 @@ class LearnedFollower:
         for around in self._options.around_box:
             looks.append(self._look_into(rgb, box, inside, around))
             looks.append(self._look_into(rgb[:, ::-1], mirrored, inside[:, ::-1], around)[:, ::-1])
-        soft = np.mean(looks, axis=0)
+        soft = np.asarray(np.mean(looks, axis=0) * inside, np.float32)
         labels = np.where(soft > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
         labels[soft > 0.9] = cv2.GC_FGD
         labels[inside == 0] = cv2.GC_BGD
-        mask = clean(grab_cut(rgb, labels, 3) & inside, 0.05)
-        if mask.sum() < 0.05 * inside.sum():
-            return mask_from_box(rgb, (box[0], box[1], box[2] - box[0], box[3] - box[1]))
-        return mask
+        by_colour = clean(grab_cut(rgb, labels, 3) & inside, 0.05)
+        share = np.float32(self._options.by_colour)
+        both = (1 - share) * soft + share * by_colour.astype(np.float32)
+        if (both > self._options.likely).sum() < 0.05 * inside.sum():
+            return mask_from_box(rgb, (box[0], box[1], box[2] - box[0], box[3] - box[1])).astype(np.float32)
+        return both
 
     @torch.inference_mode()
     def _look_into(
@@ -235,12 +250,11 @@ def _apart(one: Window, other: Window) -> bool:
     return both < 0.6 * (sum(areas) - both)
 
 
-def margin(soft: Soft, likely: float) -> float:
-    """Overlap (0 to 1) of what may be the object, by how sure that is, with the mask of what is `likely`; else 0."""
-    mask = soft > likely
+def margin(soft: Soft, mask: HoleArray) -> float:
+    """Overlap (0 to 1) of the mask with what may be the object, each pixel by how sure it is; 0 for an empty one."""
     if not mask.any():
         return 0.0
-    return float(soft[mask].sum()) / float(mask.sum() + soft[~mask].sum())
+    return float(soft[mask > 0].sum()) / float(mask.sum() + soft[mask == 0].sum())
 
 
 def read_network(path: Path) -> Following:
