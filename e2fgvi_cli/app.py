@@ -20,6 +20,7 @@ from .commands.batch import batch
 from .commands.benchmark import benchmark
 from .commands.check_env import check_env
 from .commands.compare import compare
+from .commands.config import config, defaults
 from .commands.evaluate import evaluate
 from .commands.inpaint import inpaint
 from .commands.mask import mask_app
@@ -174,11 +175,13 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
     ),
 ) -> None:
-    pass
+    if context.invoked_subcommand != "config":
+        context.default_map = defaults(context)
 
 
 app.command("inpaint")(inpaint)
@@ -188,6 +191,7 @@ app.command("benchmark")(benchmark)
 app.command("evaluate")(evaluate)
 app.command("compare")(compare)
 app.command("ui")(ui)
+app.command("config")(config)
 app.add_typer(mask_app, name="mask")
 app.add_typer(weights_app, name="weights")
 app.add_typer(train_app, name="train")
