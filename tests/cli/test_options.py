@@ -36,6 +36,7 @@ def test_there_are_switches_in_every_command() -> None:
     assert commands == {
         "inpaint",
         "batch",
+        "config",
         "check-env",
         "benchmark",
         "mask",
