@@ -83,15 +83,17 @@ def main() -> None:
     for option in fields(PropagationOptions):
         parser.add_argument(f"--{option.name}", type=type(option.default), default=option.default)
     parser.add_argument("--device", help="look pixels up there, as an engine on it would; left out: OpenCV does")
+    parser.add_argument("--align", action="store_true", help="with --device: align frames there, too")
+    parser.add_argument("--only", default="", help="clips whose names are given, with commas between")
     given = vars(parser.parse_args())
     say = Console(width=120, highlight=False).print
-    named = given.pop("device")
+    named, align, only = given.pop("device"), given.pop("align"), given.pop("only").split(",")
     device, kind_there = None, None
     if named is not None:
         device = select_device(named)
         kind_there, reason = choose_lookup(device)
         say(f"lookups: {kind_there or 'by OpenCV'}" + (f" ({reason})" if reason else ""))
-    clips = find_clips(given.pop("clips"))
+    clips = [clip for clip in find_clips(given.pop("clips")) if only == [""] or clip.name in only]
     options = PropagationOptions(**given)
     say(str(options))
     say(f"{'clip':20} {'holes':9} found    dB there   Telea there   dB in the hole   Telea in the hole")
@@ -101,7 +103,7 @@ def main() -> None:
             # A lookup knows the frames of one clip.
             lookup = None
             if device is not None and kind_there is not None:
-                lookup = DeviceLookup(device, fused=kind_there == "fused")
+                lookup = DeviceLookup(device, fused=kind_there != "plain", aligns=align)
             with one_thread_a_call():
                 found = measure(clip.frames(), clip.holes(kind), options, lookup=lookup)
             every.append(found)

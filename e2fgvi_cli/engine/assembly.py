@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,11 +16,21 @@ from ..planner import Planner, padded_size, parse_memory
 from ..propagation.gpu.lookup import LookupKind, choose_lookup, lookup_bytes
 from ..system.cache import PassedCheck
 from ..weights.known import resolve
-from .core import WITHOUT_FUSED_LOOKUP, WITHOUT_LOOKUP, Engine, EngineSettings, build_engine, read_weights
+from .core import (
+    WITHOUT_ALIGNMENT,
+    WITHOUT_FUSED_LOOKUP,
+    WITHOUT_LOOKUP,
+    Engine,
+    EngineSettings,
+    build_engine,
+    read_weights,
+)
 from .devices import choose_deform, describe_device, select_device, total_memory
 from .estimate import seconds_a_frame
 from .precision import Precision, precision_for
 
+ALIGN_VARIABLE = "E2FGVI_ALIGN_ON_GPU"
+"""1: image propagation aligns frames on the GPU, too. Not the default before its speed is measured there."""
 HOST_SHARE = 0.7
 """Of a machine's memory, that `--max-memory auto` uses on a CPU: decoding, encoding and other programs need some,
 too."""
@@ -63,7 +74,8 @@ def assemble(
     if chosen.type == "cuda" and options.windows.propagation is not None:
         lookup, reason = checked_lookup(chosen)
         if reason is not None:
-            notices.append((WITHOUT_LOOKUP if lookup is None else WITHOUT_FUSED_LOOKUP) + reason)
+            without = {None: WITHOUT_LOOKUP, "plain": WITHOUT_FUSED_LOOKUP}.get(lookup, WITHOUT_ALIGNMENT)
+            notices.append(without + reason)
     kernels = False
     if chosen.type == "cuda" and options.deform == "auto" and not released and precision.name != "fp32":
         reason = checked_kernels(chosen, precision)
@@ -73,7 +85,7 @@ def assemble(
     graphs = kernels  # torchvision's operator launches on the legacy stream, which a graph cannot capture
     # Kernels leave the operator nothing to do: torchvision would be imported, for seconds, and not called.
     deform = choose_deform("torch" if kernels else options.deform, chosen, prefer_torch=not released)
-    beside = lookup_memory(options, size, bit_depth) if lookup and size is not None else 0
+    beside = lookup_memory(options, size, bit_depth, lookup) if lookup and size is not None else 0
     planner = plan_memory(options, chosen, precision, kernels=kernels, graphs=graphs, beside=beside)
     settings = EngineSettings(precision, kernels, graphs, options.compile and not released, lookup, planner)
     engine = build_engine(read_weights(weights), chosen, deform, settings)
@@ -118,10 +130,14 @@ def _minutes(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
-def lookup_memory(options: InpaintOptions, size: tuple[int, int], bit_depth: int) -> int:
+def lookup_memory(options: InpaintOptions, size: tuple[int, int], bit_depth: int, kind: LookupKind) -> int:
     """Bytes that image propagation takes of a GPU; 0 where the options have none."""
     propagation = options.windows.propagation
-    return 0 if propagation is None else lookup_bytes(size, propagation, 1 if bit_depth <= 8 else 2)
+    return (
+        0
+        if propagation is None
+        else lookup_bytes(size, propagation, 1 if bit_depth <= 8 else 2, aligned=kind == "aligned")
+    )
 
 
 def plan_memory(
@@ -156,11 +172,12 @@ def plan_memory(
 
 def checked_lookup(device: torch.device) -> tuple[LookupKind | None, str | None]:
     """`choose_lookup`, which is asked once for a device and the versions of everything: it takes a second."""
-    known = _check("lookup", device)
+    wanted: LookupKind = "aligned" if os.environ.get(ALIGN_VARIABLE) == "1" else "fused"
+    known = _check(wanted, device)
     if known.passed():
-        return "fused", None
-    kind, reason = choose_lookup(device)
-    if kind == "fused":
+        return wanted, None
+    kind, reason = choose_lookup(device, aligns=wanted == "aligned")
+    if kind == wanted:
         known.note()
     return kind, reason
 

@@ -32,6 +32,7 @@ from .precision import Precision, convert, products
 
 WITHOUT_LOOKUP = "image propagation runs on the CPU, which is slower: "
 WITHOUT_FUSED_LOOKUP = "image propagation runs without fused kernels, which is slower: "
+WITHOUT_ALIGNMENT = "image propagation aligns frames on the CPU, which is slower: "
 
 FrameSource = Callable[[int], tuple[PixelArray, HoleArray]]
 """Gives frame i of a shot: `rgb` (H, W, 3) and its hole (H, W) in {0, 1}."""
@@ -112,7 +113,9 @@ class Engine:
     def lookup(self) -> Lookup | None:
         """As `fill.stream.WindowEngine.lookup`."""
         kind = self.settings.lookup
-        return None if kind is None else DeviceLookup(self.device, self._without_lookup, fused=kind == "fused")
+        if kind is None:
+            return None
+        return DeviceLookup(self.device, self._without_lookup, fused=kind != "plain", aligns=kind == "aligned")
 
     def start_shot(self) -> None:
         """Forget everything: frames of another shot are numbered anew."""

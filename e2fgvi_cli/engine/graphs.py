@@ -10,13 +10,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from threading import Lock
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from .._model import tables_used
+from ..threads.capturing import CAPTURING
 
 Tensors = Tensor | tuple[Tensor, ...]
 R = TypeVar("R", Tensor, tuple[Tensor, Tensor])
@@ -35,10 +35,6 @@ WORTH_REPLAYS = 3
 so often gets
 no more: of a frame with more crops of different sizes than graphs are kept each would be captured anew for each
 window."""
-
-_capturing = Lock()
-"""Captures take turns: one may begin by returning all devices' cached memory, which must not happen while another
-device captures."""
 
 
 @lru_cache
@@ -145,7 +141,7 @@ class GraphCache:
             self._pool = torch.cuda.graph_pool_handle()
         # thread_local: a capture must not fail for what other threads ask of CUDA meanwhile: the one that fetches
         # finished frames, or another device's engine, which allocates.
-        with tables_used() as tables, _capturing, torch.cuda.stream(side):
+        with tables_used() as tables, CAPTURING, torch.cuda.stream(side):
             # What `torch.cuda.graph` does; but that first waits for the device and gives back all memory that is not in
             # use, on the host too, where there is no need for it. Getting that anew takes longer than the capture.
             if not self._is_room():

@@ -18,6 +18,9 @@ Homography = NDArray[np.float64]
 Points = NDArray[np.float32]
 """(n, 1, 2): x and y, as OpenCV wants them."""
 
+DIRECT_FROM = 4
+"""From so many frames on keypoints are followed from one frame to the other, not only from frame to frame: small errors
+add up."""
 FEATURES, FEW_FEATURES, LEAST_FEATURES = 300, 120, 12
 """Looked for; the best of them, which are enough where it is known about where to look; and what a homography needs."""
 ROUND_TRIP = 0.5

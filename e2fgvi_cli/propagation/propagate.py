@@ -22,10 +22,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..frames.stages import Found
-from .homography import CoarseFrame, Homography, Surroundings, estimate_homography, inverse, keypoints
+from .homography import (
+    DIRECT_FROM,
+    CoarseFrame,
+    Homography,
+    Surroundings,
+    estimate_homography,
+    inverse,
+    keypoints,
+)
 from .lookup import look_up
 from .options import PropagationOptions
-from .query import LEAST_PIXELS, Lookup, Neighbour, Query, View, affordable_reach, coarse_region, coarse_size
+from .query import LEAST_PIXELS, Lookup, Neighbour, Query, View, affordable_reach, coarse_region, coarse_size, distances
 from .reliability import reliable
 
 if TYPE_CHECKING:
@@ -36,11 +44,6 @@ WORKERS = 4
 """Threads. They share the interpreter between many short calls, so more of them are slower."""
 CLEARANCE = 4
 """Pixels (of the coarse pictures) that features keep from holes."""
-SPACING = 1.1
-"""Each frame that is looked at is so many times as far away as the one before."""
-DIRECT_FROM = 4
-"""From so many frames on keypoints are followed from one frame to the other, not only from frame to frame: small errors
-add up."""
 RING = 1 / 12
 """Of the frame's shorter side: how far around the hole frames are compared."""
 
@@ -137,6 +140,11 @@ class _FramesInReach:
         steps = {i: self._steps[i] for i in range(low, high - 1)}
         views = {i: self._views[i] for i in range(low, high)}
         coarse_frames = {i: self._coarse_frames[i] for i in range(low, high)}
+        if getattr(self._lookup, "aligns", False):
+            chained = self._pool.submit(_chained_only, index, views, coarse_frames, steps, options.reach)
+            return self._looking.submit(
+                _recover, item, index, views[index], _Ready(chained), options, self._lookup, coarse_frames
+            )
         direct = self._direct_alignments(index, options.reach)
         neighbours: Iterable[Neighbour] = _aligned(item, index, views, coarse_frames, steps, direct, options)
         if self._looking is not self._pool:
@@ -147,7 +155,7 @@ class _FramesInReach:
     def _direct_alignments(self, index: int, reach: int) -> dict[int, Future[_DirectAlignments]]:
         """By the earlier one of two frames, how it moves to the later one: of frame `index` and of those before it that
         look at it."""
-        far = [d for d in _distances(reach) if d >= DIRECT_FROM]
+        far = [d for d in distances(reach) if d >= DIRECT_FROM]
         found = {}
         for i in (*(index - d for d in reversed(far)), index):
             if i < 0:
@@ -244,12 +252,24 @@ def _aligned(
         yield i, views[i].result(), homography
 
 
+def _chained_only(
+    index: int,
+    views: dict[int, Future[View]],
+    coarse_frames: dict[int, Future[CoarseFrame]],
+    steps: dict[int, Future[_Step | None]],
+    reach: int,
+) -> list[Neighbour]:
+    """Other frames, nearest first, with the chained homography to each; all that is asked of them is ready then."""
+    coarse_frames[index].result()
+    return [(i, views[i].result(), homography) for i, homography in _chained(index, steps, reach)]
+
+
 def _chained(index: int, steps: dict[int, Future[_Step | None]], reach: int) -> Iterator[tuple[int, Homography]]:
     """Other frames, nearest first, with the homography from frame `index` to each; a side ends where none can be
     found."""
     forward: Homography | None = np.eye(3)
     backward: Homography | None = np.eye(3)
-    looked_at = set(_distances(reach))
+    looked_at = set(distances(reach))
     for distance in range(1, reach + 1):
         if forward is not None:
             task = steps.get(index + distance - 1)
@@ -263,14 +283,6 @@ def _chained(index: int, steps: dict[int, Future[_Step | None]], reach: int) -> 
             backward = None if step is None else step.backward @ backward
             if backward is not None and distance in looked_at:
                 yield index - distance, backward
-
-
-def _distances(reach: int) -> list[int]:
-    """1, 2, 3, ..., further and further apart: what far frames show they show for long."""
-    found = [1]
-    while (following := max(found[-1] + 1, round(found[-1] * SPACING))) <= reach:
-        found.append(following)
-    return found
 
 
 # -- pixels ------------------------------------------------------------------------------------------------------------
@@ -295,13 +307,18 @@ def _recover(
     others: Iterable[Neighbour],
     options: PropagationOptions,
     lookup: Lookup,
+    coarse_frames: dict[int, Future[CoarseFrame]] | None = None,
 ) -> Found | None:
     import cv2
 
     region = _region(item)
     need = item.alpha[region] > 0
     view = coming.result()
-    query = Query(index, view, region, need, others, options)
+    known_frames = None
+    if coarse_frames is not None:
+        others = list(others)
+        known_frames = {i: coarse_frames[i].result() for i in (index, *(number for number, _, _ in others))}
+    query = Query(index, view, region, need, others, options, known_frames)
     answer = lookup(query)
     known = np.zeros(need.shape, np.uint8)
     known[need] = reliable(query, answer)

@@ -5,8 +5,8 @@ Shape legend: H W the frame, h w its coarse picture, y x the region around a hol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..types import HoleArray, PixelArray
-from .homography import Homography, inverse
+from .homography import DIRECT_FROM, CoarseFrame, Homography, Surroundings, estimate_homography, inverse
 from .options import PropagationOptions
 
 COARSE_PIXELS = 480
@@ -33,6 +33,18 @@ def affordable_reach(size: tuple[int, int], depth: int, reach: int) -> int:
     It follows from the frames' format alone, so it is the same in every piece of a shot.
     """
     return max(1, min(reach, HELD_BYTES // (2 * size[0] * size[1] * (3 * depth + 5))))
+
+
+SPACING = 1.1
+"""Each frame that is looked at is so many times as far away as the one before."""
+
+
+def distances(reach: int) -> list[int]:
+    """1, 2, 3, ..., further and further apart: what far frames show they show for long."""
+    found = [1]
+    while (following := max(found[-1] + 1, round(found[-1] * SPACING))) <= reach:
+        found.append(following)
+    return found
 
 
 def coarse_size(size: tuple[int, int]) -> tuple[int, int]:
@@ -79,6 +91,8 @@ class Query:
 
     region: rows and columns of the frame `number`: its hole with a ring around it. need (y, x): which of these pixels.
     others: further frames by number, nearest first, with the homography from this one to each.
+    coarse_frames: of this frame and the others, where these homographies are chained ones, and whoever looks up is to
+    take direct ones where they fit better (`aligned`); None: they are the best that is known.
     """
 
     number: int
@@ -87,6 +101,26 @@ class Query:
     need: NDArray[np.bool_]
     others: Iterable[Neighbour]
     options: PropagationOptions
+    coarse_frames: Mapping[int, CoarseFrame] | None = None
+
+    def aligned(self) -> Query:
+        """The same with the best homographies, by OpenCV."""
+        if self.coarse_frames is None:
+            return self
+        return replace(self, others=list(self._aligned(self.coarse_frames)), coarse_frames=None)
+
+    def _aligned(self, coarse_frames: Mapping[int, CoarseFrame]) -> Iterator[Neighbour]:
+        one = coarse_frames[self.number]
+        around = Surroundings.of(one, self.coarse_region)
+        for number, view, chained in self.others:
+            best, other = chained, coarse_frames[number]
+            if abs(number - self.number) >= DIRECT_FROM:
+                expected = other.to_coarse @ chained @ one.from_coarse
+                found = estimate_homography(one.gray, one.keypoints, other.gray, other.near_hole, expected)
+                if found is not None:
+                    direct = np.asarray(other.from_coarse @ found @ one.to_coarse)
+                    best = around.better_fitting(chained, direct, other)
+            yield number, view, best
 
     @cached_property
     def coarse_region(self) -> tuple[slice, slice]:
@@ -137,6 +171,7 @@ class Answer:
 
 
 Lookup = Callable[[Query], Answer]
+"""Where it has an attribute `aligns` that is true, it wants `Query.coarse_frames` and chained homographies."""
 
 
 def coarse_region(view: View, region: tuple[slice, slice]) -> tuple[slice, slice]:

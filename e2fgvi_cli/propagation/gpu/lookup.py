@@ -26,6 +26,7 @@ from ...types import PixelArray
 from ..lookup import DISTANT, look_up, tolerance
 from ..options import PropagationOptions
 from ..query import Answer, Neighbour, Query, View, affordable_reach, coarse_size
+from .aligner import DeviceAligner, alignment_bytes, alignment_fails
 from .held_frames import CUBIC, FAR, HeldFrames, moved
 
 COARSE_BYTES = 128 << 20
@@ -37,8 +38,9 @@ PAIRS = 1 << 18
 """Pixels and candidates that colours are fetched for at a time."""
 BYTES_A_PAIR = 640
 """Of a pair: positions, weights, sixteen pixels, sums. Counted from the code."""
-LookupKind = Literal["fused", "plain"]
-"""By the Triton kernels of `gpu.kernels`, or by torch's operators."""
+LookupKind = Literal["aligned", "fused", "plain"]
+"""By the Triton kernels of `gpu.kernels`, frames aligned on the device, too; by the kernels alone; by torch's
+operators."""
 CHECK_SHARE, CHECK_LEVELS = 0.02, 1.0
 """The share of pixels that only one of OpenCV and the device may find, and how far colours may be apart: far above
 rounding."""
@@ -54,13 +56,15 @@ def _stream(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device, priority=-1)
 
 
-def lookup_bytes(size: tuple[int, int], options: PropagationOptions, depth: int = 1) -> int:
+def lookup_bytes(size: tuple[int, int], options: PropagationOptions, depth: int = 1, *, aligned: bool = False) -> int:
     """What the device has to have room for with frames of `size` (height, width), `depth` bytes a level: frames, then
-    working memory."""
+    working memory. aligned: they are aligned there, too."""
     reach = affordable_reach(size, depth, options.reach)
     pixels, coarse = (h * w for h, w in (size, coarse_size(size)))
     held = (2 * reach + 1) * (3 * depth * (pixels + (coarse if coarse != pixels else 0)) + coarse)
     comparing = min(COARSE_BYTES, 2 * reach * (BYTES_A_PIXEL + BYTES_A_POSITION) * coarse)
+    if aligned:
+        held += alignment_bytes(coarse, reach)
     return held + max(comparing, min(PAIRS, options.candidates * pixels) * BYTES_A_PAIR)
 
 
@@ -89,12 +93,13 @@ def lookup_fails(device: torch.device, *, fused: bool = False) -> str | None:
     return None if off < CHECK_LEVELS else f"it is off by {off:.2g} levels"
 
 
-def choose_lookup(device: torch.device) -> tuple[LookupKind | None, str | None]:
+def choose_lookup(device: torch.device, *, aligns: bool = False) -> tuple[LookupKind | None, str | None]:
     """How to look up on `device`, None: not at all; and why not in the fastest way, in a few words. Compiles kernels,
-    seconds once a machine."""
+    seconds once a machine. aligns: frames are to be aligned there, too."""
     fused = lookup_fails(device, fused=True)
     if fused is None:
-        return "fused", None
+        failed = alignment_fails(device) if aligns else None
+        return ("aligned", None) if aligns and failed is None else ("fused", failed)
     plain = lookup_fails(device)
     return (None, plain) if plain is not None else ("plain", fused)
 
@@ -105,28 +110,37 @@ class DeviceLookup:
 
     Frames are uploaded when a query first names them, and held while there is room: twice the reach and one. Where the
     device has no room, OpenCV goes on; `on_refusal` is told why. fused: by the Triton kernels of `gpu.kernels`.
+    aligns: frames are aligned there, too.
     """
 
     def __init__(
-        self, device: torch.device, on_refusal: Callable[[str], None] = lambda _: None, *, fused: bool = False
+        self,
+        device: torch.device,
+        on_refusal: Callable[[str], None] = lambda _: None,
+        *,
+        fused: bool = False,
+        aligns: bool = False,
     ) -> None:
         self._device, self._on_refusal, self._fused = device, on_refusal, fused
+        self.aligns = aligns
         self._frames: HeldFrames | None = None
+        self._aligner: DeviceAligner | None = None
         self._refused = False
 
     def __call__(self, query: Query) -> Answer:
         """As `propagation.lookup.look_up`."""
-        if self._refused:
-            return look_up(query)
-        others = list(query.others)
-        query = replace(query, others=others)  # OpenCV may have to go through them once more
+        # OpenCV may have to go through the others once more.
+        query = replace(query, others=list(query.others))
         try:
+            if self._refused:
+                return look_up(query.aligned())
             with torch.inference_mode(), self._own_stream():
-                return self._look_up(query, others)
+                return self._look_up(query, list(query.others))
         except torch.cuda.OutOfMemoryError:
-            self._frames, self._refused = None, True
+            self._frames, self._aligner = None, None
+            self._refused, self.aligns = True, False
             self._on_refusal("the GPU has no room for it")
-            return look_up(query)
+            return look_up(query.aligned())
 
     def _own_stream(self) -> AbstractContextManager[object]:
         return torch.cuda.stream(_stream(self._device)) if self._device.type == "cuda" else nullcontext()
@@ -144,6 +158,12 @@ class DeviceLookup:
         if frames is None:
             frames = self._frames = HeldFrames(view, 2 * options.reach + 1, self._device)
         slots = frames.hold({query.number: view, **{number: other for number, other, _ in others}})
+        aligned = None
+        if query.coarse_frames is not None:
+            aligned = self._aligned(query, others, slots)
+            if aligned is None:
+                query = query.aligned()
+                others = list(query.others)
         moves = np.stack([homography for _, _, homography in others])
         coarse = np.stack([other.to_coarse @ homography @ query.from_coarse_region for _, other, homography in others])
         work = _Work(
@@ -155,15 +175,35 @@ class DeviceLookup:
             place=query.place,
             rows=rows,
             columns=columns,
+            aligned=aligned,
         )
         answer = (self._looked_up_fused if self._fused else self._looked_up)(query, work).cpu().numpy()
         levelled: NDArray[Any] = answer[:, :3].astype(view.rgb.dtype)
         return Answer(levelled, answer[:, 3].astype(np.int64), answer[:, 4])
 
+    def _aligned(self, query: Query, others: list[Neighbour], slots: dict[int, int]) -> tuple[Tensor, Tensor] | None:
+        """As `DeviceAligner.align`; None where that fails: the host aligns from now on."""
+        assert query.coarse_frames is not None
+        if not self.aligns:
+            return None
+        if self._aligner is None:
+            places = 2 * query.options.reach + 1
+            self._aligner = DeviceAligner(query.view.hole.shape, places, query.options.reach, self._device)
+        try:
+            return self._aligner.align(query, query.coarse_frames, others, slots)
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # a capture that finds no memory is none
+            self._aligner, self.aligns = None, False
+            self._on_refusal((str(error).strip() or type(error).__name__).splitlines()[0])
+            return None
+
     def _looked_up(self, query: Query, work: _Work) -> Tensor:
         """(n, 5): colour, count and spread of each pixel, as in `Answer`."""
         options, frames, count = query.options, work.frames, len(work.place)
         theirs, moves, coarse = (self._there(v) for v in (work.slots.astype(np.int64), work.moves, work.coarse_moves))
+        if work.aligned is not None:
+            moves, coarse = work.aligned
         fits = self._fits(query, frames, work.own, theirs, coarse)
         place = self._there(work.place)
         down, across = (self._there(v.astype(np.float32)) for v in (work.rows, work.columns))
@@ -201,6 +241,8 @@ class DeviceLookup:
             (query.view.hole[region] == 0).astype(np.float32),
             tolerance(query),
         )
+        if work.aligned is not None:
+            moves, coarse_moves = (m.reshape(-1, 9) for m in work.aligned)
         sampling = {"parameter": CUBIC, "peak": float(frames.peak), "far": FAR}
         got = torch.zeros(len(place), dtype=torch.int32, device=self._device)
         chosen = torch.empty(options.candidates, len(place), dtype=torch.int32, device=self._device)
@@ -267,7 +309,8 @@ def _candidates_at_a_time(frames: HeldFrames, positions: int) -> int:
 class _Work:
     """A query in numbers. own, slots (k,): the places of its frame and of the candidates. moves, coarse_moves (k, 3,
     3): from the frame's pixels to theirs, and from the coarse region's to their coarse pictures'. place (n,): in which
-    pixel of the coarse region each of the hole is. rows, columns (n,): where in the frame.
+    pixel of the coarse region each of the hole is. rows, columns (n,): where in the frame. aligned: on the device,
+    instead of moves and coarse_moves.
     """
 
     frames: HeldFrames
@@ -278,6 +321,7 @@ class _Work:
     place: NDArray[np.intp]
     rows: NDArray[np.intp]
     columns: NDArray[np.intp]
+    aligned: tuple[Tensor, Tensor] | None = None
 
 
 def _photometric_error(apart: Tensor, compared: Tensor, nearness: int) -> Tensor:
