@@ -40,6 +40,17 @@ def test_every_link_inside_the_project_leads_somewhere(path: Path) -> None:
     assert broken == []
 
 
+def test_the_chinese_readme_has_the_same_commands() -> None:
+    """Up to the figures, which it leaves to the other."""
+
+    def code(name: str, end: str) -> tuple[list[str], set[str]]:
+        text = (ROOT / name).read_text(encoding="utf-8").split(end)[0]
+        fenced = re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
+        return fenced, set(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL)))
+
+    assert code("README.zh-CN.md", "## 更多") == code("README.md", "## Speed")
+
+
 def test_the_readme_is_read_in_five_minutes() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) < 900
 
