@@ -25,6 +25,9 @@ FEATURES, FEW_FEATURES, LEAST_FEATURES = 300, 120, 12
 """Looked for; the best of them, which are enough where it is known about where to look; and what a homography needs."""
 ROUND_TRIP = 0.5
 """Pixels by which a feature that was followed forwards and back may miss its start."""
+SETTLED = (3, 15, 0.02)
+"""What starts near is followed for at most so many steps, until one is that short, in pixels: less time than OpenCV's
+own 30 and 0.01, which are for features that never settle."""
 INLIER = 1.0
 """Pixels by which a feature may miss the homography."""
 APART_STEP = 3
@@ -67,7 +70,7 @@ def estimate_homography(
         # nothing.
         points = points[:FEW_FEATURES]  # the best come first
         start = np.asarray(cv2.perspectiveTransform(points, expected), np.float32)
-        options = {"winSize": (11, 11), "maxLevel": 0, "flags": cv2.OPTFLOW_USE_INITIAL_FLOW}
+        options = {"winSize": (11, 11), "maxLevel": 0, "flags": cv2.OPTFLOW_USE_INITIAL_FLOW, "criteria": SETTLED}
         moved, found, _ = cv2.calcOpticalFlowPyrLK(earlier, later, points, start, **options)  # type: ignore[call-overload]
         good = found.ravel().astype(bool)
     x, y = np.rint(moved.reshape(-1, 2)).astype(int).T
