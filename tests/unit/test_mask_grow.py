@@ -18,6 +18,7 @@ from e2fgvi_cli.mask_tools.grow_job import GrowOptions, grow_to_folder
 from e2fgvi_cli.mask_tools.shadow import reach_of
 
 from .. import factories
+from ..video.media import PORTRAIT_PHONE, Recipe, make_clip
 
 COUNT, SIZE = 20, (72, 128)
 OBJECT, SHADOW = (slice(20, 44), slice(0, 10)), (slice(44, 52), slice(4, 22))
@@ -118,6 +119,17 @@ def test_pixels_alone_and_a_clip_of_another_size(tmp_path: Path) -> None:
     big = factories.write_folder(tmp_path / "large", large)
     grow_to_folder(big, masks / "00000.png", tmp_path / "large-masks")
     assert read(tmp_path / "large-masks").shape == (3, 720, 1280)
+
+
+def test_masks_of_a_turned_clip_are_as_it_is_shown(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", Recipe(matrix=PORTRAIT_PHONE))
+    shown = np.zeros((64, 48), np.uint8)
+    shown[8:20, 18:30] = 255
+    cv2.imwrite(str(tmp_path / "mask.png"), shown)
+    grow_to_folder(clip, tmp_path / "mask.png", tmp_path / "grown", GrowOptions(kind=None, pixels=2))
+    grown = read(tmp_path / "grown")
+    assert (grown == cv2.dilate(shown, np.ones((5, 5), np.uint8)) // 255).mean() > 0.99
+    assert [p.name for p in sorted((tmp_path / "grown").iterdir())][:2] == ["000000.png", "000001.png"]
 
 
 @pytest.mark.parametrize(
