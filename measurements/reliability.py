@@ -223,7 +223,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--every", type=int, default=5, help="collect: frames measured")
     parser.add_argument("--device", default="auto", help="collect: where the network runs, in float32")
-    parser.add_argument("--worth", type=float, default=1.25, help="fit: what the network's errors count")
+    parser.add_argument("--worth", type=float, default=1.5, help="fit: what the network's errors count")
     parser.add_argument("--sure", type=float, default=0.0, help="fit: log-odds above which pixels are shown in tables")
     parser.add_argument("--test", type=Path, nargs="*", default=[], help="fit: SEEN of other clips, to be scored")
     given = parser.parse_args()
