@@ -10,19 +10,15 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from .folders import user_folder
+
 
 def cache_folder() -> Path:
     """$E2FGVI_CACHE_DIR, or a folder of ours in the user's cache folder."""
     chosen = os.environ.get("E2FGVI_CACHE_DIR")
     if chosen:
         return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "e2fgvi"
+    return user_folder("cache")
 
 
 def keep_bytecode(package: str = "torch") -> bool:

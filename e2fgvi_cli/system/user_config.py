@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from .folders import user_folder
 
 VARIABLE = "E2FGVI_CONFIG"
 """Another file; empty: none."""
@@ -21,15 +21,9 @@ def config_path() -> Path | None:
     if chosen is not None:
         return Path(chosen).expanduser() if chosen else None
     try:
-        if sys.platform == "win32":
-            base = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
-        elif sys.platform == "darwin":
-            base = Path.home() / "Library" / "Application Support"
-        else:
-            base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+        return user_folder("settings") / "config.toml"
     except RuntimeError:
         return None
-    return base / "e2fgvi" / "config.toml"
 
 
 def read_config(path: Path) -> dict[str, Any]:

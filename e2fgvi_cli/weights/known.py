@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import WeightsError
+from ..system import folders
 
 CHUNK = 1 << 20
 LARGEST_FILE = 2 << 30
@@ -82,13 +82,7 @@ def user_folder() -> Path:
     chosen = os.environ.get("E2FGVI_WEIGHTS_DIR")
     if chosen:
         return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return base / "e2fgvi" / "weights"
+    return folders.user_folder("data") / "weights"
 
 
 def search_folders() -> tuple[Path, ...]:
