@@ -55,7 +55,8 @@ def scored(
     if start == "corrected":
         anchors[middle] = KnownMask(truth[middle])
     given = set() if start == "box" else set(anchors)
-    steps = [step for step in walk(frames.__getitem__, len(frames), anchors, make) if step.frame not in given]
+    steps = sorted(walk(frames.__getitem__, len(frames), anchors, make), key=lambda step: step.frame)
+    steps = [step for step in steps if step.frame not in given]
     return [overlap(step.mask, truth[step.frame]) for step in steps], [step.confidence for step in steps]
 
 

@@ -36,8 +36,8 @@ def track(
     overwrite: bool = typer.Option(False, "--overwrite/--no-overwrite", help="Replace what is there."),
     as_json: bool = typer.Option(False, "--json/--no-json", help="One JSON object on standard output."),
 ) -> None:
-    """Follow objects both ways from the first frame marked. A mark on a later frame corrects it and what follows it.
-    Look at the frames named at the end, correct them, run it again."""
+    """Follow objects both ways from the frames marked. A mark on another frame corrects what is before it and after
+    it. Look at the frames named at the end, correct them, run it again."""
     from ..mask_tools.engines import build_engine
     from ..mask_tools.marks import by_object, parse_box_mark, parse_keyframe, parse_point
     from ..mask_tools.track_job import check_track_paths, track_to_folder

@@ -9,7 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..types import HoleArray, PixelArray
+
+Soft = NDArray[np.float32]
+"""(H, W) in 0..1: how likely each pixel is the object's."""
+
+LIKELY = 0.4
+"""A pixel that is likelier is taken for the object's."""
 
 
 class Follower(Protocol):
@@ -18,7 +27,8 @@ class Follower(Protocol):
     def start(self, rgb: PixelArray, mask: HoleArray) -> None:
         """The object is `mask` (H, W) uint8 in {0, 1}, not empty, in `rgb` (H, W, 3) uint8.
 
-        Called first, and again for a correction: then with the picture of the latest `step`, whose mask it replaces.
+        Called before the first `step`, more than once where several masks are known: it goes on from the last. Called
+        again for a correction: then with the picture of the latest `step`, whose mask it replaces.
         """
         ...
 
@@ -48,4 +58,13 @@ class PromptedFollower(Follower, Protocol):
 
     def prompt(self, rgb: PixelArray, prompts: Prompts) -> HoleArray:
         """As `start`, with marks in place of the mask, which it returns; empty where it finds nothing."""
+        ...
+
+
+@runtime_checkable
+class GradedFollower(Follower, Protocol):
+    """A follower that knows more than a mask."""
+
+    def likely(self) -> Soft:
+        """How likely each pixel of the latest step's picture is the object's, where its mask was not empty."""
         ...

@@ -22,12 +22,10 @@ from ..engine import select_device
 from ..errors import WeightsError
 from ..types import HoleArray, PixelArray
 from ..weights import trackers
-from .follower import MakeFollower, Prompts
+from .follower import LIKELY, MakeFollower, Prompts, Soft
 from .following import STRIDE, Following, Memory, joined
 from .seeds import corrected, mask_from_points
 from .tracking import clean, grab_cut, mask_from_box
-
-Soft = NDArray[np.float32]
 
 _DOUBT = 1.4  # a share of doubt in a mask means so large a part wrong of it: measured on ../shared/eval
 
@@ -53,7 +51,7 @@ class LookOptions:
     lately: int = 3
     apart: int = 4
     widening: float = 1.3
-    likely: float = 0.4
+    likely: float = LIKELY
     unsure: float = 0.3
     least: float = 0.08
 
@@ -104,7 +102,7 @@ def box_of(mask: NDArray[np.generic]) -> tuple[float, float, float, float]:
 
 
 class LearnedFollower:
-    """A `PromptedFollower`: a box is the network's, points become a mask by colour (`seeds.py`).
+    """A `PromptedFollower` and `GradedFollower`: a box is the network's, points become a mask by colour (`seeds.py`).
 
     Its confidence tells the IoU to be expected, from the overlap of the mask with what the network takes for the
     object, each pixel by how sure it is. As sure as at a box is all that can be asked where there was only a box.
@@ -118,6 +116,7 @@ class LearnedFollower:
         self._mask: HoleArray | None = None
         self._box = (0.0, 0.0, 1.0, 1.0)
         self._unseen = 0
+        self._soft = np.zeros((0, 0), np.float32)
         self._level = np.float32(1.0)
         self._areas: deque[int] = deque(maxlen=10)
 
@@ -137,6 +136,7 @@ class LearnedFollower:
             self._marked.append(memory)
         self._lately.clear()
         self._lately.append(memory)
+        self._areas.clear()
         self._settle(mask)
 
     def prompt(self, rgb: PixelArray, prompts: Prompts) -> HoleArray:
@@ -173,8 +173,12 @@ class LearnedFollower:
         if mask.any():
             self._lately.append(memory)
         self._settle(mask)
+        self._soft = soft
         sure = margin(np.minimum(soft / self._level, 1), mask)
         return mask, max(1 - _DOUBT * (1 - sure), 0.0) if mask.any() else 0.0
+
+    def likely(self) -> Soft:
+        return self._soft
 
     def held(self) -> int:
         """Pictures it remembers."""

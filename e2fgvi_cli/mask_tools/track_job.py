@@ -27,7 +27,7 @@ from .follower import MakeFollower, Prompts
 from .marks import BoxMark, FrameMarks, KeyframeMark, Mark, by_object, require_frames
 from .seeds import corrected, mask_from_points
 from .tracking import mask_from_box, require_in_frame, require_mask
-from .walking import walk
+from .walking import looks, walk
 
 LARGEST_SIDE = 640  # at which an object is followed; masks are written at the clip's own size
 DOUBTFUL = 0.5
@@ -106,20 +106,34 @@ def track_to_folder(
             folder.mkdir()
             shown = _Shown(access, info.rotation)
             held = _Numbered(len(objects) > 1)
-            done = 0
+            on_look = _counter(count * len(anchors), sum(looks(count, one) for one in anchors.values()), on_progress)
             for number, of_frames in anchors.items():
-                for step in walk(shown, count, of_frames, make):
+                for step in walk(shown, count, of_frames, make, on_look):
                     followed.append(FollowedFrame(step.frame, number, step.confidence, coverage(step.mask)))
                     held.put(number, step.frame, step.mask, step.confidence)
                     if number == max(anchors):
                         picture = _at_clip_size(held.take(step.frame, step.mask), info)
                         images.write_image(folder / names[step.frame], picture)
-                    done += 1
-                    on_progress(done, count * len(anchors))
             followed.sort(key=lambda one: (one.object, one.frame))
             table = publication.temporary(table_beside(target), overwrite=overwrite)
             table.write_text(_as_csv(followed), encoding="utf-8")
     return _judged(target, len(names), followed, notices)
+
+
+def _counter(frames: int, total: int, on_progress: Callable[[int, int], None]) -> Callable[[], None]:
+    """What to call at each of `total` looks: tells `on_progress` of so many `frames`, some of which are looked at
+    twice."""
+    told = 0
+    done = itertools.count(1)
+
+    def on_look() -> None:
+        nonlocal told
+        now = next(done) * frames // total
+        if now > told:
+            told = now
+            on_progress(now, frames)
+
+    return on_look
 
 
 def _judged(target: Path, count: int, followed: Sequence[FollowedFrame], notices: list[str]) -> Tracked:

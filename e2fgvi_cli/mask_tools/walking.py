@@ -1,14 +1,16 @@
-"""The walk of a follower over a clip: forwards and backwards from the first marked frame, corrected by the others."""
+"""The walk of a follower over a clip, from marked frame to marked frame and back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import InputError
 from ..types import HoleArray, PixelArray
 from .follower import Follower, MakeFollower, PromptedFollower, Prompts
+from .fusion import PackedLook, fused, look
 
 Frames = Callable[[int], PixelArray]
 
@@ -47,31 +49,89 @@ class Step:
     confidence: float
 
 
-def walk(frames: Frames, count: int, anchors: Mapping[int, Anchor], make: MakeFollower) -> Iterator[Step]:
-    """Every frame from 0 to `count` - 1, each once: the first anchor, what is after it, then what is before it,
-    backwards.
+def walk(
+    frames: Frames,
+    count: int,
+    anchors: Mapping[int, Anchor],
+    make: MakeFollower,
+    on_look: Callable[[], None] = lambda: None,
+) -> Iterator[Step]:
+    """Every frame from 0 to `count` - 1, each once, in no order.
 
-    An anchor changes the frames after it up to the next one; the first one those before it, too. `anchors` has one at
-    least, in frames of the clip. Raises `InputError` for an anchor in which nothing is found.
+    What is after the last anchor is followed forwards, what is before the first one backwards. What is between two is
+    followed both ways, and the two are fused: an anchor changes the frames before it, too. `anchors` has one at least,
+    in frames of the clip. `on_look` is called `looks` times. Raises `InputError` for an anchor in which nothing is
+    found.
     """
-    first = min(anchors)
-    rgb = frames(first)
+    marked = sorted(anchors)
     forwards = make()
-    known = _started(forwards, rgb, anchors[first], first, None)
-    yield Step(first, known, 1.0)
-    for index in range(first + 1, count):
-        rgb = frames(index)
-        mask, confidence = forwards.step(rgb)
-        if index in anchors:
-            mask, confidence = _started(forwards, rgb, anchors[index], index, mask), 1.0
-        yield Step(index, mask, confidence)
-    if not first:
+    known: list[_Known] = []  # the first two and the latest two: what a walk backwards starts with
+    held: dict[int, PackedLook] = {}
+    rgb, arrived = frames(marked[0]), None
+    for begin, end in itertools.pairwise([*marked, count]):
+        mask = _started(forwards, rgb, anchors[begin], begin, arrived)
+        known = [*known[:2], *known[2:][-1:], _Known(begin, rgb, mask)]
+        on_look()
+        yield Step(begin, mask, 1.0)
+        yield from _between(frames, known[-2:], held, make, on_look)
+        held = {}
+        for index in range(begin + 1, min(end + 1, count)):
+            rgb = frames(index)
+            seen = look(forwards, rgb)
+            if index == end:
+                arrived = seen.mask
+                continue
+            on_look()
+            if end == count:
+                yield Step(index, seen.mask, seen.confidence)
+            else:
+                held[index] = PackedLook.of(seen)
+    backwards = _walker(known[:2][::-1], make)
+    for index in range(marked[0] - 1, -1, -1):
+        before, confidence = backwards.step(frames(index))
+        on_look()
+        yield Step(index, before, confidence)
+
+
+def looks(count: int, marked: Collection[int]) -> int:
+    """How often a walk over `count` frames looks at one: twice between two marked ones."""
+    return count + max(marked) - min(marked) + 1 - len(marked)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A marked frame with its picture and its mask."""
+
+    frame: int
+    rgb: PixelArray
+    mask: HoleArray
+
+
+def _between(
+    frames: Frames,
+    known: Sequence[_Known],
+    held: Mapping[int, PackedLook],
+    make: MakeFollower,
+    on_look: Callable[[], None],
+) -> Iterator[Step]:
+    """The frames between two marked ones, backwards, fused with what is `held` of the walk forwards."""
+    if not held:
         return
-    backwards = make()
-    backwards.start(frames(first), known)
-    for index in range(first - 1, -1, -1):
-        mask, confidence = backwards.step(frames(index))
+    earlier, later = (one.frame for one in known)
+    backwards = _walker(known, make)
+    for index in range(later - 1, earlier, -1):
+        seen = look(backwards, frames(index))
+        on_look()
+        mask, confidence = fused(held[index].unpacked(), seen, (index - earlier) / (later - earlier))
         yield Step(index, mask, confidence)
+
+
+def _walker(known: Sequence[_Known], make: MakeFollower) -> Follower:
+    """A follower that knows these frames and goes on from the last."""
+    follower = make()
+    for one in known:
+        follower.start(one.rgb, one.mask)
+    return follower
 
 
 def _started(follower: Follower, rgb: PixelArray, anchor: Anchor, index: int, arrived: HoleArray | None) -> HoleArray:

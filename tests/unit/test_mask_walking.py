@@ -20,7 +20,7 @@ from e2fgvi_cli.mask_tools.marks import (
 )
 from e2fgvi_cli.mask_tools.seeds import corrected, mask_from_points
 from e2fgvi_cli.mask_tools.tracking import overlap
-from e2fgvi_cli.mask_tools.walking import KnownMask, walk
+from e2fgvi_cli.mask_tools.walking import KnownMask, looks, walk
 
 from .test_mask_tracking import SIZE, frame, truth
 
@@ -120,11 +120,61 @@ def picture(index: int) -> np.ndarray:
     return np.full((10, 10, 3), index, np.uint8)
 
 
-def test_a_mark_changes_what_is_after_it_and_the_first_what_is_before_it() -> None:
-    steps = list(walk(picture, 10, {3: KnownMask(pixels(10)), 6: KnownMask(pixels(50))}, Counting))
-    assert [step.frame for step in steps] == [3, 4, 5, 6, 7, 8, 9, 2, 1, 0]
-    assert [int(step.mask.sum()) for step in steps] == [10, 11, 12, 50, 51, 52, 53, 11, 12, 13]
-    assert [step.confidence for step in steps] == [1, 0.25, 0.25, 1, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25]
+def test_between_two_marks_both_walks_are_fused_and_outside_there_is_one() -> None:
+    """Equally sure walks: the nearer mark decides, and halfway what either takes for the object."""
+    looked: list[int] = []
+    marks = {3: KnownMask(pixels(10)), 7: KnownMask(pixels(50))}
+    steps = {step.frame: step for step in walk(picture, 10, marks, Counting, lambda: looked.append(1))}
+    assert [int(steps[n].mask.sum()) for n in range(10)] == [13, 12, 11, 10, 11, 52, 51, 50, 51, 52]
+    between = {4: 0.75 + 0.25 * 11 / 53, 5: 0.5 + 0.5 * 12 / 52, 6: 0.75 + 0.25 * 13 / 51}
+    wanted = [0.25 * between.get(n, 1) if n not in marks else 1 for n in range(10)]
+    assert [steps[n].confidence for n in range(10)] == pytest.approx(wanted)
+    assert len(looked) == looks(10, marks) == 13
+
+
+class Lost(Counting):
+    """Sees nothing from the third step on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._steps = 0
+
+    def step(self, rgb: np.ndarray) -> tuple[np.ndarray, float]:
+        self._steps += 1
+        mask, confidence = super().step(rgb)
+        return (mask, confidence) if self._steps < 3 else (mask * 0, 0.0)
+
+
+def test_what_one_walk_has_lost_the_other_one_gives() -> None:
+    steps = {one.frame: one for one in walk(picture, 9, {0: KnownMask(pixels(10)), 8: KnownMask(pixels(50))}, Lost)}
+    assert [int(steps[n].mask.sum()) for n in range(9)] == [10, 11, 12, 0, 0, 0, 52, 51, 50]
+    assert [steps[n].confidence for n in (2, 3, 6)] == [0.25, 0, 0.25]
+
+
+def test_points_correct_what_arrives_and_that_goes_back() -> None:
+    """The second mark adds 30 pixels to those that arrive."""
+
+    class Adding(KnownMask):
+        def mask(self, rgb: np.ndarray, arrived: np.ndarray | None) -> np.ndarray:
+            assert arrived is not None
+            return pixels(int(arrived.sum()) + 30)
+
+    steps = {one.frame: one for one in walk(picture, 5, {0: KnownMask(pixels(10)), 4: Adding(pixels(0))}, Counting)}
+    assert [int(steps[n].mask.sum()) for n in range(5)] == [10, 11, 46, 45, 44]
+
+
+class Graded(Counting):
+    """Takes the pixels after its mask for likely, a little less than would do."""
+
+    def likely(self) -> np.ndarray:
+        return np.maximum(pixels(self._size), 0.3 * pixels(self._size + 20)).astype(np.float32)
+
+
+def test_likelihoods_of_both_walks_add_up() -> None:
+    """Halfway: 12 pixels against 32, with 20 more of 0.3 each: 0.65 up to 32, 0.15 beyond."""
+    steps = {one.frame: one for one in walk(picture, 5, {0: KnownMask(pixels(10)), 4: KnownMask(pixels(30))}, Graded)}
+    assert int(steps[2].mask.sum()) == 32
+    assert int(steps[1].mask.sum()) == 31  # 0.25 + 0.75 * 0.3 is likely enough, 0.25 would not be
 
 
 class Asked(Counting):
