@@ -14,6 +14,7 @@ from .propagation.options import PropagationOptions
 from .system.paths import Read, Written, check_all
 from .video.images.sequences import is_pattern
 from .video.options import OutputOptions
+from .video.span import Span
 from .weights.known import file_of as weights_file
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ class InpaintOptions:
     network's parts.
     devices: several, each fills its share of the windows; empty: `device` alone. threads: of the CPU; None: torch's
     choice.
-    size: (height, width) to resize the frames to; None keeps the source's. detect_cuts: windows never cross a shot's
+    size: (height, width) to resize the frames to; None keeps the source's. span: the part of the clip that is read and
+    written, as a clip of its own. detect_cuts: windows never cross a shot's
     end.
     reference: clip of the true background to score the fill against. comparison: before/after film, sheet, GIF.
     verify: re-read the output and compare it with the source. report: HTML page of the run; `jobs` write none.
@@ -62,6 +64,7 @@ class InpaintOptions:
     masking: MaskOptions = field(default_factory=MaskOptions)
     encoding: OutputOptions = field(default_factory=OutputOptions)
     size: tuple[int, int] | None = None
+    span: Span = field(default_factory=Span)
     detect_cuts: bool = True
     reference: Path | None = None
     comparison: ComparisonOptions | None = None
@@ -77,6 +80,8 @@ class InpaintOptions:
             raise UsageError(f"--max-references {self.windows.max_references} is too small: use 0 or more, or all")
         if self.size is not None and min(self.size) < 1:
             raise UsageError(f"--size {self.size[1]}x{self.size[0]} is too small: use at least 1x1")
+        if self.span.empty:
+            raise UsageError(f"{self.span}: the end is not after the start, nothing is left of the clip")
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"--threads {self.threads} is too small: use 1 or more")
         if self.threads is not None and self.threads > MAX_THREADS:
@@ -94,7 +99,7 @@ class InpaintOptions:
         windows, masking = self.windows, self.masking
         references = "all" if windows.max_references is None else str(windows.max_references)
         return {
-            "input": str(self.video),
+            "input": f"{self.video} {self.span}".strip(),
             "mask": "" if self.mask is None else str(self.mask),
             "windows": f"hop {windows.neighbor_stride}, every {windows.reference_stride}th frame as reference, "
             f"{references} references" + (", as published" if windows.released else ""),

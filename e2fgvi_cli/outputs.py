@@ -19,6 +19,7 @@ from .system.interrupts import deferred
 from .system.publication import Publication, replace_file
 from .threads.behind import WriteBehind
 from .types import AlphaArray, Frame, Summary, VideoInfo
+from .video.span import Moment, Span
 from .video.writing.codecs import choose
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class ClipOutput:
         # Entered first and so left last: the results get their names together, when all of them are complete.
         self._publication = stack.enter_context(Publication(self._before_publishing))
         self._reference = (
-            stack.enter_context(_Reference(options.reference, options.size)) if options.reference else None
+            stack.enter_context(_Reference(options.reference, options.size, self._info)) if options.reference else None
         )
         self._writers = [
             stack.enter_context(video.open_writer(target, self._info, encoding, self._publication))
@@ -220,11 +221,15 @@ def _targets(options: InpaintOptions) -> list[tuple[Path, video.OutputOptions]]:
 class _Reference:
     """The true background, read in step with the result and scored inside the hole."""
 
-    def __init__(self, path: Path, size: tuple[int, int] | None) -> None:
+    def __init__(self, path: Path, size: tuple[int, int] | None, info: VideoInfo) -> None:
         from .quality.metrics import ClipScore
 
         self._path = path
         self._reader = video.open_reader(path, size=size)
+        if info.cut is not None and self._reader.info.frame_count != info.frame_count:  # it is of the whole clip
+            last = info.cut.first + (info.frame_count or 1) - 1
+            span = Span(Moment(frame=info.cut.first), Moment(frame=last))
+            self._reader = video.open_reader(path, size=size, span=span)
         self._score = ClipScore()
 
     def __enter__(self) -> _Reference:

@@ -131,7 +131,7 @@ class Inpainting:
         resolve(options.weights)
         devices = [select_device(name) for name in options.devices or (options.device,)]
         with ExitStack() as stack:
-            reader = stack.enter_context(video.open_reader(options.video, size=options.size))
+            reader = stack.enter_context(video.open_reader(options.video, size=options.size, span=options.span))
             output = ClipOutput(options, reader.info, write=self._write)
             holes = stack.enter_context(video.open_holes(options.mask, reader.info, options.masking))
             size, depth = (reader.info.height, reader.info.width), reader.info.bit_depth
@@ -139,7 +139,7 @@ class Inpainting:
             every = [assemble(options, name, size, depth) for name in options.devices or (options.device,)]
             assembled = every[0]
             self._notice(*itertools.chain.from_iterable(one.notices for one in every))
-            self._notice(*reader.notices, *holes.notices)
+            self._notice(*video.part_said(reader.info), *reader.notices, *holes.notices)
             stack.enter_context(output)
             self._notice(*output.notices)  # what will be left out, before the work
             self._progress = RunProgress(
@@ -186,7 +186,7 @@ def describe_plan(options: InpaintOptions) -> list[str]:
     from .system.paths import check_paths
 
     check_paths(options.writes(), options.reads())
-    with video.open_reader(options.video, size=options.size) as reader:
+    with video.open_reader(options.video, size=options.size, span=options.span) as reader:
         info = reader.info
         device = select_device((options.devices or (options.device,))[0])
         with run_settings(options, [device], info.bit_depth):

@@ -46,10 +46,11 @@ def preview_frame(
     options.check_paths()
     device = select_device((options.devices or (options.device,))[0])
     with ExitStack() as stack:
-        reader = stack.enter_context(video.open_reader(options.video, size=options.size))
+        reader = stack.enter_context(video.open_reader(options.video, size=options.size, span=options.span))
         info = reader.info
+        asked, number = number, number - (0 if info.cut is None else info.cut.first)
         if number < 0 or (info.frame_count is not None and number >= info.frame_count):
-            raise _no_such_frame(options.video, number, info.frame_count)
+            raise _no_such_frame(info, asked)
         holes = stack.enter_context(video.open_holes(options.mask, info, options.masking))
         stack.enter_context(run_settings(options, [device], info.bit_depth))
         assembled = assemble(options, str(device), (info.height, info.width), info.bit_depth)
@@ -63,18 +64,19 @@ def preview_frame(
         stack.enter_context(one_thread_a_call())
         shot = _find(read(), number, options)
         if shot is None:
-            raise _no_such_frame(options.video, number, info.frame_count)
+            raise _no_such_frame(info, asked)
         place = number - shot.first
         (finished,) = fill_range(shot.read, ENDLESS, place, place + 1, assembled.engine, options.windows)
         if finished.source.box is None:
-            on_notice(f"frame {number} has no hole: it stays as it is")
+            on_notice(f"frame {asked} has no hole: it stays as it is")
     _write(options.output, finished, info)
     return finished
 
 
-def _no_such_frame(clip: Path, number: int, count: int | None) -> InputError:
-    there = "" if count is None else f", which has frames 0 to {count - 1}"
-    return InputError(f"--preview-frame {number}: there is no such frame in {clip}{there}")
+def _no_such_frame(info: VideoInfo, number: int) -> InputError:
+    first, has = (0, "which has") if info.cut is None else (info.cut.first, "of which are meant")
+    there = "" if info.frame_count is None else f", {has} frames {first} to {first + info.frame_count - 1}"
+    return InputError(f"--preview-frame {number}: there is no such frame in {info.path}{there}")
 
 
 @dataclass(frozen=True)

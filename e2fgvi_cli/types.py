@@ -25,6 +25,29 @@ Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
+class Cut:
+    """Where a part of the clip `source` lies: it begins with frame number `first`, `start` seconds after the clip's
+    first frame.
+
+    `begin` and `end` are the times of its first frame and of the first one after it (None: there is none), in ticks of
+    the file's own clock; of a folder, numbers. `seekable`: the frame at a time can be jumped to.
+    """
+
+    source: VideoInfo
+    first: int
+    begin: int
+    end: int | None
+    start: Fraction
+    seekable: bool
+
+    @property
+    def clock(self) -> tuple[Fraction, Fraction | None]:
+        """`begin` and `end` in seconds of the file's own clock."""
+        base = self.source.time_base or Fraction(1)
+        return self.begin * base, None if self.end is None else self.end * base
+
+
+@dataclass(frozen=True)
 class VideoInfo:
     """What is known of a clip before it is decoded.
 
@@ -35,7 +58,8 @@ class VideoInfo:
     number). `time_base` is the unit of the source's time stamps in seconds, `duration` the container's claim in
     seconds. `display_matrix` holds the nine integers of FFmpeg's display matrix; `color` is (range, matrix, primaries,
     transfer) in the code points of ITU-T H.273 (2 = unspecified; range 0 unspecified, 1 limited, 2 full). `hdr_static`
-    is the mastering display and the content light level in x265's notation ("" = none).
+    is the mastering display and the content light level in x265's notation ("" = none). `cut`: only a part of the clip
+    is read; `frame_count` and `duration` are the part's, and its frames are counted and timed from its first one.
     """
 
     path: Path
@@ -60,6 +84,7 @@ class VideoInfo:
     subtitle_streams: int = 0
     has_alpha: bool = False
     hdr_static: tuple[str, str] = ("", "")
+    cut: Cut | None = None
 
     @property
     def display_size(self) -> tuple[int, int]:

@@ -42,6 +42,18 @@ class InputArguments:
     size: Annotated[
         str | None, Option(metavar="WxH", help="Resize the frames first (default: never).", rich_help_panel=INPUT)
     ] = None
+    start: Annotated[
+        str | None,
+        Option(
+            metavar="FRAME|TIME",
+            help="Cut the clip: begin with this frame (250) or at this time (12.5s, 00:01:02.5).",
+            rich_help_panel=INPUT,
+        ),
+    ] = None
+    end: Annotated[
+        str | None,
+        Option(metavar="FRAME|TIME", help="Cut the clip: the last frame, or the time it ends.", rich_help_panel=INPUT),
+    ] = None
     reference: Annotated[
         Path | None,
         Option(help="The true background, if you have it: prints PSNR and SSIM in the hole.", rich_help_panel=INPUT),

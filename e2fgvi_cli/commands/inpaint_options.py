@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 def to_options(arguments: InpaintArguments) -> InpaintOptions:
     """The job that `arguments` describe, checked as far as can be without opening anything."""
     from ..options import InpaintOptions, default_output
+    from ..video.span import parse_span
 
     source, fill, written, published = arguments.source, arguments.fill, arguments.output, arguments.published
     if published.model != "e2fgvi_hq":
@@ -52,6 +53,7 @@ def to_options(arguments: InpaintArguments) -> InpaintOptions:
         masking=_masking(arguments.masking, as_published),
         encoding=_encoding(written, published),
         size=_size(source, published),
+        span=parse_span(source.start, source.end, ("--start", "--end")),
         detect_cuts=fill.cuts and not as_published,
         reference=source.reference,
         comparison=_comparison(written, output),

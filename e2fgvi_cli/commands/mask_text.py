@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from ..mask_tools.shown import Region, Span
+    from ..mask_tools.shown import Region
 
 
 def text(
@@ -18,7 +18,7 @@ def text(
     shape: str = typer.Option("strokes", "--shape", help="strokes (the letters) or boxes."),
     region: str | None = typer.Option(None, "--region", help="x,y,w,h: look only there."),
     start: str | None = typer.Option(None, "--from", help="First frame (120) or time (4.5s, 1:04)."),
-    end: str | None = typer.Option(None, "--to", help="Last frame or time."),
+    end: str | None = typer.Option(None, "--to", help="Last frame, or the time where it ends."),
     every: int = typer.Option(6, "--every", min=1, help="Look for text on each N-th frame; 1 for text that moves."),
     persistent: bool = typer.Option(
         False, "--persistent/--no-persistent", help="Only text that stands in most of the frames, as logos do."
@@ -29,8 +29,9 @@ def text(
     """Find captions and mask their letters. Text of the scene (signs, shirts) is text, too: --region says where. Needs
     the extra [text]. Without any text found it writes nothing and ends with exit code 3."""
     from ..mask_tools.text import TextOptions, text_to_folder
+    from ..video.span import parse_span
 
-    options = TextOptions(shape, _region(region), _span(start, end), every, persistent)
+    options = TextOptions(shape, _region(region), parse_span(start, end, ("--from", "--to")), every, persistent)
     done = text_to_folder(video, output, options, overwrite=overwrite, on_progress=_progress)
     if as_json:
         captions = [
@@ -80,14 +81,6 @@ def _region(text: str | None) -> Region | None:
     from ..mask_tools.shown import parse_region
 
     return None if text is None else parse_region(text)
-
-
-def _span(start: str | None, end: str | None) -> Span:
-    from ..mask_tools.shown import Span, parse_moment
-
-    return Span(
-        None if start is None else parse_moment(start, "--from"), None if end is None else parse_moment(end, "--to")
-    )
 
 
 def _progress(stage: str, done: int, total: int | None) -> None:

@@ -79,7 +79,7 @@ def _check_job(job: Job, rate: float | None, refused: Mapping[str, WeightsError]
     try:
         if options.weights in refused:
             raise refused[options.weights]
-        with video.open_reader(options.video, size=options.size) as reader:
+        with video.open_reader(options.video, size=options.size, span=options.span) as reader:
             info = reader.info
             ClipOutput(options, info)
             with video.open_holes(options.mask, info, options.masking) as holes:

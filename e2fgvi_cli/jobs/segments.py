@@ -52,7 +52,7 @@ class ClipSource:
 
     def __enter__(self) -> ClipSource:
         options = self._options
-        self.reader = self._stack.enter_context(video.open_reader(options.video, size=options.size))
+        self.reader = self._stack.enter_context(video.open_reader(options.video, size=options.size, span=options.span))
         self._holes = self._stack.enter_context(video.open_holes(options.mask, self.reader.info, options.masking))
         return self
 
@@ -75,7 +75,9 @@ class ClipSource:
     def _frames(self, first: int, end: int | None) -> Iterator[Frame]:
         if first > 0 and end is not None and self._plan is not None and self._plan.seekable:
             access = self._stack.enter_context(
-                video.open_random_access(self._options.video, size=self._options.size, exact=False)
+                video.open_random_access(
+                    self._options.video, size=self._options.size, span=self._options.span, exact=False
+                )
             )
             yield from access.frames(range(first, end))
             return

@@ -167,7 +167,8 @@ def prepare(options: InpaintOptions, emit: Emit) -> Prepared:
         info = source.reader.info
         seekable = _is_seekable(source, options, count)
         size = (info.height, info.width)
-        plan = ClipPlan(count, size, tuple(shots), tuple(holed), seekable, source.notices, info.bit_depth)
+        notices = (*video.part_said(info), *source.notices)
+        plan = ClipPlan(count, size, tuple(shots), tuple(holed), seekable, notices, info.bit_depth)
     return Prepared(key, snapshot, plan, time.perf_counter() - started)
 
 
@@ -184,8 +185,11 @@ def _is_seekable(source: ClipSource, options: InpaintOptions, count: int) -> boo
         return True
     if source.reader.notices:
         return False
+    part = source.reader.info.cut
+    if part is not None and not part.seekable:
+        return False
     try:
-        with video.open_random_access(options.video, size=options.size, exact=False) as access:
+        with video.open_random_access(options.video, size=options.size, span=options.span, exact=False) as access:
             return len(access) == count
     except InputError:
         return False

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,37 +13,6 @@ from ..errors import InputError, UsageError
 from ..masks.options import parse_box
 from ..types import Frame, VideoInfo
 from ..video.reading import probe
-
-_TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)(s?)")
-
-
-@dataclass(frozen=True)
-class Moment:
-    """A frame's number, or a time in seconds from the first frame."""
-
-    frame: int | None = None
-    time: Fraction | None = None
-
-    def reached(self, frame: Frame) -> bool:
-        """Whether `frame` is at it or after it."""
-        return frame.index >= self.frame if self.frame is not None else frame.time >= (self.time or 0)
-
-    def passed(self, frame: Frame) -> bool:
-        """Whether `frame` is after it."""
-        return frame.index > self.frame if self.frame is not None else frame.time > (self.time or 0)
-
-
-@dataclass(frozen=True)
-class Span:
-    """From one moment to another, both with it; None: the clip's own start or end."""
-
-    start: Moment | None = None
-    end: Moment | None = None
-
-    def holds(self, frame: Frame) -> bool:
-        """Whether `frame` lies in it."""
-        after = self.start is None or self.start.reached(frame)
-        return after and not (self.end is not None and self.end.passed(frame))
 
 
 @dataclass(frozen=True)
@@ -61,19 +28,6 @@ class Region:
     def slices(self) -> tuple[slice, slice]:
         """Rows and columns."""
         return slice(self.y, self.y + self.height), slice(self.x, self.x + self.width)
-
-
-def parse_moment(text: str, option: str) -> Moment:
-    """From a frame's number ("120"), or a time ("4.5s", "1:04", "0:01:04.2"). Raises `UsageError`."""
-    match = _TIME.fullmatch(text.strip())
-    if match is None:
-        raise UsageError(f"{option} {text!r} is neither a frame (120) nor a time (4.5s or 1:04)")
-    hours, minutes, seconds, unit = match.groups()
-    if minutes is None and not unit:
-        if "." in seconds:
-            raise UsageError(f"{option} {text!r} is no whole frame; for seconds write {text}s")
-        return Moment(frame=int(seconds))
-    return Moment(time=Fraction(seconds) + 60 * int(minutes or 0) + 3600 * int(hours or 0))
 
 
 def parse_region(text: str) -> Region:

@@ -14,8 +14,9 @@ from ..errors import InputError, UsageError
 from ..system.paths import Read, Written, check_all
 from ..system.publication import Publication
 from ..video import images
+from ..video.span import Span
 from .captions import Caption, CaptionFinder, CaptionMasks
-from .shown import Region, Span, displayed, mask_names, region_in
+from .shown import Region, displayed, mask_names, region_in
 from .text_detection import DetectText, TextBox, text_detector
 
 SHAPES = ("strokes", "boxes")

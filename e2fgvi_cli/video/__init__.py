@@ -12,6 +12,7 @@ from .options import OutputOptions
 
 if TYPE_CHECKING:
     from .masks.holes import HoleReader, open_holes
+    from .reading.cutting import part_said
     from .reading.random_access import RandomAccess, open_random_access
     from .reading.reader import DEFAULT_FOLDER_RATE, FrameReader, open_reader
     from .writing.target import check_output
@@ -31,11 +32,13 @@ __all__ = [
     "open_random_access",
     "open_reader",
     "open_writer",
+    "part_said",
     "verify",
 ]
 
 _HOMES = {
     "masks.holes": ("HoleReader", "open_holes"),
+    "reading.cutting": ("part_said",),
     "reading.random_access": ("RandomAccess", "open_random_access"),
     "reading.reader": ("DEFAULT_FOLDER_RATE", "FrameReader", "open_reader"),
     "writing.target": ("check_output",),

@@ -47,7 +47,10 @@ def settings(folder: Path, **values: object) -> BatchSettings:
 def expected(job: Job) -> np.ndarray:
     """What `e2fgvi inpaint` would make of a job with the fake engine: (count, H, W, 3), from the pipeline itself."""
     options = job.options
-    with open_reader(options.video) as reader, open_holes(options.mask, reader.info, options.masking) as masks:
+    with (
+        open_reader(options.video, span=options.span) as reader,
+        open_holes(options.mask, reader.info, options.masking) as masks,
+    ):
         return np.stack([f.rgb for f in finished_frames(reader, masks.hole_at, [FakeEngine()], options)])
 
 

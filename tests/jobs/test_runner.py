@@ -17,6 +17,7 @@ from e2fgvi_cli.errors import InputError, UsageError
 from e2fgvi_cli.jobs import Event, Job, journal, run_batch
 from e2fgvi_cli.jobs.journal import Journal, is_dead, parse_shard
 from e2fgvi_cli.jobs.thumbnails import thumbnail_of
+from e2fgvi_cli.video.span import Moment, Span
 from tests.factories import clip, read_folder
 
 from .clips import expected, leftovers, make_job, settings
@@ -66,6 +67,16 @@ def test_a_clip_split_among_workers_is_identical(tmp_path: Path, workers: int, s
     assert result.records[0].outcome == "done"
     assert events.of("job_planned")[0].values["parts"] == {"auto": 2, 5: 7, 6: 7, "off": 1}[split]
     assert outputs_are_right(job)
+
+
+def test_a_part_of_a_clip_is_split_as_a_clip_of_its_own(tmp_path: Path) -> None:
+    job = make_job(tmp_path, "clip", 60)
+    job = replace(job, options=replace(job.options, span=Span(Moment(frame=20), Moment(frame=51))))
+    events = Events()
+    run_batch([job], settings(tmp_path, workers=2, split=8), on_event=events)
+    assert events.of("job_planned")[0].values["frames"] == 32
+    assert outputs_are_right(job)
+    assert [file.name for file in sorted(job.options.output.iterdir())] == [f"{n:05d}.png" for n in range(20, 52)]
 
 
 def test_shots_are_filled_apart_as_inpaint_does(tmp_path: Path) -> None:

@@ -17,9 +17,10 @@ from e2fgvi_cli.app import app
 from e2fgvi_cli.errors import InputError, UsageError
 from e2fgvi_cli.mask_tools import text_detection
 from e2fgvi_cli.mask_tools.logo import LogoOptions, logo_to_file
-from e2fgvi_cli.mask_tools.shown import Moment, Region, Span, parse_moment, parse_region
+from e2fgvi_cli.mask_tools.shown import Region, parse_region
 from e2fgvi_cli.mask_tools.text import TextOptions, text_to_folder
 from e2fgvi_cli.mask_tools.text_detection import TextBox
+from e2fgvi_cli.video.span import Moment, Span, parse_moment
 
 from .. import factories
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -79,6 +80,9 @@ class HoleReader:
 
     def hole_at(self, frame: Frame) -> HoleArray:
         """(H, W) uint8 of 0 and 1 (1 = hole) at the size of `frame`, dilated."""
+        if self._info.cut is not None:  # masks and shapes speak of the whole clip's numbers and times
+            part = self._info.cut
+            frame = replace(frame, index=frame.index + part.first, time=frame.time + part.start)
         raws = list(iterate_holes(self._source, frame, self._options.union))
         shapes = self._options.shapes_at(frame.index)
         key = (frame.size, shapes, *(id(raw) for raw in raws))
@@ -117,7 +121,7 @@ class HoleReader:
             left, top, right, bottom = shape.bounds
             if left >= width or top >= height or right <= 0 or bottom <= 0:
                 raise UsageError(f"{shape} lies outside the frame, which is {width}x{height}; give pixels in it")
-            start, count = shape.frames.start, self._info.frame_count
+            start, count = shape.frames.start, (part.source if (part := self._info.cut) else self._info).frame_count
             if start > 0 and (count is None or start >= count):
                 count = probe.count_frames(self._info.path)
                 if start >= count:

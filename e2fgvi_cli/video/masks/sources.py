@@ -100,13 +100,16 @@ def _joined(holes: list[HoleArray]) -> HoleArray:
 
 
 class VideoMasks:
-    """A mask video read along with the frames: by number if `by_number`, else the mask nearest in time."""
+    """A mask video read along with the frames: by number if `by_number`, else the mask nearest in time. `first`: the
+    number of the frame that its first one is for."""
 
-    def __init__(self, info: VideoInfo, decoder: MaskDecoder, *, by_number: bool, keep: int, period: Fraction) -> None:
+    def __init__(
+        self, info: VideoInfo, decoder: MaskDecoder, *, by_number: bool, keep: int, period: Fraction, first: int = 0
+    ) -> None:
         survey_video(info, decoder)
         self._reader = open_masks(info)
         self._frames = iter(self._reader)
-        self._decoder, self._by_number, self._keep = decoder, by_number, keep
+        self._decoder, self._by_number, self._keep, self._first = decoder, by_number, keep, first
         self._period = Fraction(1) if by_number else period
         self._mask_period = Fraction(1) if by_number else 1 / (info.frame_rate or Fraction(25))
         self._held: deque[tuple[Fraction, RawHole]] = deque()
@@ -116,9 +119,8 @@ class VideoMasks:
         """The nearest mask to the time of frame `offset` away; None if that is past the mask's end."""
         now = Fraction(frame.index) if self._by_number else frame.time
         wanted = now + offset * self._period
-        self._read_until(wanted)
-        self._forget_before(now - self._keep * self._period)
-        if not self._held or wanted < 0:
+        self._read_until(wanted, now - self._keep * self._period)
+        if not self._held or wanted < (self._first if self._by_number else 0):
             return None
         position, raw = min(self._held, key=lambda entry: abs(entry[0] - wanted))
         past_the_end = self._ended and position == self._held[-1][0]
@@ -130,16 +132,18 @@ class VideoMasks:
             return None
         return raw
 
-    def _read_until(self, wanted: Fraction) -> None:
+    def _read_until(self, wanted: Fraction, oldest: Fraction) -> None:
+        self._forget_before(oldest)
         while not self._ended and (not self._held or self._held[-1][0] < wanted):
             frame = next(self._frames, None)
             if frame is None:
                 self._ended = True
                 self._decoder.notices.extend(f"mask: {notice}" for notice in self._reader.notices)
                 return
-            position = Fraction(frame.index) if self._by_number else frame.time
+            position = Fraction(frame.index + self._first) if self._by_number else frame.time
             hole = self._decoder.decode(mask_picture(frame), self._reader.info.path.name)
             self._held.append((position, RawHole(hole, self._reader.info.rotation)))
+            self._forget_before(oldest)
 
     def _forget_before(self, oldest: Fraction) -> None:
         while len(self._held) > 1 and self._held[1][0] <= oldest:
@@ -163,17 +167,38 @@ def match_folder(mask: Path, info: VideoInfo, decoder: MaskDecoder) -> dict[int,
         )
     stems = [file.stem for file in files]
     what = f"{len(files)} masks in {mask} for {{}} frames of {info.path}"
+    whole, first = clip_of_masks(info, len(files))
     frames = [file.stem for file in probe.image_list(info.path)] if info.is_folder else []
-    if frames and len(frames) == info.frame_count:
+    if frames and len(frames) == (info if info.cut is None else info.cut.source).frame_count:
+        frames = frames[first : first + (whole.frame_count or 0)]
         pairing = masks.pair_with_frames(stems, frames, what.format(len(frames)))
     else:  # a video, or the pages of one file, which have no names
-        count = frames_for(stems, info)
+        count = frames_for(stems, info) if info.cut is None else whole.frame_count or 0
         pairing = masks.pair_with_count(stems, count, what.format(count))
     decoder.notices.extend(pairing.notices)
-    if pairing.missing:
+    masks_of = {first + index: places for index, places in pairing.masks_of.items()}
+    missing, of = pairing.missing, pairing.frames
+    if info.cut is not None:
+        near = reach_of(decoder.options)
+        meant = range(info.cut.first, info.cut.first + (info.frame_count or 0))
+        missing, of = sum(number not in masks_of for number in meant), len(meant)
+        masks_of = {n: places for n, places in masks_of.items() if meant.start - near <= n < meant.stop + near}
+        if not masks_of:
+            raise InputError(f"{mask} has no mask for the frames {meant.start} to {meant.stop - 1} that are meant")
+    if missing:
         then = "bridged where they lie between masks" if decoder.options.grow_gaps else "taken to have no hole"
-        decoder.say_once("missing", f"{pairing.missing} of {pairing.frames} frames have no mask and are {then}")
-    return {index: tuple(files[place] for place in places) for index, places in pairing.masks_of.items()}
+        decoder.say_once("missing", f"{missing} of {of} frames have no mask and are {then}")
+    return {index: tuple(files[place] for place in places) for index, places in masks_of.items()}
+
+
+def clip_of_masks(info: VideoInfo, masks_given: int) -> tuple[VideoInfo, int]:
+    """(the clip that so many masks are for, the number of its first frame): of a part, the part if it has as many
+    frames and the whole clip has not."""
+    if info.cut is None:
+        return info, 0
+    if masks_given == info.frame_count != info.cut.source.frame_count:
+        return info, info.cut.first
+    return info.cut.source, 0
 
 
 def video_masks(mask: Path, info: VideoInfo, decoder: MaskDecoder) -> VideoMasks:
@@ -181,15 +206,20 @@ def video_masks(mask: Path, info: VideoInfo, decoder: MaskDecoder) -> VideoMasks
     times."""
     mask_info = probe.probe(mask)
     # Then times say it all, also behind frames that are damaged.
-    by_number = not in_step(info, mask_info) and _has_as_many(info, mask_info, decoder)
+    timed = in_step(info, mask_info)
+    whole, first = (info, 0) if timed else clip_of_masks(info, count_decoded(mask_info)[0])
+    by_number = not timed and _has_as_many(whole, mask_info, decoder, counted=info.cut is not None)
     period = 1 / info.frame_rate if info.frame_rate else Fraction(1, 25)
-    return VideoMasks(mask_info, decoder, by_number=by_number, keep=reach_of(decoder.options), period=period)
+    keep = reach_of(decoder.options)
+    return VideoMasks(mask_info, decoder, by_number=by_number, keep=keep, period=period, first=first)
 
 
-def _has_as_many(info: VideoInfo, mask_info: VideoInfo, decoder: MaskDecoder) -> bool:
-    """Whether a mask video has a frame for each of the clip's; if not, both must have times. Says which it is."""
+def _has_as_many(info: VideoInfo, mask_info: VideoInfo, decoder: MaskDecoder, *, counted: bool) -> bool:
+    """Whether a mask video has a frame for each of the clip's; if not, both must have times. Says which it is.
+
+    counted: `info.frame_count` is no claim."""
     mask_count, _ = count_decoded(mask_info)
-    frames = count_for(mask_count, info)
+    frames = (info.frame_count or 0) if counted else count_for(mask_count, info)
     timeless = next((source.path for source in (info, mask_info) if source.frame_rate is None), None)
     if frames != mask_count and timeless is not None:
         raise InputError(

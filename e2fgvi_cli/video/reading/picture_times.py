@@ -58,15 +58,17 @@ class StoredOrder:
             picture.pts = place
 
 
-def with_lengths(pictures: Iterator[av.VideoFrame | None], info: VideoInfo) -> Iterator[av.VideoFrame | None]:
+def with_lengths(
+    pictures: Iterator[av.VideoFrame | None], info: VideoInfo, origin: int | None = None
+) -> Iterator[av.VideoFrame | None]:
     """The same pictures, each with its `duration` up to the next one; the last one's is the file's word, if that is
     likely.
 
     A single time far ahead of the next picture's is wrong: it is set back to the time before, for `FrameClock` to
-    repair.
+    repair. origin: the time of the clip's first picture, if that is not among these.
     """
     held: av.VideoFrame | None = None
-    lengths = _Lengths(info)
+    lengths = _Lengths(info, origin)
     for picture in pictures:
         if picture is None:
             yield None
@@ -81,12 +83,12 @@ def with_lengths(pictures: Iterator[av.VideoFrame | None], info: VideoInfo) -> I
 
 
 class _Lengths:
-    def __init__(self, info: VideoInfo) -> None:
+    def __init__(self, info: VideoInfo, origin: int | None) -> None:
         self._time_base, self._claimed = info.time_base, info.duration
         rate = info.frame_rate
         self._usual = 0 if not rate or not info.time_base else round(1 / (rate * info.time_base))
         self._second = 0 if not info.time_base else round(1 / info.time_base)
-        self._first: int | None = None
+        self._first = origin
         self._before: int | None = None
         self._longest = 0
 

@@ -6,6 +6,7 @@ import bisect
 import itertools
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ import av
 
 from ...errors import InputError
 from ...types import Frame, VideoInfo
+from ..span import Span
 from . import decoding, probe
 from .clock import FrameClock
 from .reader import FolderReader, make_frame, source_info
@@ -23,7 +25,7 @@ from .reader import FolderReader, make_frame, source_info
 class RandomAccess:
     """Context manager; `frame(i)` and `frames(indices)` decode on demand and keep the last `keep` frames.
 
-    Frame numbers are those of a reader of the same path: a video is decoded once to know them. `exact` False counts
+    Frame numbers are those of a reader of the same clip: a video is decoded once to know them. `exact` False counts
     packets instead, which is quick, and right where there are as many as the reader found frames.
     """
 
@@ -33,6 +35,7 @@ class RandomAccess:
         self._recent: OrderedDict[int, Frame] = OrderedDict()
         self._folder = FolderReader(info) if info.is_folder else None
         self._video = None if info.is_folder else _SeekableVideo(info, exact)
+        self._offset, self._start = (0, Fraction(0)) if info.cut is None else (info.cut.first, info.cut.start)
 
     def __enter__(self) -> RandomAccess:
         return self
@@ -44,7 +47,9 @@ class RandomAccess:
             self._video.close()
 
     def __len__(self) -> int:
-        return len(self._folder.stills) if self._folder is not None else len(self._require_video().times)
+        if self._folder is not None or self.info.cut is not None:
+            return self.info.frame_count or 0
+        return len(self._require_video().times)
 
     def frame(self, index: int) -> Frame:
         """Frame `index`. Raises `InputError` if there is none of that number or it cannot be decoded."""
@@ -53,7 +58,7 @@ class RandomAccess:
         if index in self._recent:
             self._recent.move_to_end(index)
             return self._recent[index]
-        frame = self._folder.read(index) if self._folder is not None else self._require_video().read(index)
+        frame = self._folder.read(index) if self._folder is not None else self._read_video(index)
         self._recent[index] = frame
         while len(self._recent) > self._keep:
             self._recent.popitem(last=False)
@@ -64,17 +69,21 @@ class RandomAccess:
         for index in sorted(set(indices)):
             yield self.frame(index)
 
+    def _read_video(self, index: int) -> Frame:
+        frame = self._require_video().read(index + self._offset)
+        return replace(frame, index=index, time=frame.time - self._start)
+
     def _require_video(self) -> _SeekableVideo:
         assert self._video is not None
         return self._video
 
 
 def open_random_access(
-    path: Path, *, size: tuple[int, int] | None = None, keep: int = 8, exact: bool = True
+    path: Path, *, size: tuple[int, int] | None = None, span: Span = Span(), keep: int = 8, exact: bool = True
 ) -> RandomAccess:
-    """Random access to what `open_reader(path, size=size)` reads in order; `exact` as in `RandomAccess`. Raises
-    `InputError`."""
-    return RandomAccess(source_info(Path(path), size), keep, exact=exact)
+    """Random access to what `open_reader(path, size=size, span=span)` reads in order; `exact` as in `RandomAccess`.
+    Raises `InputError`."""
+    return RandomAccess(source_info(Path(path), size, span), keep, exact=exact)
 
 
 class _SeekableVideo:

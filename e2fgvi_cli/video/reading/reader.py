@@ -21,7 +21,8 @@ from ...types import Frame, VideoInfo
 from .. import images, native
 from ..images.headers import Kind
 from ..images.stills import Picture, Stills, mixed_sizes
-from . import decoding, picture_times, probe
+from ..span import Span
+from . import cutting, decoding, picture_times, probe
 from .clock import DEFAULT_FOLDER_RATE, FrameClock
 
 DECODE_AHEAD_FRAMES = 4
@@ -40,19 +41,25 @@ class FrameReader(Protocol):
     def __iter__(self) -> Iterator[Frame]: ...
 
 
-def open_reader(path: Path, *, size: tuple[int, int] | None = None) -> FrameReader:
-    """A reader for a folder of images, one image, or a video file; `size` (height, width) resizes every frame.
+def open_reader(path: Path, *, size: tuple[int, int] | None = None, span: Span = Span()) -> FrameReader:
+    """A reader for a folder of images, one image, or a video file; `size` (height, width) resizes every frame, `span`
+    leaves out all others.
 
     Raises `InputError` for whatever cannot be read; a video that ends early or has damaged frames is read as far as it
     goes and says so in `notices`.
     """
-    info = source_info(Path(path), size)
+    return reader_of(source_info(Path(path), size, span))
+
+
+def reader_of(info: VideoInfo) -> FrameReader:
+    """A reader of what `info` describes."""
     return FolderReader(info) if info.is_folder else VideoReader(info)
 
 
-def source_info(path: Path, size: tuple[int, int] | None) -> VideoInfo:
-    """`probe`, with the size (height, width) the frames will have if another one is asked for."""
-    info = probe.probe(path)
+def source_info(path: Path, size: tuple[int, int] | None, span: Span = Span()) -> VideoInfo:
+    """`probe`, with the size (height, width) the frames will have if another one is asked for, and of the part
+    `span`."""
+    info = cutting.cut(probe.probe(path), span)
     if size is not None and size != (info.height, info.width):
         info = _resized_info(info, size)
     return info
@@ -110,7 +117,7 @@ class FolderReader(_AheadReader):
             )
 
     def _frames(self) -> Iterator[Frame]:
-        for index in range(len(self.stills)):
+        for index in range(self.info.frame_count or 0):
             yield self.read(index)
 
     def _say(self, sentence: str) -> None:
@@ -119,8 +126,9 @@ class FolderReader(_AheadReader):
 
     def read(self, index: int) -> Frame:
         """Frame `index`. Raises `InputError` if the image is unreadable, of another size or of no kind `info` holds."""
-        picture = self.stills.pictures[index]
-        samples = self.stills.read(index, self._say)
+        place = index + (0 if self.info.cut is None else self.info.cut.first)
+        picture = self.stills.pictures[place]
+        samples = self.stills.read(place, self._say)
         expected = self.info.stored_size or (self.info.height, self.info.width)
         if samples.shape[:2] != expected:
             raise mixed_sizes(self.stills.pictures[0], expected, picture, samples.shape[:2])
@@ -155,13 +163,19 @@ class VideoReader(_AheadReader):
         lost = broken = 0
         with probe.open_container(self.info.path) as container:
             stream = probe.main_video_stream(container, self.info.path)
-            start = None if picture_times.lack_order(container, stream) else probe.stated_start(container, stream)
-            clock = FrameClock(self.info, start)
+            part = self.info.cut is not None
+            unknown = part or picture_times.lack_order(container, stream)
+            clock = FrameClock(self.info, None if unknown else probe.stated_start(container, stream))
             if decoding.lost_alpha(stream):
                 self.notices.append(
                     f"the transparency of {self.info.path.name} is left out: this PyAV has no libvpx to decode it"
                 )
-            for picture in picture_times.with_lengths(decoding.pictures(container, stream), self.info):
+            found = (
+                cutting.pictures_of_part(container, self.info)
+                if part
+                else picture_times.with_lengths(decoding.pictures(container, stream), self.info)
+            )
+            for picture in found:
                 if picture is None:
                     lost += 1
                     continue

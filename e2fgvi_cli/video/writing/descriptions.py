@@ -11,7 +11,9 @@ from typing import Any
 
 import av
 
+from ...types import VideoInfo
 from .. import local
+from .cut_streams import chapters_of_part, later_time_codes
 
 # what a muxer writes about itself, or what another field already carries
 _NOT_METADATA = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder", "rotate", "duration"})
@@ -83,7 +85,7 @@ class Descriptions:
 
 
 def descriptions_that_fit(
-    source: Any, main: Any, container: str, options: dict[str, str], rate: Fraction
+    source: Any, main: Any, container: str, options: dict[str, str], rate: Fraction, info: VideoInfo
 ) -> Descriptions:
     """All of an opened source's that FFmpeg's muxer `container` takes under its `options`; the fewest are left out.
 
@@ -91,6 +93,9 @@ def descriptions_that_fit(
     last. Tried on a picture of 16 x 16.
     """
     every = Descriptions(metadata_of(source), stream_metadata(main), tuple(source.chapters()))
+    if info.cut is not None:
+        of_file, of_video = (later_time_codes(texts, info) for texts in (every.of_file, every.of_video))
+        every = Descriptions(of_file, of_video, tuple(chapters_of_part(list(every.chapters), info)))
     rate = rate if container in _WITH_TIME_CODES else Fraction(25)
     return next((one for one in _fewer(every) if _is_taken(one, container, options, rate)), every)
 

@@ -14,6 +14,7 @@ from ...types import VideoInfo
 from ..options import OutputOptions
 from ..reading import probe
 from .codecs import CONTAINERS, Encoding
+from .cut_streams import StreamCut, origin_of_part
 from .descriptions import descriptions_that_fit, metadata_of
 from .trial_mux import Lane, Verdict, add_copy, is_filler, origin_of, try_streams
 
@@ -78,11 +79,14 @@ class StreamCopy:
         self._main = probe.main_video_stream(self._source, info.path)
         assert encoding.container is not None
         self._container = encoding.container
-        self.origin = origin_of(self._source, encoding.container)
+        self._cut = None if info.cut is None else StreamCut(info)
+        self.origin = origin_of(self._source, encoding.container) if info.cut is None else origin_of_part(info)
         verdicts = try_streams(info.path, encoding.container)
         for stream in self._source.streams:
             if stream.index != self._main.index:
                 self._add(stream, encoding.container, verdicts[stream.index])
+        if self._cut is not None:
+            self._cut.seek(self._source)
         self._packets = self._source.demux(list(map(self._source.streams.__getitem__, self._targets)))
         if not self._targets:
             self._packets = iter(())
@@ -122,7 +126,7 @@ class StreamCopy:
     def copy_descriptions(self, video_stream: Any, rate: Fraction, muxer_options: dict[str, str]) -> None:
         """Chapters, the file's metadata, and the main video stream's metadata and disposition; `rate` is the
         output's."""
-        found = descriptions_that_fit(self._source, self._main, self._container, muxer_options, rate)
+        found = descriptions_that_fit(self._source, self._main, self._container, muxer_options, rate, self._info)
         found.write(self._output, video_stream)
         video_stream.disposition = self._main.disposition
         if found.left_out:
@@ -162,11 +166,11 @@ class StreamCopy:
         except av.FFmpegError:
             self.notices.append("the source breaks off: sound and subtitles are copied as far as they go")
             packet = None
-        if packet is None:
+        if packet is None or (self._cut is not None and self._cut.is_behind(packet)):
             self._ended = True
             last = [(index, one) for index, lane in self._lanes.items() for one in lane.rest()]
             self._ready.extend(sorted(last, key=lambda item: item[1].dts * item[1].time_base))
-        elif packet.size > 0 and not is_filler(packet):
+        elif packet.size > 0 and not is_filler(packet) and (self._cut is None or self._cut.take(packet)):
             index = packet.stream_index
             self._ready.extend((index, one) for one in self._lanes[index].put(packet))
 

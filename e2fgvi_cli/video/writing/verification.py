@@ -19,8 +19,9 @@ from ...types import Frame, VideoInfo
 from .. import images, native
 from ..images.stills import is_stills
 from ..reading import probe
-from ..reading.reader import DEFAULT_FOLDER_RATE, open_reader
+from ..reading.reader import DEFAULT_FOLDER_RATE, open_reader, reader_of
 from .codecs import Encoding
+from .cut_streams import StreamCut
 
 AlphaAt = Callable[[Frame], NDArray[Any] | None]
 
@@ -119,11 +120,10 @@ def verify(output: Path, source: VideoInfo, alpha_at: AlphaAt, *, retimed: bool 
     decoded, in the source's own pixel format where the output has the same one, else as RGB. `retimed` as in
     `Verification`. Raises `InputError`.
     """
-    source_size = (source.height, source.width) if source.stored_size else None
     largest, worst, units = 0, None, ""
     counts, shift = [0, 0], Fraction(0)
     ends = [Fraction(0), Fraction(0)]
-    with open_reader(source.path, size=source_size) as old_reader, open_reader(Path(output)) as new_reader:
+    with reader_of(source) as old_reader, open_reader(Path(output)) as new_reader:
         old_frames, new_frames = iter(old_reader), iter(new_reader)
         timed = not new_reader.info.is_folder and not source.is_folder
         while True:
@@ -149,7 +149,7 @@ def verify(output: Path, source: VideoInfo, alpha_at: AlphaAt, *, retimed: bool 
         ends[0],
         ends[1] if timed else ends[0],
         shift,
-        sound_lengths(source.path),
+        sound_lengths(source.path, source),
         sound_lengths(output),
         retimed,
     )
@@ -214,10 +214,13 @@ def _largest(old: NDArray[Any], new: NDArray[Any], covered: NDArray[np.bool_]) -
     return int(np.abs(old[outside].astype(np.int64) - new[outside]).max())
 
 
-def sound_lengths(path: Path) -> tuple[tuple[int, Fraction], ...]:
-    """(packets, of PCM bytes; seconds from the first to the end of the last) of each audio stream; () for a folder."""
+def sound_lengths(path: Path, info: VideoInfo | None = None) -> tuple[tuple[int, Fraction], ...]:
+    """(packets, of PCM bytes; seconds from the first to the end of the last) of each audio stream; () for a folder.
+
+    info: may describe a part of the clip, of which only the sound counts."""
     if is_stills(path):
         return ()
+    part = None if info is None or info.cut is None else StreamCut(info)
     with probe.open_container(path) as container:
         streams = list(container.streams.audio)
         spans: dict[int, list[Fraction]] = {stream.index: [] for stream in streams}
@@ -225,7 +228,7 @@ def sound_lengths(path: Path) -> tuple[tuple[int, Fraction], ...]:
         uncut = {s.index for s in streams if s.codec_context is not None and s.codec_context.name.startswith("pcm_")}
         try:
             for packet in container.demux(streams) if streams else ():
-                if packet.size and packet.pts is not None:
+                if packet.size and packet.pts is not None and (part is None or part.take(packet)):
                     start = packet.pts * packet.time_base
                     spans[packet.stream_index] += [start, start + (packet.duration or 0) * packet.time_base]
                     amounts[packet.stream_index] += packet.size if packet.stream_index in uncut else 1

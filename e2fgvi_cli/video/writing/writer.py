@@ -22,7 +22,7 @@ from ...types import AlphaArray, Box, Frame, PixelArray, VideoInfo
 from .. import colour, images, local, native
 from ..options import OutputOptions
 from ..reading import probe
-from . import stream_copy, target, trial_mux
+from . import cut_streams, stream_copy, target, trial_mux
 from .codecs import Encoding, choose
 from .folder_writer import FolderWriter
 from .output_times import OutputTimes, PacketLengths
@@ -271,6 +271,8 @@ def _output_times(info: VideoInfo, options: OutputOptions, encoding: Encoding) -
     assert encoding.container is not None
     if info.is_folder:
         return OutputTimes(info, options, encoding.container)
+    if info.cut is not None:
+        return OutputTimes(info, options, encoding.container, cut_streams.origin_of_part(info))
     with probe.open_container(info.path) as source:
         return OutputTimes(info, options, encoding.container, trial_mux.origin_of(source, encoding.container))
 
