@@ -75,7 +75,7 @@ def test_from_a_box_to_a_filled_clip(tmp_path: Path) -> None:
         page.wait_for_selector('#canvas[data-frame="1"]')
         page.keyboard.press("f")
         page.wait_for_selector("#step-test.done", timeout=60_000)
-        assert page.get_attribute("#view-test", "aria-selected") == "true"
+        sync_api.expect(page.locator("#view-test")).to_have_attribute("aria-selected", "true")
         page.click("#do-fill")
         page.wait_for_selector("#step-fill.done", timeout=100_000)
         page.wait_for_selector("#wipe:not([hidden])")
