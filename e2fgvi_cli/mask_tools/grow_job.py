@@ -90,7 +90,8 @@ def grow_to_folder(
     on_progress: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> GrownMasks:
     """Read masks as a run would (without its dilation), and write grown ones: a folder with one a frame, as displayed,
-    with the names of the clip's frames (numbers from 000000 for a video). The clip is read once.
+    with the names of the clip's frames (numbers from 000000 for a video). The clip is read once. Where files hold
+    several objects by number, so do those written: what is added gets the number of the nearest object.
 
     masking: how masks are read. sheet: a PNG that shows some frames with the old mask tinted, and what was added beside
     it. Folder and sheet appear when they are complete. Raises `InputError` and `UsageError` as a run with these masks
@@ -116,7 +117,9 @@ def grow_to_folder(
         for one in read.grown(options):
             before = read.take(one.index)
             after = _whole(one, before, options)
-            images.write_image(folder / f"{one.index:06d}.png", after * np.uint8(255))
+            numbers = read.take_numbers()
+            written_as = after * np.uint8(255) if numbers is None else spread(numbers, after)
+            images.write_image(folder / f"{one.index:06d}.png", written_as)
             frames.append(GrownFrame(one.index, coverage(before), coverage(after), one.judged))
             if sheet is not None and drawn.wants(one.index):
                 pictures = [_tinted(read.last, hole) for hole in (before, after)]
@@ -171,12 +174,30 @@ def _whole(one: Grown, before: HoleArray, options: GrowOptions) -> HoleArray:
     return masks.dilate(whole, Dilation(options.pixels)) if options.pixels else whole
 
 
+def spread(numbers: HoleArray, hole: HoleArray) -> HoleArray:
+    """(H, W) of object numbers over the whole `hole`: a pixel without one gets that of the nearest object, 1 where
+    there is none."""
+    import cv2
+
+    if not numbers.any():
+        return hole
+    _, nearest = cv2.distanceTransformWithLabels(
+        (numbers == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    of_label = np.zeros(int(nearest.max()) + 1, np.uint8)
+    known = numbers > 0
+    of_label[nearest[known]] = numbers[known]
+    return np.asarray(of_label[nearest] * hole, np.uint8)
+
+
 class _Reading:
     """Frames with their masks, as displayed; whole masks are kept packed until what is read ahead has caught up."""
 
     def __init__(self, reader: video.FrameReader, holes: video.HoleReader) -> None:
         self._reader, self._holes = reader, holes
         self._waiting: deque[tuple[int, tuple[int, int], bytes, Picture]] = deque()
+        self._numbers: deque[bytes] = deque()
+        self._shape = (0, 0)
         self.last: Picture = np.zeros((1, 1, 3), np.uint8)
         """The frame whose mask was taken last, small."""
 
@@ -195,6 +216,9 @@ class _Reading:
             hole = masks.turn_to_display(self._holes.hole_at(frame), info.rotation)
             small = shrink(displayed(frame, info), LARGEST_SIDE)
             packed = zlib.compress(np.packbits(hole).tobytes(), 1)
+            if self._holes.tells_objects:
+                numbers = masks.turn_to_display(self._holes.numbers_at(frame), info.rotation)
+                self._numbers.append(zlib.compress(numbers.tobytes(), 1))
             self._waiting.append((frame.index, hole.shape, packed, small))
             size = small.shape[1::-1]
             mask = hole if hole.shape == small.shape[:2] else cv2.resize(hole * 255, size, interpolation=cv2.INTER_AREA)
@@ -204,5 +228,12 @@ class _Reading:
         """The whole mask (H, W) of the next frame."""
         number, shape, packed, self.last = self._waiting.popleft()
         assert number == index
+        self._shape = shape
         bits = np.frombuffer(zlib.decompress(packed), np.uint8)
         return np.unpackbits(bits, count=shape[0] * shape[1]).reshape(shape)
+
+    def take_numbers(self) -> HoleArray | None:
+        """(H, W) object numbers of the mask taken last; None where the masks tell no objects apart."""
+        if not self._holes.tells_objects:
+            return None
+        return np.frombuffer(zlib.decompress(self._numbers.popleft()), np.uint8).reshape(self._shape)

@@ -131,6 +131,18 @@ def decide(looks: Sequence[Look], options: MaskOptions) -> tuple[Reading, list[s
     return reading, notices
 
 
+def tells_objects(looks: Sequence[Look], reading: Reading, options: MaskOptions) -> bool:
+    """Whether masks read like this tell several objects apart by their numbers."""
+    if options.ids is not None:
+        return len(options.ids) > 1
+    if options.invert or not (reading.objects or reading.any_number):
+        return False
+    if any(look.coloured for look in looks):
+        return False
+    numbers = {value for look in looks for value in look.numbers.values.tolist()}
+    return len(numbers) > 2
+
+
 def _say_photograph(looks: Sequence[Look], reading: Reading) -> list[str]:
     """A warning of pictures most of whose pixels are neither dark nor bright: a mask has such along its edges alone."""
     levels = [reading.levels(look.numbers.values, look.deep) for look in looks]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -14,8 +16,9 @@ from typer.testing import CliRunner
 import e2fgvi_cli
 from e2fgvi_cli.app import app
 from e2fgvi_cli.errors import InputError, UsageError
-from e2fgvi_cli.mask_tools.grow_job import GrowOptions, grow_to_folder
+from e2fgvi_cli.mask_tools.grow_job import GrowOptions, grow_to_folder, spread
 from e2fgvi_cli.mask_tools.shadow import reach_of
+from e2fgvi_cli.masks import Dilation, MaskOptions
 
 from .. import factories
 from ..video.media import PORTRAIT_PHONE, Recipe, make_clip
@@ -160,3 +163,63 @@ def test_masks_that_are_empty_give_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "grown").exists()
     with pytest.raises(UsageError, match="halo is nothing a mask grows by; there are shadow and reflection"):
         GrowOptions("halo")
+
+
+def numbered(folder: Path, palette: bool) -> Path:
+    """Object 1 and, above its shadow, object 3 beside it; from frame 15 on object 3 alone."""
+    folder.mkdir()
+    for index in range(COUNT):
+        picture = at(index, OBJECT) * np.uint8(index < 15)
+        picture[50:60, 60:80] = 3
+        if palette:
+            paletted(folder / f"{index:05d}.png", picture)
+        else:
+            cv2.imwrite(str(folder / f"{index:05d}.png"), picture)
+    return folder
+
+
+def paletted(path: Path, numbers: NDArray[np.uint8]) -> None:
+    """A PNG of a red, a green and a blue entry after black."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head = struct.pack(">IIBBBBB", numbers.shape[1], numbers.shape[0], 8, 3, 0, 0, 0)
+    rows = b"".join(b"\0" + row.tobytes() for row in numbers)
+    colours = bytes([0, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255])
+    parts = (chunk(b"IHDR", head), chunk(b"PLTE", colours), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+@pytest.mark.parametrize("palette", [False, True], ids=["gray", "palette"])
+def test_objects_stay_apart(tmp_path: Path, palette: bool) -> None:
+    clip, _ = walking(tmp_path)
+    masks = numbered(tmp_path / "ids", palette)
+    grow_to_folder(clip, masks, tmp_path / "grown")
+    grow_to_folder(clip, masks, tmp_path / "wider", GrowOptions(kind=None, pixels=2))
+    for index in (5, 16):
+        here = cv2.imread(str(tmp_path / "grown" / f"{index:05d}.png"), cv2.IMREAD_UNCHANGED)
+        assert (here[55, 60:80] == 3).all()
+        if index == 5:
+            assert (here[at(index, OBJECT) > 0] == 1).all()
+            assert (here[at(index, SHADOW) > 0] == 1).mean() > 0.6
+        wide = cv2.imread(str(tmp_path / "wider" / f"{index:05d}.png"), cv2.IMREAD_UNCHANGED)
+        assert (wide[48:50, 62:78] == 3).all()
+        assert set(np.unique(wide)) == ({0, 1, 3} if index == 5 else {0, 3})
+    one = MaskOptions(dilation=Dilation(0), ids=frozenset({3}))
+    grow_to_folder(clip, masks, tmp_path / "third", GrowOptions(kind=None, pixels=2), masking=one)
+    third = cv2.imread(str(tmp_path / "third" / "00005.png"), cv2.IMREAD_UNCHANGED)
+    assert set(np.unique(third)) == {0, 255}
+    assert not third[at(5, OBJECT) > 0].any()
+
+
+def test_a_grown_pixel_belongs_to_the_nearest_object() -> None:
+    numbers = np.zeros((5, 12), np.uint8)
+    numbers[2, 2], numbers[2, 9] = 7, 2
+    hole = np.ones_like(numbers)
+    hole[:, 0] = 0
+    found = spread(numbers, hole)
+    assert (found[:, 1:6] == 7).all()
+    assert (found[:, 6:] == 2).all()
+    assert not found[:, 0].any()
+    assert (spread(numbers * 0, hole) == hole).all()

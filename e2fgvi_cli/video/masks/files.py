@@ -15,12 +15,14 @@ from ...errors import InputError
 from ...masks import MaskOptions
 from ...masks.inspection import looks_compressed
 from ...masks.looks import Look, is_coloured
-from ...masks.reading import Reading, coverage_notices, decide
+from ...masks.reading import Reading, coverage_notices, decide, tells_objects
 from ...types import HoleArray
 from .. import images, local, native
 from ..images import files as image_files
 from ..images import sequences
 
+HIGHEST = 127
+"""The highest number of an object in a gray picture: what is above is a level."""
 _PNG_PALETTE = 3
 _LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".webp"})
 
@@ -39,6 +41,8 @@ class MaskDecoder:
         self.max_pixels = image_files.MAX_PIXELS
         self._said: set[str] = set()
         self._reading = Reading()
+        self.tells_objects = False
+        """Whether the masks that were looked at hold several objects by number."""
 
     def say_once(self, key: str, sentence: str) -> None:
         """Add a notice unless one of this kind was given before."""
@@ -51,6 +55,7 @@ class MaskDecoder:
         `UserError`."""
         self._reading, notices = decide(looks, self.options)
         self.notices += notices
+        self.tells_objects = tells_objects(looks, self._reading, self.options)
         if not self._inspect:  # who inspects looks at every frame
             shares = [(look.name, self._reading.share(look, self.options)) for look in looks]
             self.notices += coverage_notices(shares, whole, inverted=self.options.invert)
@@ -76,6 +81,14 @@ class MaskDecoder:
         if self.options.ids is not None:
             return self._invert(masks.select_ids(palette[0], self.options.ids))
         return self._invert(self._reading.hole_of_palette(*palette, self.options))
+
+    def numbers(self, path: Path) -> NDArray[np.uint8]:
+        """(H, W): the object's number in each pixel of the hole, 1 to `HIGHEST`, else 0. Those above are told apart
+        no more. Raises `InputError` if it cannot be read."""
+        palette = self._palette(path)
+        given = palette[0] if palette is not None else _object_numbers(self._picture(path), path.name)
+        numbers = np.where(given == 0, HIGHEST, np.minimum(given, HIGHEST)).astype(np.uint8)
+        return numbers * self.read(path)
 
     def decode(self, picture: NDArray[Any], name: str) -> HoleArray:
         """(H, W) hole of a decoded picture (gray, RGB or RGBA); `name` is what notices and errors call it."""

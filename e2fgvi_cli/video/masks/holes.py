@@ -22,6 +22,7 @@ from .sources import (
     FolderMasks,
     MaskSource,
     NoMask,
+    NumberedSource,
     RawHole,
     StillMask,
     iterate_holes,
@@ -101,6 +102,22 @@ class HoleReader:
         self._keep_alive = raws  # so that no id in `key` is given to another object
         self._cached = (key, hole)
         return hole.copy()
+
+    @property
+    def tells_objects(self) -> bool:
+        """Whether the masks hold several objects by number, of which `numbers_at` speaks."""
+        return self._decoder.tells_objects and isinstance(self._source, NumberedSource)
+
+    def numbers_at(self, frame: Frame) -> HoleArray:
+        """(H, W) the number of the object in each pixel of a frame's own mask, 0 elsewhere; nothing is grown. For
+        frames in order, of masks that `tells_objects`."""
+        assert isinstance(self._source, NumberedSource)
+        if self._info.cut is not None:
+            frame = replace(frame, index=frame.index + self._info.cut.first)
+        raw = self._source.numbers(frame)
+        if raw is None:
+            return np.zeros(frame.size, np.uint8)
+        return masks.resize_nearest(self._oriented(raw), frame.size)
 
     def _say_dilation(self) -> None:
         """The default grows with the frame: say by how much where it is not what small frames get."""

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+import numpy as np
 
 from ... import masks
 from ...errors import InputError
@@ -36,6 +38,14 @@ class MaskSource(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class NumberedSource(MaskSource, Protocol):
+    """`numbers(frame)` is the mask of a frame with the number of each object in place of 1; None where there is
+    none."""
+
+    def numbers(self, frame: Frame) -> RawHole | None: ...
+
+
 def reach_of(options: MaskOptions) -> int:
     """How many frames back a mask may be asked for."""
     return options.union + (MAX_GAP if options.grow_gaps else 0)
@@ -57,11 +67,16 @@ class StillMask:
 
     def __init__(self, path: Path, decoder: MaskDecoder) -> None:
         decoder.settle([decoder.look_at(path)], 1)
+        self._path, self._decoder = path, decoder
         self._raw = RawHole(decoder.read(path))
 
     def at(self, frame: Frame, offset: int) -> RawHole | None:
         """The same hole whatever the frame."""
         return self._raw
+
+    def numbers(self, frame: Frame) -> RawHole | None:
+        """The same numbers whatever the frame."""
+        return RawHole(self._decoder.numbers(self._path))
 
     def close(self) -> None:
         """Nothing to close."""
@@ -86,6 +101,16 @@ class FolderMasks:
             for old in [key for key in self._cache if key < frame.index - self._keep]:
                 del self._cache[old]
         return self._cache[index]
+
+    def numbers(self, frame: Frame) -> RawHole | None:
+        """Of a frame's files the first that names an object counts."""
+        files = [self._decoder.numbers(file) for file in self._files.get(frame.index, ())]
+        if not files:
+            return None
+        whole = files[0]
+        for more in files[1:]:
+            whole = np.where(whole > 0, whole, masks.resize_nearest(more, (whole.shape[0], whole.shape[1])))
+        return RawHole(whole)
 
     def close(self) -> None:
         """Nothing to close."""
