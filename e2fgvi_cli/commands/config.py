@@ -92,7 +92,7 @@ def _settings(
         options = {opt[2:]: p for p in command.params for opt in p.opts if opt.startswith("--")}
         for key, value in table.items():
             option = options.get(key.replace("_", "-"))
-            if option is None or option.is_eager:
+            if option is None or not option.expose_value:  # --help
                 raise UsageError(f"{file}: e2fgvi {' '.join((*path, name))} has no option --{key}")
             several = getattr(option, "multiple", False) and not isinstance(value, list)
             yield " ".join((*path, name)), option, [value] if several else value

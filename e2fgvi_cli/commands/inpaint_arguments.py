@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from typer import Option
 
 from .grouping import group_from
+from .presets import apply_preset
 
 INPUT, MASK, FILL, OUTPUT, PUBLISHED = "Input", "Mask", "Filling", "Output", "Names of the published program"
 
@@ -41,6 +42,16 @@ class InputArguments:
     ] = None
     size: Annotated[
         str | None, Option(metavar="WxH", help="Resize the frames first (default: never).", rich_help_panel=INPUT)
+    ] = None
+    preset: Annotated[
+        str | None,
+        Option(
+            metavar="draft|quality|archive",
+            help="Options that go together; what else is said wins.",
+            is_eager=True,
+            callback=apply_preset,
+            rich_help_panel=INPUT,
+        ),
     ] = None
     start: Annotated[
         str | None,

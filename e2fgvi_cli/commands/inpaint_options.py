@@ -49,9 +49,9 @@ def to_options(arguments: InpaintArguments) -> InpaintOptions:
         compile=fill.compile,
         devices=_devices(fill.devices),
         threads=fill.threads,
-        windows=_windows(fill, as_published),
+        windows=_windows(fill, as_published, source.preset),
         masking=_masking(arguments.masking, as_published),
-        encoding=_encoding(written, published),
+        encoding=_encoding(written, published, source.preset),
         size=_size(source, published),
         span=parse_span(source.start, source.end, ("--start", "--end")),
         detect_cuts=fill.cuts and not as_published,
@@ -76,17 +76,19 @@ def _as_published(fill: FillArguments) -> bool:
     return fill.compat is not None
 
 
-def _windows(fill: FillArguments, as_published: bool) -> WindowOptions:
+def _windows(fill: FillArguments, as_published: bool, preset: str | None) -> WindowOptions:
     from ..fill.options import WindowOptions
     from ..propagation.options import PropagationOptions
 
+    if as_published and preset is not None:
+        raise UsageError(f"--compat released fixes what --preset {preset} would set: drop one of them")
     default = None if as_published else WindowOptions.max_references
     return WindowOptions(
         neighbor_stride=fill.neighbor_stride,
         reference_stride=fill.reference_stride,
         max_references=default if fill.max_references is None else _references(fill.max_references),
         released=as_published,
-        crops=_crops(fill),
+        crops=_crops(fill, preset),
         propagation=PropagationOptions() if fill.image_propagation and not as_published else None,
     )
 
@@ -99,11 +101,11 @@ def _references(text: str) -> int | None:
     return int(text)
 
 
-def _crops(fill: FillArguments) -> CropOptions:
+def _crops(fill: FillArguments, preset: str | None) -> CropOptions:
     from ..fill.crops import CropOptions
 
     if fill.full_frame:
-        if fill.crop_margin is not None:
+        if fill.crop_margin is not None and preset is None:
             raise UsageError("--full-frame knows no crops: drop --crop-margin")
         return CropOptions(enabled=False)
     return CropOptions() if fill.crop_margin is None else CropOptions(margin=fill.crop_margin)
@@ -153,7 +155,7 @@ def _refuse_fixed_masks(given: MaskArguments) -> None:
             raise UsageError(f"--compat released fixes the masks: drop {name}")
 
 
-def _encoding(written: OutputArguments, published: PublishedArguments) -> OutputOptions:
+def _encoding(written: OutputArguments, published: PublishedArguments, preset: str | None) -> OutputOptions:
     from ..video import OutputOptions
 
     return OutputOptions(
@@ -162,6 +164,7 @@ def _encoding(written: OutputArguments, published: PublishedArguments) -> Output
         bitrate=_bitrate(written.bitrate),
         lossless=written.lossless,
         container=written.container,
+        grade=preset,
         frame_rate=_frame_rate(published.savefps),
         overwrite=written.overwrite,
     )

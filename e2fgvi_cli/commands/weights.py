@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from ..errors import UsageError, WeightsError
+
+if TYPE_CHECKING:
+    from ..weights.known import KnownWeights
+    from ..weights.trackers import TrackerWeights
 
 LONGEST_FACT = 4000
 """Characters of what a file says about itself, before its middle is left out on a terminal."""
@@ -25,9 +30,9 @@ def list_weights(
     from rich.table import Table
 
     from ..weights import trackers
-    from ..weights.known import DEFAULT, KNOWN, KnownWeights, find
+    from ..weights.known import DEFAULT, KNOWN, find, user_folder
 
-    rows: list[tuple[KnownWeights | trackers.TrackerWeights, Path | None, str]] = [
+    rows: list[tuple[KnownWeights | TrackerWeights, Path | None, str]] = [
         *((w, find(w), f"e2fgvi weights fetch {w.name}") for w in KNOWN.values()),
         *((t, trackers.find(t.name), trackers.how_to_get(t.name)) for t in trackers.TRACKERS.values()),
     ]
@@ -37,6 +42,7 @@ def list_weights(
                 "name": w.name,
                 "file": w.filename,
                 "path": str(p) if p else None,
+                "bytes": _size(w, p),
                 "sha256": w.sha256 or None,
                 "licence": w.licence,
             }
@@ -44,11 +50,19 @@ def list_weights(
         ]
         typer.echo(json.dumps(entries, indent=2))
         return
-    table = Table("name", "what", "licence", "on this machine")
+    table = Table("name", "what", "MB", "licence", "on this machine")
     for w, p, advice in rows:
         name = f"{w.name} (default)" if w.name == DEFAULT else w.name
-        table.add_row(name, w.what, w.licence, str(p) if p else f"no: {advice}")
+        size = _size(w, p)
+        told = "" if size is None else f"{size / 1e6:.1f}"
+        table.add_row(name, w.what, told, w.licence, str(p) if p else f"no: {advice}")
     Console().print(table)
+    typer.echo(f"New ones go to {user_folder()} (E2FGVI_WEIGHTS_DIR says where).")
+
+
+def _size(weights: KnownWeights | TrackerWeights, path: Path | None) -> int | None:
+    """Bytes of the file that is there, else of the one that is known; None where nobody knows."""
+    return path.stat().st_size if path is not None else getattr(weights, "size", None)
 
 
 @weights_app.command()

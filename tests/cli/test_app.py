@@ -24,6 +24,8 @@ def test_weights_list_and_verify(e2fgvi: Any) -> None:
     entries = {e["name"]: e for e in json.loads(e2fgvi("weights", "list", "--json").stdout)}
     assert entries["open"]["path"] == str(DEFAULT)
     assert entries["published"]["licence"].startswith("CC BY-NC")
+    assert entries["open"]["bytes"] == Path(entries["open"]["path"]).stat().st_size
+    assert entries["published"]["bytes"] == 164_535_938
     assert "open (default)" in e2fgvi("weights", "list").stdout
     facts = json.loads(e2fgvi("weights", "verify", "--json").stdout)
     assert facts["known_as"] == "open"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from ...errors import UsageError
 from ...types import VideoInfo
 from .. import native
 from ..images import sequences
-from ..options import CODECS, OutputOptions
+from ..options import CODECS, GRADES, OutputOptions
 
 CONTAINERS = {"mp4": "mp4", "m4v": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm", "avi": "avi"}
 _CODECS_OF = {
@@ -45,6 +45,7 @@ _FROM_SOURCE = {
 }
 _LOSSLESS_SOURCES = frozenset({"rawvideo", "huffyuv", "ffvhuff", "utvideo", "png", "qtrle", "v210", "magicyuv"})
 _DEFAULT_CRF = {"h264": 18, "h265": 20, "vp9": 24, "av1": 25}
+_ALWAYS_LOSSY = ("prores", "av1")
 _MAX_CRF = {"h264": 51, "h265": 51, "vp9": 63, "av1": 63}
 
 
@@ -77,6 +78,7 @@ def choose(target: Path, info: VideoInfo, options: OutputOptions) -> Encoding:
         return Encoding("png", None, lossless=True)
     container = _container(target, options)
     codec = _codec(container, info, options)
+    options = _graded(codec, options)
     if codec not in _CODECS_OF[container]:
         allowed = ", ".join(_CODECS_OF[container])
         raise UsageError(f"--codec {codec} does not go into {_suffix_of(container)} files (these take {allowed})")
@@ -163,7 +165,19 @@ def _codec(container: str, info: VideoInfo, options: OutputOptions) -> str:
     if info.bit_depth > 8:
         wished += ["h265", "av1"]  # the VP9 encoder that comes with PyAV is 8-bit
     wished += ["h264", *allowed]
+    if options.grade == "archive":
+        wished = [codec for codec in wished if codec not in _ALWAYS_LOSSY] + wished
     return next(codec for codec in wished if codec in allowed)
+
+
+def _graded(codec: str, options: OutputOptions) -> OutputOptions:
+    """The options with what their grade means for the codec, unless they say how well to encode."""
+    if options.grade is None or options.crf is not None or options.bitrate is not None or options.lossless:
+        return options
+    step = GRADES[options.grade]
+    if step is None:
+        return replace(options, lossless=codec not in _ALWAYS_LOSSY)
+    return replace(options, crf=_DEFAULT_CRF[codec] + step) if codec in _DEFAULT_CRF else options
 
 
 def _check_quality(codec: str, options: OutputOptions) -> None:
@@ -173,7 +187,7 @@ def _check_quality(codec: str, options: OutputOptions) -> None:
         raise UsageError(f"--crf {options.crf} is out of range for {codec}; give 0 to {_MAX_CRF[codec]}")
     if options.bitrate is not None and codec not in _MAX_CRF:
         raise UsageError(f"--bitrate does not apply to {codec}; use h264, h265 or vp9")
-    if options.lossless and codec in ("prores", "av1"):
+    if options.lossless and codec in _ALWAYS_LOSSY:
         raise UsageError(f"--lossless does not apply to {codec} here; use --codec ffv1 (mkv), h264, h265 or vp9")
 
 
