@@ -32,14 +32,16 @@ def commands(project: Project, options: list[str]) -> dict[str, str]:
     """What tracks, tests and fills this clip on the command line, each with the `options` of the page."""
     clip, masks = short(project.path), short(project.masks)
     marks: list[str] = []
-    for number, mark in sorted(project.marks.items()):
-        if "box" in mark:
-            marks += ["--box", ",".join(f"{value:g}" for value in mark["box"]) + f"@{number}"]
-        elif "points" in mark:
-            for x, y, inside in mark["points"]:
-                marks += ["--point", f"{'+' if inside else '-'}{x:g},{y:g}@{number}"]
-        else:
-            marks += ["--keyframe", f"{number}={short(project.keyframe(number))}"]
+    for number, frames in sorted(project.marks.items()):
+        of = "" if number == 1 else f"{number}:"
+        for frame, mark in sorted(frames.items()):
+            if "box" in mark:
+                marks += ["--box", of + ",".join(f"{value:g}" for value in mark["box"]) + f"@{frame}"]
+            elif "points" in mark:
+                for x, y, inside in mark["points"]:
+                    marks += ["--point", f"{of}{'+' if inside else '-'}{x:g},{y:g}@{frame}"]
+            else:
+                marks += ["--keyframe", f"{of}{frame}={short(project.keyframe(number, frame))}"]
     test = project.home / "test"
     tested = [short(test / "frames"), "-m", short(test / "masks"), "-o", short(test / "filled")]
     parts = {

@@ -66,6 +66,11 @@ def jpeg(rgb: PixelArray) -> bytes:
     return cv2.imencode(".jpg", rgb[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
 
 
+def png(numbers: HoleArray) -> bytes:
+    """(H, W) uint8 as a PNG."""
+    return cv2.imencode(".png", numbers)[1].tobytes()
+
+
 def mask_from_png(data: bytes, size: tuple[int, int]) -> HoleArray:
     """(H, W) in {0, 1} from the PNG that a page sent. Raises `InputError` unless it has the frame's size."""
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE) if data else None

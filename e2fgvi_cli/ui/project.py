@@ -1,7 +1,7 @@
 """What the page works on: the opened folder, its clips, and the project folder beside each clip that keeps the work.
 
 Nothing outside the opened folder is read or written. `CLIP.e2fgvi/` holds `state.json`, `keyframes/` (the masks drawn,
-PNG by frame number), `masks/` (one a frame, as `mask track` writes them), `test/` and the filled clip.
+PNG by frame number and object), `masks/` (one a frame, as `mask track` writes them), `test/` and the filled clip.
 """
 
 from __future__ import annotations
@@ -29,19 +29,20 @@ class ConflictError(UserError):
 
 @dataclass
 class Project:
-    """One clip and its work. `marks`: frame -> {"box": [x, y, w, h]}, {"points": [[x, y, inside], ...]}
-    or {"mask": true}; their masks lie in `keyframes/`. `confidence`: of every frame, 0 to 1, once followed; `look_at`
-    the frames worth a look. `revision` grows with every change;
-    `tracked` is that of the marks that `masks/` was made from, None before."""
+    """One clip and its work. `marks`: object -> frame -> {"box": [x, y, w, h]}, {"points": [[x, y, inside], ...]}
+    or {"mask": true}; their masks lie in `keyframes/`. `confidence`: of every frame, 0 to 1, once followed, of the
+    least sure object; `look_at` the frames worth a look, each with the object that it is for. `revision` grows with
+    every change; `tracked` is that of the marks that `masks/` was made from, None before, `followed` its objects."""
 
     path: Path
     home: Path
     revision: int = 0
     changed: int = 0
     tracked: int | None = None
-    marks: dict[int, dict[str, Any]] = field(default_factory=dict)
+    followed: list[int] = field(default_factory=lambda: [1])
+    marks: dict[int, dict[int, dict[str, Any]]] = field(default_factory=dict)
     confidence: list[float] = field(default_factory=list)
-    look_at: list[int] = field(default_factory=list)
+    look_at: list[list[int]] = field(default_factory=list)
     tested: list[int] = field(default_factory=list)
     filled: bool = False
 
@@ -60,33 +61,57 @@ class Project:
         """The filled clip."""
         return self.home / "clean.mp4"
 
-    def keyframe(self, frame: int) -> Path:
-        """The mask drawn in a frame."""
-        return self.home / "keyframes" / f"{frame:06d}.png"
+    @property
+    def objects(self) -> list[int]:
+        """The numbers of what is marked or was followed."""
+        return sorted({*self.marks, *(self.followed if self.tracked is not None else ())})
+
+    def keyframe(self, number: int, frame: int) -> Path:
+        """The mask of an object drawn in a frame."""
+        return self.home / "keyframes" / (f"{frame:06d}.png" if number == 1 else f"{frame:06d}_obj{number}.png")
 
     def test_picture(self, frame: int) -> Path:
         """The frame as a test filled it."""
         return self.home / "test" / f"filled_{frame:06d}.jpg"
 
-    def mask_file(self, frame: int) -> Path | None:
-        """The mask that counts for a frame: the one drawn, else the one followed."""
-        if frame in self.marks:
-            return self.keyframe(frame)
-        if self.tracked is None:
-            return None
-        files = sorted(self.masks.glob("*.png"))
-        return files[frame] if frame < len(files) else None
+    def numbers(self, frame: int) -> HoleArray | None:
+        """(H, W) the number of the object in each pixel, 0 for none: those drawn, else those followed. None where the
+        frame has no mask."""
+        whole = None
+        files = sorted(self.masks.glob("*.png")) if self.tracked is not None else []
+        if frame < len(files):
+            picture = images.read_image(files[frame])
+            several = len(self.followed) > 1
+            whole = picture.copy() if several else np.asarray((picture > 127) * self.followed[0], np.uint8)
+        for number, frames in sorted(self.marks.items()):
+            if frame in frames:
+                drawn = images.read_image(self.keyframe(number, frame)) > 127
+                whole = np.zeros(drawn.shape, np.uint8) if whole is None else whole
+                whole[whole == number] = 0
+                whole[drawn] = number
+        return whole
 
-    def mark(self, frame: int, mask: HoleArray, how: dict[str, Any]) -> None:
+    def mask(self, number: int, frame: int) -> HoleArray | None:
+        """(H, W) in {0, 1}: the mask of an object that counts for a frame; None where neither it is drawn nor anything
+        was followed."""
+        if frame in self.marks.get(number, {}):
+            return np.asarray(images.read_image(self.keyframe(number, frame)) > 127, np.uint8)
+        whole = self.numbers(frame) if self.tracked is not None and number in self.followed else None
+        return None if whole is None else np.asarray(whole == number, np.uint8)
+
+    def mark(self, number: int, frame: int, mask: HoleArray, how: dict[str, Any]) -> None:
         """The object's mask (H, W) in {0, 1} in this frame, and how it was given."""
-        save_mask(self.keyframe(frame), mask)
-        self.marks[frame] = how
+        save_picture(self.keyframe(number, frame), mask * np.uint8(255))
+        self.marks.setdefault(number, {})[frame] = how
         self._changed()
 
-    def unmark(self, frame: int) -> None:
-        """Forget what was drawn in a frame."""
-        self.marks.pop(frame, None)
-        self.keyframe(frame).unlink(missing_ok=True)
+    def unmark(self, number: int, frame: int) -> None:
+        """Forget what was drawn of an object in a frame."""
+        frames = self.marks.get(number, {})
+        frames.pop(frame, None)
+        if not frames:
+            self.marks.pop(number, None)
+        self.keyframe(number, frame).unlink(missing_ok=True)
         self._changed()
 
     def _changed(self) -> None:
@@ -103,7 +128,7 @@ class Project:
         os.replace(temporary, self.home / "state.json")
 
 
-_KEPT = ("revision", "changed", "tracked", "marks", "confidence", "look_at", "tested", "filled")
+_KEPT = ("revision", "changed", "tracked", "followed", "marks", "confidence", "look_at", "tested", "filled")
 
 
 def load(path: Path, home: Path) -> Project:
@@ -118,13 +143,20 @@ def load(path: Path, home: Path) -> Project:
     if not file.exists():
         return project
     try:
-        state = json.loads(file.read_text(encoding="utf-8"))
+        state = _with_objects(json.loads(file.read_text(encoding="utf-8")))
         for name in _KEPT:
             setattr(project, name, state[name])
-        project.marks = {int(frame): mark for frame, mark in state["marks"].items()}
+        project.marks = {
+            int(number): {
+                int(frame): mark
+                for frame, mark in frames.items()
+                if project.keyframe(int(number), int(frame)).is_file()
+            }
+            for number, frames in state["marks"].items()
+        }
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise InputError(f"the state {file} cannot be read: move it away to begin anew ({error})") from None
-    project.marks = {frame: mark for frame, mark in project.marks.items() if project.keyframe(frame).is_file()}
+    project.marks = {number: frames for number, frames in project.marks.items() if frames}
     project.tested = [frame for frame in project.tested if project.test_picture(frame).is_file()]
     project.tracked = project.tracked if project.masks.is_dir() else None
     project.filled = project.filled and project.output.is_file()
@@ -154,18 +186,29 @@ def _project(path: Path) -> Project:
     return load(path, path.parent / f"{path.name}{SUFFIX}")
 
 
-def save_mask(path: Path, mask: HoleArray) -> None:
-    """Write (H, W) in {0, 1} as a PNG of 0 and 255, whole or not at all."""
+def _with_objects(state: dict[str, Any]) -> dict[str, Any]:
+    """A state as it is kept today; those of before there were objects hold one, whose marks are by frame."""
+    if "followed" in state or "marks" not in state:
+        return state
+    look_at = [[frame, 1] for frame in state["look_at"]]
+    return {**state, "followed": [1], "marks": {"1": state["marks"]}, "look_at": look_at}
+
+
+def save_picture(path: Path, picture: HoleArray) -> None:
+    """Write (H, W) of levels or numbers as a PNG, whole or not at all."""
     with Publication() as publication:
         temporary = publication.temporary(path, overwrite=True)
         image = temporary.with_suffix(".png")
-        images.write_image(image, np.asarray(mask * 255, np.uint8))
+        images.write_image(image, picture)
         os.replace(image, temporary)
 
 
 def apply_marks(project: Project) -> None:
-    """What was drawn since the object was followed counts in its own frames: into `masks/`."""
+    """What was drawn since the objects were followed counts in its own frames: into `masks/`, as numbers if those are
+    there, else as 255."""
     files = sorted(project.masks.glob("*.png"))
-    for frame in project.marks:
-        if frame < len(files):
-            save_mask(files[frame], images.read_image(project.keyframe(frame)) // 255)
+    several = len(project.followed) > 1
+    for frame in sorted({frame for frames in project.marks.values() for frame in frames}):
+        numbers = project.numbers(frame)
+        if frame < len(files) and numbers is not None:
+            save_picture(files[frame], numbers if several else np.asarray((numbers > 0) * 255, np.uint8))

@@ -22,12 +22,12 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from ..errors import InputError, UserError
+from ..mask_tools.marks import MOST_OBJECTS
 from ..mask_tools.seeds import corrected, mask_from_points
 from ..mask_tools.tracking import mask_from_box
 from ..types import HoleArray, PixelArray
-from ..video import images
 from .equivalents import chosen, commands, short, write_manifest
-from .pictures import LARGEST_MASK, Pictures, jpeg, mask_from_png
+from .pictures import LARGEST_MASK, Pictures, jpeg, mask_from_png, png
 from .project import ConflictError, Project, open_folder
 from .work import Worker
 
@@ -87,12 +87,13 @@ class Site:
     def state(self, project: Project) -> dict[str, Any]:
         """All that a page shows of a clip."""
         job = self.worker.job
-        kept = ("name", "revision", "confidence", "look_at", "tested", "filled")
+        kept = ("name", "revision", "confidence", "look_at", "tested", "filled", "objects", "followed")
+        marks = {str(number): frames for number, frames in project.marks.items()}
         return {
             **{name: getattr(project, name) for name in kept},
             **self.pictures.describe(project.path),
-            "marks": {str(frame): next(iter(mark)) for frame, mark in project.marks.items()},
-            "given": {str(frame): mark for frame, mark in project.marks.items() if "mask" not in mark},
+            "marks": {n: {str(frame): next(iter(mark)) for frame, mark in of.items()} for n, of in marks.items()},
+            "given": {n: {str(f): mark for f, mark in of.items() if "mask" not in mark} for n, of in marks.items()},
             "tracked": project.tracked is not None,
             "stale": project.tracked is not None and project.tracked != project.changed,
             "commands": commands(project, chosen(self.worker.device, self.worker.weights)),
@@ -118,13 +119,14 @@ class Site:
         return JSONResponse(self.state(self.project(request)), headers=_HEADERS)
 
     def frame(self, request: Request) -> Response:
-        """A picture: of the clip ("before"), of the filled clip ("after") or of a test."""
+        """A picture: of the clip ("before"), of the filled clip ("after"), of a test, or the numbers of objects in each
+        pixel ("mask")."""
         project, index, what = self.project(request), request.path_params["frame"], request.path_params["what"]
         if what == "mask":
-            file = project.mask_file(index)
-            if file is None:
+            numbers = project.numbers(index)
+            if numbers is None:
                 raise InputError(f"frame {index} has no mask yet")
-            return Response(file.read_bytes(), media_type="image/png", headers=_HEADERS)
+            return Response(png(numbers), media_type="image/png", headers=_HEADERS)
         if what == "test" and index in project.tested:
             return Response(project.test_picture(index).read_bytes(), media_type="image/jpeg", headers=_HEADERS)
         if what == "before" or (what == "after" and project.filled):
@@ -133,7 +135,7 @@ class Site:
         raise InputError(f"frame {index} has no picture {what} yet")
 
     async def mark(self, request: Request) -> Response:
-        """PUT a mask (PNG), a box or points (JSON) for a frame, or DELETE it."""
+        """PUT a mask (PNG), a box or points (JSON) of the object ?object=N (1) for a frame, or DELETE it."""
         project, frame = self.project(request), request.path_params["frame"]
         if int(request.headers.get("content-length", 0)) > LARGEST_MASK:
             raise InputError("the mask that was sent is too large")
@@ -146,16 +148,18 @@ class Site:
             self.worker.require_idle()
             if request.headers.get("x-revision") != str(project.revision):
                 raise ConflictError(f"another window changed {project.name}: this one now shows the latest; try again")
+            number = _object(request.query_params.get("object", "1"))
             picture = self.pictures.frame(project.path, frame)
             if request.method == "DELETE":
-                project.unmark(frame)
+                project.unmark(number, frame)
             elif "box" in given:
                 x, y, width, height = (round(float(value), 1) for value in given["box"])
-                project.mark(frame, mask_from_box(picture, (x, y, width, height)), {"box": [x, y, width, height]})
+                mask = mask_from_box(picture, (x, y, width, height))
+                project.mark(number, frame, mask, {"box": [x, y, width, height]})
             elif "points" in given:
-                project.mark(frame, *_pointed(project, frame, picture, given["points"]))
+                project.mark(number, frame, *_pointed(project, number, frame, picture, given["points"]))
             else:
-                project.mark(frame, mask_from_png(body, picture.shape[:2]), {"mask": True})
+                project.mark(number, frame, mask_from_png(body, picture.shape[:2]), {"mask": True})
             return JSONResponse(self.state(project), headers=_HEADERS)
 
     def start(self, request: Request) -> Response:
@@ -181,20 +185,27 @@ class Site:
         return JSONResponse({"command": shlex.join(words), "clips": count}, headers=_HEADERS)
 
 
+def _object(text: str) -> int:
+    """The number of an object. Raises `InputError`."""
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= MOST_OBJECTS):
+        raise InputError(f"object {text[:12]} is no number from 1 to {MOST_OBJECTS}: reload the page")
+    return int(text)
+
+
 def _pointed(
-    project: Project, frame: int, picture: PixelArray, points: list[list[float]]
+    project: Project, number: int, frame: int, picture: PixelArray, points: list[list[float]]
 ) -> tuple[HoleArray, dict[str, Any]]:
-    """The mask that points mean, and how it is kept: as points where nothing else marks the frame, else as the mask
-    that was there with the last point's correction."""
+    """The mask of an object that points mean, and how it is kept: as points where nothing else marks the frame, else as
+    the mask that was there with the last point's correction."""
     height, width = picture.shape[:2]
     seeds = [(round(float(x), 1), round(float(y), 1), bool(inside)) for x, y, inside in points]
     for x, y, _ in seeds:
         if not (0 <= x < width and 0 <= y < height):
             raise InputError(f"the point {x:g},{y:g} is not in the frame of {width}x{height}: click in the picture")
-    there = None if "points" in project.marks.get(frame, {}) else project.mask_file(frame)
+    by_points = "points" in project.marks.get(number, {}).get(frame, {})
+    there = None if by_points else project.mask(number, frame)
     if there is not None:
-        mask = (images.read_image(there) > 127).astype("uint8")
-        return corrected(picture, mask, seeds), {"mask": True}
+        return corrected(picture, there, seeds), {"mask": True}
     if not any(inside for _, _, inside in seeds):
         raise InputError("nothing is marked in this frame: click on the object first")
     return mask_from_points(picture, seeds), {"points": [list(seed) for seed in seeds]}

@@ -11,6 +11,8 @@ from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Any
 
+import numpy as np
+
 from ..api import inpaint, track_mask
 from ..errors import InputError, UserError, out_of_memory
 from ..mask_tools.marks import BoxMark, KeyframeMark, PointMark
@@ -18,7 +20,7 @@ from ..options import InpaintOptions
 from ..types import Progress
 from ..video import OutputOptions, images
 from .pictures import Pictures, jpeg
-from .project import ConflictError, Project, apply_marks, save_mask
+from .project import ConflictError, Project, apply_marks, save_picture
 
 AROUND = 5
 """Frames before and after the one that a test fills."""
@@ -117,11 +119,13 @@ class Worker:
             overwrite=True,
             on_progress=self._counted,
         )
-        sure: dict[int, float] = {}
+        least: dict[int, tuple[float, int]] = {}
         for one in done.followed:
-            sure[one.frame] = min(sure.get(one.frame, 1.0), round(float(one.confidence), 3))
-        project.confidence = [sure.get(frame, 0.0) for frame in range(done.frames)]
-        project.look_at, project.tracked = [int(frame) for frame in done.look_at], changed
+            here = (round(float(one.confidence), 3), one.object)
+            least[one.frame] = min(least.get(one.frame, here), here)
+        project.confidence = [least[frame][0] if frame in least else 0.0 for frame in range(done.frames)]
+        project.look_at = [[frame, least[frame][1]] for frame in done.look_at]
+        project.followed, project.tracked = sorted({one.object for one in done.followed}), changed
         project.save()
 
     def _counted(self, done: int, total: int) -> None:
@@ -159,9 +163,9 @@ class Worker:
             folder.mkdir(parents=True)
         for number in numbers:
             images.write_image(frames / f"{number:06d}.png", self._pictures.frame(project.path, number))
-            mask = project.mask_file(number)
+            mask = project.numbers(number)
             assert mask is not None
-            save_mask(holes / f"{number:06d}.png", (images.read_image(mask) > 127).astype("uint8"))
+            save_picture(holes / f"{number:06d}.png", np.asarray((mask > 0) * 255, np.uint8))
         options = InpaintOptions(
             video=frames, mask=holes, output=project.home / "test" / "filled", device=self.device, weights=self.weights
         )
@@ -175,13 +179,15 @@ class Worker:
 def marks_of(project: Project) -> list[PointMark | BoxMark | KeyframeMark]:
     """The marks of a clip as `track_mask` takes them."""
     found: list[PointMark | BoxMark | KeyframeMark] = []
-    for frame, mark in sorted(project.marks.items()):
-        if "box" in mark:
-            found.append(BoxMark(frame, *mark["box"]))
-        elif "points" in mark:
-            found += [PointMark(frame, x, y, bool(inside)) for x, y, inside in mark["points"]]
-        else:
-            found.append(KeyframeMark(frame, project.keyframe(frame)))
+    for number, frames in sorted(project.marks.items()):
+        for frame, mark in sorted(frames.items()):
+            if "box" in mark:
+                x, y, width, height = mark["box"]
+                found.append(BoxMark(frame, x, y, width, height, number))
+            elif "points" in mark:
+                found += [PointMark(frame, x, y, bool(inside), number) for x, y, inside in mark["points"]]
+            else:
+                found.append(KeyframeMark(frame, project.keyframe(number, frame), number))
     return found
 
 

@@ -17,8 +17,9 @@ import numpy as np
 from ..conftest import ROOT
 
 
-def make_clip(path: Path, frames: int = 12, matrix: tuple[int, ...] | None = None) -> Path:
-    """64x48: noise with a red square of 12 pixels that moves 2 to the right a frame, from x = 8."""
+def make_clip(path: Path, frames: int = 12, matrix: tuple[int, ...] | None = None, *, green: bool = False) -> Path:
+    """64x48: noise with a red square of 12 pixels that moves 2 to the right a frame, from x = 8; with a `green` one of
+    10 that moves 2 to the left, from x = 50."""
     ground = np.random.default_rng(1).integers(60, 120, (48, 64, 3), np.uint8)
     with av.open(str(path), "w") as file:
         stream = file.add_stream("libx264", rate=10, options={"crf": "10"})
@@ -28,6 +29,8 @@ def make_clip(path: Path, frames: int = 12, matrix: tuple[int, ...] | None = Non
         for index in range(frames):
             picture = ground.copy()
             picture[18:30, 8 + 2 * index : 20 + 2 * index] = (230, 20, 20)
+            if green:
+                picture[34:44, 50 - 2 * index : 60 - 2 * index] = (20, 220, 20)
             file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
         file.mux(stream.encode())
     return path

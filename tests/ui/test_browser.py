@@ -100,7 +100,7 @@ def test_from_a_box_to_a_filled_clip(tmp_path: Path) -> None:
         browser.close()
     assert errors == []
     kept = json.loads((tmp_path / "clip.mp4.e2fgvi" / "state.json").read_text())
-    assert (kept["marks"], kept["tested"], kept["filled"]) == ({"0": {"box": [5, 14, 20, 20]}}, [1], True)
+    assert (kept["marks"], kept["tested"], kept["filled"]) == ({"1": {"0": {"box": [5, 14, 20, 20]}}}, [1], True)
 
 
 def test_two_windows_on_a_turned_clip_one_of_which_is_closed_while_it_follows(tmp_path: Path) -> None:
@@ -131,3 +131,43 @@ def test_two_windows_on_a_turned_clip_one_of_which_is_closed_while_it_follows(tm
     assert [mask.shape for mask in masks] == [(64, 48)] * 4
     assert masks[0][10:18, 20:28].all()
     assert not masks[0][30:].any()
+
+
+def test_two_objects_have_a_colour_and_a_number_each(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", 4, green=True)
+    errors: list[str] = []
+    with serving(clip) as address, sync_api.sync_playwright() as browsers:
+        browser = launched(browsers)
+        page = browser.new_page(viewport={"width": 1200, "height": 720}, locale="en-GB", color_scheme="dark")
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(address)
+        page.wait_for_selector('#canvas[data-frame="0"]')
+        assert page.is_disabled("#object-new")  # the first is not marked yet
+        draw_box(page, 64, (5, 14, 20, 20))
+        page.wait_for_selector("#step-mark.done")
+        page.click("#object-new")
+        assert page.get_attribute("#object-2", "aria-pressed") == "true"
+        page.keyboard.press("1")
+        page.keyboard.press("2")
+        draw_box(page, 64, (47, 31, 16, 16))
+        sync_api.expect(page.locator("#command")).to_contain_text("--box 5,14,20,20@0 --box 2:47,31,16,16@0")
+        sync_api.expect(page.locator("#marks")).to_have_text("Marked frames: 1: 0; 2: 0")
+        page.keyboard.press("t")
+        page.wait_for_selector("#step-track.done", timeout=60_000)
+        page.keyboard.press("End")
+        page.wait_for_selector('#canvas[data-frame="3"]')
+        at = "document.getElementById('canvas').getContext('2d').getImageData"
+        first, second = (page.evaluate(f"Array.from({at}({x}, {y}, 1, 1).data)") for x, y in ((20, 24), (49, 39)))
+        assert first[:3] == pytest.approx([242, 57, 97], abs=16)  # half red, half pink
+        assert second[:3] == pytest.approx([51, 200, 137], abs=16)  # half green, half blue
+        # Undo takes the second box back, with the object it is of.
+        page.keyboard.press("1")
+        page.keyboard.press("z")
+        sync_api.expect(page.locator("#command")).to_contain_text("--box 5,14,20,20@0 -o")
+        assert page.get_attribute("#object-2", "aria-pressed") == "true"
+        page.click("#language")
+        assert page.get_attribute("#object-2", "aria-label") == "物体 2"
+        browser.close()
+    assert errors == []
+    masks = [cv2.imread(str(file), cv2.IMREAD_UNCHANGED) for file in sorted(clip.parent.glob("*.e2fgvi/masks/*.png"))]
+    assert [(int(mask[24, 14 + 2 * n]), int(mask[39, 55 - 2 * n])) for n, mask in enumerate(masks)] == [(1, 2)] * 4

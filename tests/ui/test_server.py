@@ -28,7 +28,7 @@ pytest.importorskip("httpx2", reason="the extra [dev] is not installed")
 
 from starlette.testclient import TestClient
 
-from e2fgvi_cli.ui.project import load, open_folder
+from e2fgvi_cli.ui.project import apply_marks, load, open_folder
 from e2fgvi_cli.ui.server import Site, build
 
 CLIP = "/token/api/clip/a%20clip.mp4"
@@ -48,11 +48,17 @@ def client(site: Site) -> TestClient:
     return TestClient(build(site, "token"), raise_server_exceptions=False)
 
 
-def put(client: TestClient, frame: int, revision: int, content: object) -> Any:
-    headers = {"x-revision": str(revision)}
+def put(client: TestClient, frame: int, revision: int, content: object, number: int = 1) -> Any:
+    headers, address = {"x-revision": str(revision)}, f"{CLIP}/mark/{frame}?object={number}"
     if isinstance(content, dict):
-        return client.put(f"{CLIP}/mark/{frame}", json=content, headers=headers)
-    return client.put(f"{CLIP}/mark/{frame}", content=content, headers={**headers, "content-type": "image/png"})
+        return client.put(address, json=content, headers=headers)
+    return client.put(address, content=content, headers={**headers, "content-type": "image/png"})
+
+
+def numbers(client: TestClient, frame: int) -> np.ndarray:
+    """(H, W): the objects that the page shows in a frame."""
+    data = np.frombuffer(client.get(f"{CLIP}/mask/{frame}").content, np.uint8)
+    return cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
 
 
 def png(mask: np.ndarray) -> bytes:
@@ -121,9 +127,9 @@ def test_a_project_folder_that_leads_out_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_box_is_kept_and_found_again(client: TestClient, site: Site) -> None:
-    assert put(client, 0, 0, BOX).json()["marks"] == {"0": "box"}
+    assert put(client, 0, 0, BOX).json()["marks"] == {"1": {"0": "box"}}
     again = TestClient(build(Site(site.folder / "a clip.mp4"), "token")).get(CLIP).json()
-    assert (again["given"], again["revision"], again["tracked"]) == ({"0": {"box": [5.0, 14.0, 20.0, 20.0]}}, 1, False)
+    assert (again["given"], again["revision"], again["tracked"]) == ({"1": {"0": {"box": [5, 14, 20, 20]}}}, 1, False)
     mask = cv2.imdecode(np.frombuffer(client.get(f"{CLIP}/mask/0").content, np.uint8), cv2.IMREAD_GRAYSCALE)
     wanted = np.zeros((48, 64), np.uint8)
     wanted[18:30, 8:20] = 255
@@ -134,18 +140,18 @@ def test_a_drawn_mask_comes_back_as_it_was(client: TestClient) -> None:
     mask = np.zeros((48, 64), np.uint8)
     mask[3:9, 4:30] = 1
     state = put(client, 7, 0, png(mask)).json()
-    assert state["marks"] == {"7": "mask"}
+    assert state["marks"] == {"1": {"7": "mask"}}
     assert "--keyframe 7=" in state["commands"]["track"].replace("'", "")
     assert client.get(f"{CLIP}/mask/7").content[:4] == b"\x89PNG"
     shown = cv2.imdecode(np.frombuffer(client.get(f"{CLIP}/mask/7").content, np.uint8), cv2.IMREAD_GRAYSCALE)
-    assert (shown == mask * 255).all()
+    assert (shown == mask).all()
     gone = client.delete(f"{CLIP}/mark/7", headers={"x-revision": "1"})
     assert gone.json()["marks"] == {}
 
 
 def test_points_are_kept_and_what_is_no_point_is_refused(client: TestClient) -> None:
     state = put(client, 0, 0, {"points": [[14, 24, True]]}).json()
-    assert state["given"] == {"0": {"points": [[14.0, 24.0, True]]}}
+    assert state["given"] == {"1": {"0": {"points": [[14.0, 24.0, True]]}}}
     assert " --point +14,24@0 " in state["commands"]["track"]
     mask = cv2.imdecode(np.frombuffer(client.get(f"{CLIP}/mask/0").content, np.uint8), cv2.IMREAD_GRAYSCALE) > 0
     assert mask[20:28, 10:18].all()
@@ -161,7 +167,7 @@ def test_a_second_window_does_not_write_over_the_first(client: TestClient) -> No
     late = put(client, 1, 0, BOX)
     assert late.status_code == 409
     assert late.json()["error"] == "another window changed a clip.mp4: this one now shows the latest; try again"
-    assert client.get(CLIP).json()["marks"] == {"0": "box"}
+    assert client.get(CLIP).json()["marks"] == {"1": {"0": "box"}}
 
 
 @pytest.mark.parametrize(
@@ -233,6 +239,70 @@ def test_following_a_cancelled_fill_and_the_list(
     assert (site.folder / "clips.csv").read_text() == "mine"
 
 
+OTHER = np.zeros((48, 64), np.uint8)
+OTHER[36:44, 2:10] = 1
+
+
+def test_objects_are_followed_apart(client: TestClient, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    from e2fgvi_cli.mask_tools import engines
+
+    monkeypatch.setattr(engines, "build_engine", lambda *_, **__: SimpleNamespace(make=Moving))
+    put(client, 0, 0, BOX)
+    state = put(client, 3, 1, png(OTHER), 2).json()
+    assert (state["marks"], state["objects"]) == ({"1": {"0": "box"}, "2": {"3": "mask"}}, [1, 2])
+    assert "--box 5,14,20,20@0 --keyframe " in state["commands"]["track"]
+    assert "2:3=" in state["commands"]["track"]
+    assert state["commands"]["track"].count("_obj2.png") == 1
+    assert set(np.unique(numbers(client, 3))) == {0, 2}
+    assert client.post(f"{CLIP}/start/track").status_code == 200
+    assert finished(client)["state"] == "done"
+    state = client.get(CLIP).json()
+    assert (state["followed"], state["confidence"][:4]) == ([1, 2], [0.9] * 4)
+    shown = numbers(client, 4)
+    assert (shown[24, 18], shown[40, 6], shown[2, 2]) == (1, 2, 0)
+    written = cv2.imread(str(site.projects["a clip.mp4"].masks / "000004.png"), cv2.IMREAD_UNCHANGED)
+    assert (written == shown).all()
+    # A mark replaces its own object's mask and leaves the other one; gone, what was followed is there again.
+    put(client, 4, state["revision"], png(np.roll(OTHER, 30, axis=1)), 2)
+    after = numbers(client, 4)
+    assert (after[24, 18], after[40, 6], after[40, 34]) == (1, 0, 2)
+    client.delete(f"{CLIP}/mark/4?object=2", headers={"x-revision": str(state["revision"] + 1)})
+    assert (numbers(client, 4) == shown).all()
+    again = Site(site.folder / "a clip.mp4").projects["a clip.mp4"]
+    assert (again.objects, again.marks) == ([1, 2], site.projects["a clip.mp4"].marks)
+
+
+def test_what_is_drawn_of_objects_counts_in_the_masks(site: Site) -> None:
+    """As numbers where several were followed, else as 255: one folder never holds both."""
+    project = site.projects["a clip.mp4"]
+    project.masks.mkdir(parents=True)
+    for several in (False, True):
+        cv2.imwrite(str(project.masks / "000000.png"), OTHER * (1 if several else 255))
+        project.tracked, project.followed = 0, [1, 2] if several else [1]
+        project.mark(2, 0, np.roll(OTHER, 20, axis=1), {"mask": True})
+        assert (project.numbers(0) == OTHER + 2 * np.roll(OTHER, 20, axis=1)).all()
+        apply_marks(project)
+        written = cv2.imread(str(project.masks / "000000.png"), cv2.IMREAD_UNCHANGED)
+        assert set(np.unique(written)) == ({0, 1, 2} if several else {0, 255})
+
+
+@pytest.mark.parametrize("number", ["0", "65", "x", "-1", "1.5"])
+def test_what_is_no_object_is_refused(client: TestClient, number: str) -> None:
+    answer = client.put(f"{CLIP}/mark/0?object={number}", json=BOX, headers={"x-revision": "0"})
+    assert answer.json()["error"] == f"object {number} is no number from 1 to 64: reload the page"
+
+
+def test_work_of_before_there_were_objects_is_found_again(site: Site) -> None:
+    project = site.projects["a clip.mp4"]
+    project.mark(1, 3, OTHER, {"mask": True})
+    state = json.loads((project.home / "state.json").read_text())
+    del state["followed"]
+    state |= {"marks": state["marks"]["1"], "look_at": [3, 5], "confidence": [1.0] * 12}
+    (project.home / "state.json").write_text(json.dumps(state))
+    again = load(project.path, project.home)
+    assert (again.marks, again.look_at) == ({1: {3: {"mask": True}}}, [[3, 1], [5, 1]])
+
+
 @pytest.mark.slow
 def test_a_frame_is_tested_from_those_around_it(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     follow(client, monkeypatch)
@@ -252,7 +322,7 @@ def test_a_folder_of_frames_is_a_clip(tmp_path: Path) -> None:
     client = TestClient(build(site, "token"), raise_server_exceptions=False)
     assert client.get("/token/api/clips").json()["clips"] == [{"name": "shots", "tracked": False}]
     state = client.put("/token/api/clip/shots/mark/2", json=BOX, headers={"x-revision": "0"}).json()
-    assert (state["frames"], state["marks"]) == (3, {"2": "box"})
+    assert (state["frames"], state["marks"]) == (3, {"1": {"2": "box"}})
     picture = client.get("/token/api/clip/shots/before/2").content
     shown = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
     assert np.abs(shown.astype(int) - factories.clip(3, 48, 64)[2]).mean() < 6

@@ -3,7 +3,7 @@ import * as stage from "./stage.js";
 import { choose, chosen, t, translate } from "./strings.js";
 
 const $ = (id) => document.getElementById(id);
-const now = { clip: "", state: null, frame: 0, view: "edit", tool: "box", list: [], undo: [], before: null, playing: 0, polling: 0, batch: "" };
+const now = { clip: "", state: null, frame: 0, object: 1, view: "edit", tool: "box", list: [], undo: [], before: null, playing: 0, polling: 0, batch: "" };
 let drawn = 0; // of the frame being loaded: an older one that arrives later is not shown
 
 function say(text, bad = false) {
@@ -43,7 +43,9 @@ function finished(job) {
   show();
 }
 
-const hasMask = (state, frame) => state.tracked || String(frame) in state.marks;
+const marksOf = (state, object) => state.marks[object] ?? {};
+const isMarked = (state, frame) => Object.values(state.marks).some((frames) => String(frame) in frames);
+const hasMask = (state, frame) => state.tracked || isMarked(state, frame);
 
 async function show() {
   const { state, clip, frame, view } = now, mine = ++drawn;
@@ -57,7 +59,7 @@ async function show() {
     ]);
     if (mine !== drawn) return;
     stage.resize(state.width, state.height);
-    stage.setMask(mask);
+    stage.setMask(mask, now.object);
     stage.set({ before, after, showMask: view === "edit", wipe: after ? $("wipe").value / 100 : null });
     stage.element.dataset.frame = frame;
   });
@@ -69,19 +71,19 @@ let turn = Promise.resolve(); // one change after the other: each needs the revi
 const inTurn = (work) => (turn = turn.then(work));
 
 async function remembered() {
-  const { state, frame } = now, of = String(frame);
-  const before = state.given[of] ? state.given[of] : of in state.marks ? { png: await stage.maskPng() } : {};
-  return { clip: now.clip, frame, before };
+  const { state, frame, object } = now, of = String(frame);
+  const before = state.given[object]?.[of] ?? (of in marksOf(state, object) ? { png: await stage.maskPng() } : {});
+  return { clip: now.clip, frame, object, before };
 }
 
 async function send(frame, mark) {
-  await trying(async () => { say(""); take(await server.mark(now.clip, frame, now.state.revision, mark)); });
+  await trying(async () => { say(""); take(await server.mark(now.clip, now.object, frame, now.state.revision, mark)); });
   await show();
 }
 
 async function marked(what, box) {
   if (what === "click") {
-    const { state, frame } = now, before = state.given[String(frame)]?.points ?? [];
+    const { state, frame, object } = now, before = state.given[object]?.[String(frame)]?.points ?? [];
     now.undo.push(await remembered());
     return send(frame, { points: [...before, box] });
   }
@@ -94,15 +96,50 @@ async function undo() {
   const last = now.undo.pop();
   if (!last) return;
   if (last.clip !== now.clip) await open(last.clip);
-  now.frame = last.frame;
+  [now.frame, now.object] = [last.frame, last.object];
   now.view = "edit";
   await send(last.frame, last.before);
 }
 
 async function clear() {
-  if (!(String(now.frame) in now.state.marks)) return;
+  if (!(String(now.frame) in marksOf(now.state, now.object))) return;
   now.undo.push(await remembered());
   await send(now.frame, {});
+}
+
+// --- objects --------------------------------------------------------------
+
+const MOST = 9; // those that a key chooses
+const numbered = () => [...new Set([...now.state.objects, now.object])].sort((a, b) => a - b);
+const free = () => Array.from({ length: MOST }, (_, at) => at + 1).find((number) => !numbered().includes(number));
+
+function chooseObject(number) {
+  now.object = number;
+  now.view = "edit";
+  return show();
+}
+
+function objects() {
+  const pills = numbered().map((number) => {
+    const pill = document.createElement("button");
+    pill.id = `object-${number}`;
+    pill.textContent = number;
+    pill.title = `${t("object")} ${number} (${number})`;
+    pill.setAttribute("aria-label", `${t("object")} ${number}`);
+    pill.setAttribute("aria-pressed", number === now.object);
+    pill.style.setProperty("--of", `rgb(${stage.colourOf(number)})`);
+    pill.onclick = () => chooseObject(number);
+    return pill;
+  });
+  const more = document.createElement("button");
+  [more.id, more.textContent, more.title] = ["object-new", "+", t("another")];
+  more.setAttribute("aria-label", t("another"));
+  more.disabled = !Object.keys(marksOf(now.state, now.object)).length || !free();
+  more.onclick = () => chooseObject(free());
+  const label = document.createElement("span");
+  label.className = "quiet";
+  label.textContent = t("object");
+  $("objects").replaceChildren(label, ...pills, more);
 }
 
 // --- what is shown --------------------------------------------------------
@@ -138,10 +175,10 @@ function strip() {
     const tall = Math.max(sure, 0.2) * height;
     pen.fillRect(frame * step, height - tall, Math.max(step - 0.5, 1), tall);
   });
-  for (const frame of Object.keys(state.marks)) {
-    pen.fillStyle = colour("--hole");
-    pen.fillRect(frame * step, 0, Math.max(step, 4), height);
-  }
+  Object.entries(state.marks).forEach(([object, frames], at, { length }) => {
+    pen.fillStyle = `rgb(${stage.colourOf(Number(object))})`;
+    for (const frame of Object.keys(frames)) pen.fillRect(frame * step, (at * height) / length, Math.max(step, 4), height / length);
+  });
 }
 
 const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.ceil(seconds % 60)).padStart(2, "0")}`;
@@ -158,27 +195,30 @@ function showJob(job) {
 function looks(state) {
   const frames = state.look_at;
   const parts = [state.stale ? t("stale") : "", frames.length ? t("lost") : ""];
-  $("look").replaceChildren(...parts, ...frames.slice(0, 8).flatMap((frame) => {
-    const link = document.createElement("a");
-    link.textContent = frame;
+  $("look").replaceChildren(...parts, ...frames.slice(0, 8).flatMap(([frame, object]) => {
+    const link = document.createElement("a"), look = () => { now.object = object; return go(frame); };
+    link.textContent = state.objects.length > 1 ? `${frame} (${object})` : frame;
     link.tabIndex = 0;
-    link.onclick = () => go(frame);
-    link.onkeydown = (event) => event.key === "Enter" && go(frame);
+    link.onclick = look;
+    link.onkeydown = (event) => event.key === "Enter" && look();
     return [link, " "];
   }), frames.length > 8 ? "…" : "");
 }
+
+const isHeld = (state, frame, object) => String(frame) in marksOf(state, object) || (state.tracked && state.followed.includes(object));
 
 function refresh() {
   const { state, frame } = now;
   if (!state) return;
   views();
   strip();
+  objects();
   $("scrub").max = state.frames - 1;
   $("scrub").value = frame;
   $("number").textContent = `${frame} / ${state.frames - 1}`;
   $("facts").textContent = `${state.width}×${state.height} · ${state.frames} ${t("frames")}`;
   $("wipe").hidden = !["test", "after"].includes(now.view);
-  const busy = state.job?.state === "running", has = Object.keys(state.marks).length > 0;
+  const busy = state.job?.state === "running", has = Object.keys(state.marks).length > 0, several = state.objects.length > 1;
   const done = { mark: has, track: state.tracked && !state.stale, test: state.tested.length > 0, fill: state.filled };
   const next = state.filled ? "" : Object.keys(done).find((name) => !done[name]);
   for (const name of Object.keys(done)) {
@@ -186,11 +226,12 @@ function refresh() {
   }
   $("do-track").disabled = busy || !has;
   $("do-test").disabled = $("do-fill").disabled = busy || !state.tracked;
-  $("marks").textContent = has ? t("marked") + Object.keys(state.marks).join(", ") : "";
+  const listed = Object.entries(state.marks).map(([object, frames]) => (several ? `${object}: ` : "") + Object.keys(frames).join(", "));
+  $("marks").textContent = has ? t("marked") + listed.join("; ") : "";
   $("where").textContent = state.filled ? t("output") + state.output : "";
   looks(state);
   showJob(state.job);
-  $("hint").textContent = now.view === "edit" && !hasMask(state, frame) ? t({ box: "hintBox", brush: "hintBrush", erase: "hintErase", click: "hintClick" }[now.tool]) : "";
+  $("hint").textContent = now.view === "edit" && !isHeld(state, frame, now.object) ? t({ box: "hintBox", brush: "hintBrush", erase: "hintErase", click: "hintClick" }[now.tool]) : "";
   for (const button of document.querySelectorAll("[data-tool]")) button.setAttribute("aria-pressed", button.dataset.tool === now.tool);
   const kind = busy ? state.job.kind : { test: "test", after: "fill" }[now.view] ?? (state.tracked && !state.stale ? "fill" : has ? "track" : "open");
   $("command-of").textContent = t("command");
@@ -227,6 +268,7 @@ async function open(clip) {
     now.batch = "";
     const state = await server.state(clip);
     now.state = null;
+    now.object = state.objects[0] ?? 1;
     now.frame = Math.min(Number(localStorage.getItem(`frame of ${clip}`) ?? 0), state.frames - 1);
     now.view = state.filled ? "after" : "edit";
     $("clips").value = clip;
@@ -242,7 +284,9 @@ async function open(clip) {
 const tool = (name) => { now.tool = name; now.view = "edit"; stage.set({ tool: name }); show(); };
 const resize = (by) => { $("size").value = Number($("size").value) + by; stage.set({ size: Number($("size").value) }); };
 const press = (id) => { if (!$(id).disabled) $(id).click(); };
+const chosenBy = (number) => { if (numbered().includes(number)) chooseObject(number); else if (number === free()) press("object-new"); };
 const keys = {
+  ...Object.fromEntries(Array.from({ length: MOST }, (_, at) => [at + 1, () => chosenBy(at + 1)])),
   b: () => tool("box"), c: () => tool("click"), p: () => tool("brush"), e: () => tool("erase"), z: () => inTurn(undo), x: () => inTurn(clear),
   t: () => press("do-track"), f: () => press("do-test"), r: () => press("do-fill"), " ": play,
   "[": () => resize(-4), "]": () => resize(4), Escape: () => { if (!$("job").hidden) press("job-cancel"); },
@@ -279,7 +323,7 @@ $("do-batch").onclick = () => trying(async () => {
 $("job-cancel").onclick = () => trying(server.cancel);
 $("copy").onclick = async () => { await navigator.clipboard.writeText($("command").textContent); $("copy").textContent = t("copied"); };
 $("language").onclick = () => { choose(chosen() === "en" ? "zh" : "en"); translate(); refresh(); };
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { stage.paint(); refresh(); });
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => now.state && show());
 stage.listen((what, where) => (what === "begin" ? marked(what) : inTurn(() => marked(what, where))), (share) => { $("wipe").value = share * 100; stage.set({ wipe: share }); });
 
 translate();

@@ -16,11 +16,11 @@ export const start = (clip, kind, frame) => ask(`${at(clip)}/start/${kind}?frame
 export const cancel = () => ask("api/cancel", { method: "POST" });
 export const batch = () => ask("api/batch", { method: "POST" });
 
-export function mark(clip, frame, revision, { box, points, png }) {
-  const headers = { "X-Revision": revision };
-  if (!box && !points && !png) return ask(`${at(clip)}/mark/${frame}`, { method: "DELETE", headers });
+export function mark(clip, object, frame, revision, { box, points, png }) {
+  const headers = { "X-Revision": revision }, path = `${at(clip)}/mark/${frame}?object=${object}`;
+  if (!box && !points && !png) return ask(path, { method: "DELETE", headers });
   headers["Content-Type"] = png ? "image/png" : "application/json";
-  return ask(`${at(clip)}/mark/${frame}`, { method: "PUT", headers, body: png ?? JSON.stringify(box ? { box } : { points }) });
+  return ask(path, { method: "PUT", headers, body: png ?? JSON.stringify(box ? { box } : { points }) });
 }
 
 const kept = new Map(); // pictures last shown, so that scrubbing back costs nothing

@@ -1,9 +1,10 @@
 // The picture with the mask over it: drawing, and the wipe.
 const canvas = document.getElementById("canvas");
 const pen = canvas.getContext("2d");
-const mask = document.createElement("canvas"); // opaque where the object is
+const mask = document.createElement("canvas"); // opaque where the chosen object is
 const ink = mask.getContext("2d", { willReadFrequently: true });
-const scene = { before: null, after: null, showMask: true, wipe: null, tool: "box", size: 16, drag: null };
+const others = document.createElement("canvas"); // the other objects in their colours
+const scene = { before: null, after: null, showMask: true, wipe: null, tool: "box", size: 16, drag: null, object: 1 };
 let onMark = () => {}, onWipe = () => {};
 
 export const element = canvas;
@@ -12,7 +13,7 @@ export const listen = (marked, wiped) => { onMark = marked; onWipe = wiped; };
 
 export function resize(width, height) {
   if (canvas.width === width && canvas.height === height) return;
-  for (const one of [canvas, mask]) { one.width = width; one.height = height; }
+  for (const one of [canvas, mask, others]) { one.width = width; one.height = height; }
   fit();
 }
 
@@ -25,14 +26,31 @@ function fit() {
 }
 new ResizeObserver(fit).observe(canvas.parentElement);
 
-// A mask of 0 and 255 from the server, or nothing.
-export function setMask(bitmap) {
+const COLOURS = 6;
+
+// The colour of an object: [red, green, blue].
+export function colourOf(object) {
+  const text = getComputedStyle(document.documentElement).getPropertyValue(`--object-${((object - 1) % COLOURS) + 1}`).trim();
+  return [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
+}
+
+// A picture of object numbers from the server, or nothing. The chosen object is what is drawn on.
+export function setMask(bitmap, object) {
+  scene.object = object;
+  const rest = others.getContext("2d");
   ink.clearRect(0, 0, mask.width, mask.height);
+  rest.clearRect(0, 0, mask.width, mask.height);
   if (bitmap) {
     ink.drawImage(bitmap, 0, 0, mask.width, mask.height);
-    const pixels = ink.getImageData(0, 0, mask.width, mask.height);
-    for (let i = 0; i < pixels.data.length; i += 4) pixels.data[i + 3] = pixels.data[i] > 127 ? 255 : 0;
-    ink.putImageData(pixels, 0, 0);
+    const own = ink.getImageData(0, 0, mask.width, mask.height), other = rest.createImageData(mask.width, mask.height);
+    const colours = {};
+    for (let i = 0; i < own.data.length; i += 4) {
+      const number = own.data[i];
+      own.data[i + 3] = number === object ? 255 : 0;
+      if (number && number !== object) other.data.set([...(colours[number] ??= colourOf(number)), 255], i);
+    }
+    ink.putImageData(own, 0, 0);
+    rest.putImageData(other, 0, 0);
   }
   paint();
 }
@@ -58,8 +76,10 @@ function tinted() {
   const on = tint.getContext("2d");
   on.drawImage(mask, 0, 0);
   on.globalCompositeOperation = "source-in";
-  on.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--hole");
+  on.fillStyle = `rgb(${colourOf(scene.object)})`;
   on.fillRect(0, 0, tint.width, tint.height);
+  on.globalCompositeOperation = "destination-over";
+  on.drawImage(others, 0, 0);
   return tint;
 }
 
