@@ -11,7 +11,7 @@ from .fill.options import WindowOptions
 from .masks import MaskOptions
 from .planner import parse_memory
 from .propagation.options import PropagationOptions
-from .system.paths import Read, Written, check_all
+from .system.paths import Read, Written, check_all, is_pipe
 from .video.images.sequences import is_pattern
 from .video.options import OutputOptions
 from .video.span import Span
@@ -90,6 +90,8 @@ class InpaintOptions:
             raise UsageError(f"--device {self.device} and --devices {','.join(self.devices)}: give one of them")
         if self.precision not in PRECISIONS:
             raise UsageError(f"--precision {self.precision} is unknown: use {', '.join(PRECISIONS)}")
+        if self.verify and is_pipe(self.output):
+            raise UsageError("--verify reads the output again, which standard output cannot be: give --output a file")
         parse_memory(self.max_memory)
         if self.frames_dir is not None and self.frames_dir == self.output:
             raise UsageError(f"--output and --save-frames are both {self.output}: give two names, or only one of them")
@@ -118,7 +120,9 @@ class InpaintOptions:
     def writes(self) -> tuple[Written, ...]:
         """Every file and folder the job writes, for `paths.check_paths` and `paths.check_free`."""
         allowed = self.encoding.overwrite
-        found = [Written("the output", self.output, self.encoding.writes_folder(self.output), allowed)]
+        found = []
+        if not is_pipe(self.output):
+            found.append(Written("the output", self.output, self.encoding.writes_folder(self.output), allowed))
         if self.frames_dir is not None:
             found.append(Written("the folder of --save-frames", self.frames_dir, True, allowed))
         if self.comparison is not None:

@@ -190,6 +190,8 @@ def _make_jobs(entries: list[Entry], output_dir: Path) -> list[Job]:
             if not hasattr(error, "format_message"):
                 raise
             raise UsageError(f"{who}: {error.format_message()}") from error
+        if "-" in (options.output.name, options.video.name):
+            raise UsageError(f"{who}: a batch reads and writes files: give names instead of -")
         if options.devices:
             raise UsageError(f"{who}: devices are the batch's: give `e2fgvi batch --devices`")
         made.append(Job(entry.name, options, _environment(options)))

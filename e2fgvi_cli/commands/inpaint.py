@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import UsageError
 from ..system.arithmetic import published_environment
 from ..system.cache import keep_bytecode
+from ..system.paths import is_pipe
+from ..system.pipes import refuse_terminal, standard_input
 from .grouping import grouped
 from .inpaint_arguments import (
     FILL,
@@ -71,7 +75,22 @@ def inpaint(
 
     e2fgvi inpaint --video clip.mp4 --mask masks/ --output clean.mp4
     """
-    options = replace(to_options(InpaintArguments(source, masking, fill, output, published)), report=report)
+    _check_pipes(output, as_json=as_json)
+    with standard_input() if is_pipe(source.video) else nullcontext(source.video) as video:
+        arguments = InpaintArguments(replace(source, video=video), masking, fill, output, published)
+        options = replace(to_options(arguments), report=report)
+        _run(options, plan, preview, given=output.output is not None, as_json=as_json, quiet=quiet)
+
+
+def _check_pipes(output: OutputArguments, *, as_json: bool) -> None:
+    if output.output is None or not is_pipe(output.output):
+        return
+    if as_json:
+        raise UsageError("--json and --output - both write to standard output: give one of them a file")
+    refuse_terminal("--output", 1, "writes the clip to standard output")
+
+
+def _run(options: InpaintOptions, plan: bool, preview: int | None, *, given: bool, as_json: bool, quiet: bool) -> None:
     if options.windows.released:
         for name, value in published_environment().items():
             os.environ.setdefault(name, value)
@@ -82,7 +101,7 @@ def inpaint(
         typer.echo("\n".join(describe_plan(options)))
         return
     if preview is not None:
-        _preview(options, preview, given=output.output is not None, quiet=quiet, as_json=as_json)
+        _preview(options, preview, given=given, quiet=quiet, as_json=as_json)
         return
     options.check_paths()  # the run does, too, but not before it has loaded torch
     from ..pipeline import Inpainting
@@ -92,8 +111,8 @@ def inpaint(
         summary = run.finish()
     if not quiet:
         print_summary(summary)
-        if report is not None:
-            typer.echo(f"report: {report}", err=True)
+        if options.report is not None:
+            typer.echo(f"report: {options.report}", err=True)
     if as_json:
         record = {**asdict(summary), "seconds_per_frame": summary.seconds_per_frame}
         typer.echo(json.dumps(record))

@@ -27,7 +27,7 @@ class InputArguments:
         Option(
             "--video",
             "-v",
-            help="Folder of frames, pattern (seq/f_%05d.png), or any video file.",
+            help="Folder of frames, pattern (seq/f_%05d.png), any video file, or - (standard input).",
             rich_help_panel=INPUT,
         ),
     ]
@@ -220,7 +220,7 @@ class OutputArguments:
         Option(
             "--output",
             "-o",
-            help="Video file or folder of frames (default results/NAME_inpainted.mp4).",
+            help="Video file, folder of frames (default results/NAME_inpainted.mp4), or - (y4m).",
             rich_help_panel=OUTPUT,
         ),
     ] = None

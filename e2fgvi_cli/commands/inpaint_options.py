@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import UsageError
+from ..system.paths import is_pipe
 from .inpaint_arguments import (
     FillArguments,
     InpaintArguments,
@@ -206,6 +207,8 @@ def _comparison(written: OutputArguments, output: Path) -> ComparisonOptions | N
 
     if not (written.compare or written.sheet or written.gif):
         return None
+    if is_pipe(output):
+        raise UsageError("--compare, --sheet and --gif need an output with a name: give --output a file")
     return ComparisonOptions(
         video=output.with_name(f"{output.stem}_compare.mp4") if written.compare else None,
         mode=written.compare or "side",

@@ -22,6 +22,15 @@ FRAME_SUFFIXES = frozenset({".png", ".exr"})
 """Of the images that this program writes into a folder of frames."""
 
 
+PIPE = Path("-")
+"""The name of standard input, standard output."""
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether a path stands for standard input or output."""
+    return path == PIPE
+
+
 @dataclass(frozen=True)
 class Read:
     """A file or folder that a run reads. `name` is what a sentence calls it: "the mask"."""

@@ -1,4 +1,4 @@
-"""How a result is to be written. Standard library only, so that a command line may build it without PyAV."""
+"""How a result is to be written. Cheap to import, so that a command line may build it without PyAV."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
+
+from ..system.paths import is_pipe
 
 CODECS = ("auto", "h264", "h265", "prores", "ffv1", "vp9", "av1", "png")
 GRADES = {"draft": 8, "quality": -6, "archive": None}
@@ -30,4 +32,6 @@ class OutputOptions:
 
     def writes_folder(self, target: Path) -> bool:
         """Whether the target becomes a folder of images: no suffix, an existing folder, or the codec png."""
+        if is_pipe(target):
+            return False
         return self.codec == "png" or target.is_dir() or (not target.suffix and self.container is None)

@@ -13,10 +13,12 @@ from typing import Any
 import av
 
 from ...errors import UsageError
+from ...system.paths import is_pipe
 from ...types import VideoInfo
 from .. import native
 from ..images import sequences
 from ..options import CODECS, GRADES, OutputOptions
+from .pixel_formats import LOSSLESS_EQUIVALENT, RGB8, nearest, source_format, without_j
 
 CONTAINERS = {"mp4": "mp4", "m4v": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm", "avi": "avi"}
 _CODECS_OF = {
@@ -73,6 +75,8 @@ class Encoding:
 def choose(target: Path, info: VideoInfo, options: OutputOptions) -> Encoding:
     """The encoding for a target. Raises `UsageError` for what contradicts itself or cannot be written."""
     _check_values(options)
+    if is_pipe(target):
+        return _pipe_encoding(info, options)
     if options.writes_folder(target):
         _check_image_sequence(target, options)
         return Encoding("png", None, lossless=True)
@@ -94,6 +98,33 @@ def choose(target: Path, info: VideoInfo, options: OutputOptions) -> Encoding:
         options.lossless or codec == "ffv1",
         tuple(_losses(codec, pixel_format, container, info)),
     )
+
+
+_Y4M_FORMATS = tuple(
+    [f"yuv{chroma}p{depth}" for chroma in (420, 422, 444) for depth in ("", "9le", "10le", "12le", "14le", "16le")]
+    + ["yuv411p", "gray", "gray9le", "gray10le", "gray12le", "gray16le"]
+)
+
+
+def _pipe_encoding(info: VideoInfo, options: OutputOptions) -> Encoding:
+    """Standard output takes one kind of file: YUV4MPEG2 (y4m), plain samples with a header, which FFmpeg reads."""
+    for name, given in (
+        ("--codec", options.codec != "auto"),
+        ("--container", options.container is not None),
+        ("--crf", options.crf is not None),
+        ("--bitrate", options.bitrate is not None),
+    ):
+        if given:
+            raise UsageError(f"--output - writes plain pictures (y4m), which {name} does not apply to: leave it out")
+    source = source_format(info)
+    plain = without_j(source)
+    rgb = native.require_layout(source).kind not in ("yuv", "gray")
+    like = ("yuv444p16le" if info.bit_depth > 8 else "yuv444p") if rgb else plain
+    chosen = like if like in _Y4M_FORMATS else nearest(like, _Y4M_FORMATS)
+    left_out = "sound, subtitles and time stamps are" if not info.is_folder else "names are"
+    notice = f"standard output gets y4m of {chosen}: pictures alone, {left_out} left out"
+    losses = _losses("y4m", chosen, "y4m", info)
+    return Encoding("y4m", "yuv4mpegpipe", "rawvideo", chosen, lossless=not rgb, notices=(notice, *losses))
 
 
 def _check_values(options: OutputOptions) -> None:
@@ -256,12 +287,12 @@ def _pixel_format(codec: str, info: VideoInfo, options: OutputOptions) -> tuple[
     available = formats_for_size(encoder, info.height, info.width)
     if not available:
         raise UsageError(f"{codec} cannot encode frames of {info.width}x{info.height}; choose another --codec")
-    source = _source_format(info)
-    wished = [source, _without_j(source), *_LOSSLESS_EQUIVALENT.get(source, ())]
+    source = source_format(info)
+    wished = [source, without_j(source), *LOSSLESS_EQUIVALENT.get(source, ())]
     for name in wished:
         if name in available:
             return encoder, name
-    if codec == "h264" and options.lossless and source in _RGB8:
+    if codec == "h264" and options.lossless and source in RGB8:
         return "libx264rgb", "rgb24"
     if options.lossless or codec == "ffv1":
         raise UsageError(
@@ -269,72 +300,12 @@ def _pixel_format(codec: str, info: VideoInfo, options: OutputOptions) -> tuple[
             if codec != "ffv1"
             else f"ffv1 cannot hold the source's {source} pixels; use --codec png for frames"
         )
-    return encoder, _nearest(source, available)
-
-
-_RGB8 = frozenset({"rgb24", "bgr24", "rgb0", "bgr0", "0rgb", "0bgr", "gbrp"})
-# formats into which a source converts without changing a sample, by preference
-_LOSSLESS_EQUIVALENT = {
-    "rgb24": ("gbrp", "bgr0"),
-    "bgr24": ("gbrp", "bgr0"),
-    "rgb0": ("gbrp", "bgr0"),
-    "0rgb": ("gbrp", "bgr0"),
-    "0bgr": ("gbrp", "bgr0"),
-    "bgr0": ("gbrp",),
-    "gbrp": ("bgr0",),
-    "rgba": ("gbrap", "bgra"),
-    "argb": ("gbrap", "bgra"),
-    "abgr": ("gbrap", "bgra"),
-    "bgra": ("gbrap",),
-    "gbrap": ("bgra",),
-    "rgb48le": ("gbrp16le",),
-    "rgba64le": ("gbrap16le",),
-}
-
-
-def _source_format(info: VideoInfo) -> str:
-    """The viewable pixel format the frames of this source have."""
-    if info.is_folder:
-        deep = info.bit_depth > 8
-        if info.pixel_format == "gray":
-            return "gray16le" if deep else "gray"
-        alpha = info.pixel_format == "rgba"
-        return ("rgba64le" if alpha else "rgb48le") if deep else ("rgba" if alpha else "rgb24")
-    return native.viewable_format(av.VideoFormat(info.pixel_format))
-
-
-def _without_j(name: str) -> str:
-    return name.replace("yuvj", "yuv")
-
-
-def _nearest(source: str, available: tuple[str, ...]) -> str:
-    """The encoder's format that keeps most: alpha if it can, then the chroma (4:2:0 for RGB, as players expect), then
-    depth."""
-    layout = native.require_layout(source)
-    sampling = {(1, 1): 444, (1, 2): 422, (2, 2): 420, (2, 1): 420, (1, 4): 422, (4, 4): 420}[layout.subsampling]
-    if layout.kind != "yuv":
-        sampling = 420
-    candidates = [
-        candidate
-        for candidate in map(native.layout_of, available)
-        if candidate is not None and candidate.kind == "yuv" and not candidate.forced_full_range
-    ]
-
-    def loss(candidate: native.PixelLayout) -> tuple[bool, bool, int, int]:
-        kept = int({(1, 1): 444, (1, 2): 422, (2, 2): 420}.get(candidate.subsampling, 400))
-        return (
-            candidate.alpha != layout.alpha,
-            kept < sampling,
-            abs(min(layout.depth, 12 if sampling > 420 else 10) - candidate.depth),
-            kept - sampling,
-        )
-
-    return min(candidates, key=loss).name
+    return encoder, nearest(source, available)
 
 
 def _losses(codec: str, pixel_format: str, container: str, info: VideoInfo) -> Iterator[str]:
     """What this output cannot hold of the source, in sentences."""
-    source, result = native.require_layout(_source_format(info)), native.require_layout(pixel_format)
+    source, result = native.require_layout(source_format(info)), native.require_layout(pixel_format)
     if result.depth < source.depth:
         yield (
             f"the source's {source.depth} bits a channel are written as {result.depth} bits, the most {codec} takes "

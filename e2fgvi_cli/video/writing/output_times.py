@@ -14,6 +14,7 @@ _BROADCAST = Fraction(1, 10_000_000)  # as near as this, 23.976023976 is meant t
 # How far two frames may lie apart, in ticks: mp4 and mov keep 32 bits of the way from decoding to showing, which with
 # reordered frames is several steps; AVI writes each frame that is missing, and FFmpeg no more than 65,536 of them
 _LONGEST = {"mp4": 2**28, "mov": 2**28, "avi": 60_000}
+_WITHOUT_TIMES = "yuv4mpegpipe"
 _HALF = Fraction(1, 2)
 _MILLISECONDS = frozenset({"matroska", "webm"})
 
@@ -38,7 +39,8 @@ class OutputTimes:
         self.rate = usable_rate(options.frame_rate or info.frame_rate or DEFAULT_FOLDER_RATE)
         self.moved = self.shortened = 0
         self._container, self._origin = container, origin
-        self._counts = info.is_folder or options.frame_rate is not None or info.time_base is None
+        timeless = info.is_folder or info.time_base is None or container == _WITHOUT_TIMES
+        self._counts = timeless or options.frame_rate is not None
         self._source_base = 1 / self.rate if self._counts or info.time_base is None else info.time_base
         self.time_base = self._chosen_base()
         self._last = -1 if container == "avi" else None
@@ -46,7 +48,10 @@ class OutputTimes:
         self._cut = 0  # ticks taken out of gaps so far
 
     def _chosen_base(self) -> Fraction:
-        if self._container == "avi":  # counts frames: finer ticks become empty frames, and a rate of hundreds a second
+        if self._container in (
+            "avi",
+            _WITHOUT_TIMES,
+        ):  # counts frames: finer ticks become empty frames, and a rate of hundreds a second
             return 1 / self.rate
         base = self._source_base
         if base.denominator <= _FINEST:

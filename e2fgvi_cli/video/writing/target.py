@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from ...errors import InputError
-from ...system.paths import Read, Written, check_all
+from ...system.paths import Read, Written, check_all, is_pipe
 from ...types import VideoInfo
 from ..options import OutputOptions
 from .codecs import Encoding, choose
@@ -25,6 +25,8 @@ def check_output(target: Path, info: VideoInfo, options: OutputOptions) -> None:
     """
     target = Path(target)
     encoding = choose(target, info, options)
+    if is_pipe(target):
+        return
     output = Written("the output", target, encoding.container is None, options.overwrite)
     check_all([output], [Read("the input", info.path)])
     _check_writable(target)

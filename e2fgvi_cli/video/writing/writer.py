@@ -17,6 +17,8 @@ from av.video.reformatter import ColorRange, Interpolation
 from numpy.typing import NDArray
 
 from ...errors import InputError, UsageError
+from ...system.paths import is_pipe
+from ...system.pipes import StandardOutput
 from ...system.publication import Publication
 from ...types import AlphaArray, Box, Frame, PixelArray, VideoInfo
 from .. import colour, images, local, native
@@ -95,11 +97,13 @@ class VideoWriter:
         self._lengths = PacketLengths()
         self._own_publication = publication is None
         self._publication = publication or Publication()
+        self._pipe = StandardOutput() if is_pipe(path) else None
         self._container: Any = None
         self._copy: stream_copy.StreamCopy | None = None
 
     def __enter__(self) -> VideoWriter:
-        self._temporary = self._publication.temporary(self._path, overwrite=self._options.overwrite)
+        if self._pipe is None:
+            self._temporary = self._publication.temporary(self._path, overwrite=self._options.overwrite)
         try:
             with disk_errors(self._path):
                 self._open()
@@ -111,7 +115,7 @@ class VideoWriter:
     def _open(self) -> None:
         os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder talks to standard error otherwise; 1 = errors
         try:
-            self._start(copies=not self._info.is_folder)
+            self._start(copies=not self._info.is_folder and self._pipe is None)
         except trial_mux.REFUSALS as error:
             if self._copy is None or getattr(error, "errno", None) in _DISK_FULL:
                 raise
@@ -125,9 +129,13 @@ class VideoWriter:
     def _start(self, *, copies: bool) -> None:
         """Open the file and write its header."""
         options = stream_copy.muxer_options(self._info, self._encoding, self._times.time_base)
-        self._container = local.open_local(
-            self._temporary, "w", format=self._encoding.container, container_options=options
-        )
+        if self._pipe is not None:
+            options = {"strict": "-1"}  # more than 8 bits are no part of the format's first description
+            self._container = av.open(self._pipe, "w", format=self._encoding.container, container_options=options)
+        else:
+            self._container = local.open_local(
+                self._temporary, "w", format=self._encoding.container, container_options=options
+            )
         self._stream = self._add_video_stream()
         self._open_encoder()
         if copies:
@@ -168,6 +176,10 @@ class VideoWriter:
         """Colour tags of the encoded stream: the source's, or for RGB made into Y'CbCr the ones it is made by."""
         layout = native.require_layout(self._encoding.pixel_format)
         was_rgb = self._info.is_folder or self._info.color[1] == colour.MATRIX_RGB
+        if layout.kind == "yuv" and was_rgb and self._pipe is not None:  # it has no tag: what readers take it for
+            unknown = 2
+            usual = colour.matrix_or_default(unknown, self._info.height, self._info.width)
+            return (_RGB_TAGS[0], usual, unknown, unknown)
         if layout.kind == "yuv" and was_rgb:
             return _RGB_TAGS if self._info.is_folder else (*_RGB_TAGS[:2], *self._info.color[2:])
         if layout.kind in ("gbr", "packed"):
@@ -256,7 +268,8 @@ class VideoWriter:
     def _abandon(self) -> None:
         """Close what is open, whatever state it is in, and remove the unfinished file."""
         self._close_quietly()
-        self._publication.withdraw(self._temporary)
+        if self._pipe is None:
+            self._publication.withdraw(self._temporary)
 
     def _close_quietly(self) -> None:
         for open_thing in (self._copy, self._container):
