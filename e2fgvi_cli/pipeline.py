@@ -9,16 +9,16 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from threading import Event
 from types import TracebackType
 
 from . import video
-from .engine import assemble, peak_memory, run_settings, select_device, total_memory
+from .engine import assemble, begin_with_triton, peak_memory, run_settings, select_device, total_memory
 from .errors import EXIT_INTERRUPTED, UserError
 from .fill.progress import RunProgress, WatchedEngine
 from .fill.sharing import HELD_BYTES, fill_rest_on
-from .fill.stream import WindowEngine, fill_rest, propose
+from .fill.stream import Proposed, WindowEngine, fill_rest, propose
 from .frames.stages import FinishedFrame, HoledFrame
 from .options import InpaintOptions
 from .outputs import ClipOutput
@@ -30,6 +30,10 @@ from .weights.known import resolve
 
 FRAMES_AHEAD = 8
 """Frames with their holes that are ready before they are asked for: more than a window's hop."""
+
+PROPOSED_AHEAD = 16
+"""Frames with what others show of them that are ready before they are asked for: image propagation goes on while the
+network captures a graph, which takes as long as these."""
 
 HELD_SHARE = 8
 """One part of so many of the machine's memory may hold frames for several devices: the longer their pieces, the fewer
@@ -130,6 +134,7 @@ class Inpainting:
             options.check_paths()
         resolve(options.weights)
         devices = [select_device(name) for name in options.devices or (options.device,)]
+        begin_with_triton(devices)
         with ExitStack() as stack:
             reader = stack.enter_context(video.open_reader(options.video, size=options.size, span=options.span))
             output = ClipOutput(options, reader.info, write=self._write)
@@ -221,13 +226,30 @@ def finished_frames(
         stack.callback(ahead.close)
         finished = 0
         for shot in split_shots(ahead):
-            proposed = progress.counted(propose(shot, options.windows, engines[0]), "found", finished)
-            if len(engines) == 1:
-                filled = fill_rest(proposed, WatchedEngine(engines[0], progress.reach, finished), options.windows)
-            else:
-                held = max(HELD_BYTES, total_memory(select_device("cpu")) // HELD_SHARE)
-                filled = fill_rest_on(engines, proposed, options.windows, held=held)
-            for frame in filled:
-                finished += 1
-                progress.finish(finished)
-                yield frame
+            with _proposed(shot, engines[0], options, progress, finished) as proposed:
+                if len(engines) == 1:
+                    filled = fill_rest(proposed, WatchedEngine(engines[0], progress.reach, finished), options.windows)
+                else:
+                    held = max(HELD_BYTES, total_memory(select_device("cpu")) // HELD_SHARE)
+                    filled = fill_rest_on(engines, proposed, options.windows, held=held)
+                for frame in filled:
+                    finished += 1
+                    progress.finish(finished)
+                    yield frame
+
+
+@contextmanager
+def _proposed(
+    shot: Iterable[HoledFrame], engine: WindowEngine, options: InpaintOptions, progress: RunProgress, first: int
+) -> Iterator[Iterable[Proposed]]:
+    """The frames of a shot, from `first` of the clip on, with what others show of them: by a thread of its own, where
+    that is work."""
+    proposed = progress.counted(propose(shot, options.windows, engine), "found", first)
+    if options.windows.propagation is None:
+        yield proposed
+        return
+    ahead = ReadAhead(lambda: proposed, PROPOSED_AHEAD, "propagation-ahead")
+    try:
+        yield ahead
+    finally:
+        ahead.close()

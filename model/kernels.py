@@ -8,6 +8,7 @@ plain form elsewhere in `model/`, which is what tests compare it with and what r
   feed-forward (plain: `tokens.FusionFeedForward`).
 
 Maps are channels last in memory: a pixel's channels are read together. Positions are float32 whatever the maps' dtype.
+Sizes of pictures are not specialised on: each kind of number would be compiled anew, for seconds, and nothing gained.
 Shape legend: c channels of one map, G deform groups, h w feature grid, th tw token grid, n frames.
 """
 
@@ -91,7 +92,7 @@ def _flow_at(flow, y, x, wanted, height, width):  # type: ignore[no-untyped-def]
     return total
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["height", "width"])
 def _condition_kernel(  # type: ignore[no-untyped-def]
     before_1,
     before_2,
@@ -142,7 +143,7 @@ def _condition_kernel(  # type: ignore[no-untyped-def]
         tl.store(target + extra, (dx * 0.0).to(kind), mask=valid)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["first_pixel", "last_pixel", "height", "width"])
 def _columns_kernel(  # type: ignore[no-untyped-def]
     before_1,
     before_2,
@@ -190,7 +191,7 @@ def _columns_kernel(  # type: ignore[no-untyped-def]
         tl.store(place, value.to(columns.dtype.element_ty), mask=valid[:, None])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["height", "width", "token_rows", "token_columns", "pixels"])
 def _fold_kernel(  # type: ignore[no-untyped-def]
     patches,
     out,
@@ -235,7 +236,7 @@ def _fold_kernel(  # type: ignore[no-untyped-def]
     tl.store(out + pointer, active.to(out.dtype.element_ty), mask=valid[:, None] & (channel < CHANNELS)[None, :])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["height", "width", "token_rows", "token_columns", "rows"])
 def _unfold_kernel(  # type: ignore[no-untyped-def]
     maps,
     patches,

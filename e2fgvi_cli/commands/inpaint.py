@@ -14,6 +14,7 @@ import typer
 from ..errors import UsageError
 from ..system.arithmetic import published_environment
 from ..system.cache import keep_bytecode
+from ..system.driver import wake
 from ..system.paths import is_pipe
 from ..system.pipes import refuse_terminal, standard_input
 from .grouping import grouped
@@ -95,6 +96,7 @@ def _run(options: InpaintOptions, plan: bool, preview: int | None, *, given: boo
         for name, value in published_environment().items():
             os.environ.setdefault(name, value)
     keep_bytecode()
+    wake((options.devices or (options.device,))[0])
     if plan:
         from ..pipeline import describe_plan
 

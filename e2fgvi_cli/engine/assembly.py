@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -70,21 +71,30 @@ def assemble(
         notices.append(
             "no GPU that torch can use was found: running on the CPU, seconds a frame (see `e2fgvi check-env`)"
         )
-    lookup = None
-    if chosen.type == "cuda" and options.windows.propagation is not None:
-        lookup, reason = checked_lookup(chosen)
-        if reason is not None:
-            without = {None: WITHOUT_LOOKUP, "plain": WITHOUT_FUSED_LOOKUP}.get(lookup, WITHOUT_ALIGNMENT)
-            notices.append(without + reason)
-    kernels = False
-    if chosen.type == "cuda" and options.deform == "auto" and not released and precision.name != "fp32":
-        reason = checked_kernels(chosen, precision)
-        kernels = reason is None
-        if reason is not None:
-            notices.append(f"fused kernels are off: {reason}")
+    kernels, lookup = False, None
+    with ThreadPoolExecutor(2) as pool:  # on a machine's first run both checks compile, for seconds
+        looking = working = None
+        if chosen.type == "cuda" and options.windows.propagation is not None:
+            looking = pool.submit(checked_lookup, chosen)
+        if chosen.type == "cuda" and options.deform == "auto" and not released and precision.name != "fp32":
+            working = pool.submit(checked_kernels, chosen, precision)
+        if looking is not None:
+            lookup, reason = looking.result()
+            if reason is not None:
+                without = {None: WITHOUT_LOOKUP, "plain": WITHOUT_FUSED_LOOKUP}.get(lookup, WITHOUT_ALIGNMENT)
+                notices.append(without + reason)
+        if working is not None:
+            reason = working.result()
+            kernels = reason is None
+            if reason is not None:
+                notices.append(f"fused kernels are off: {reason}")
     graphs = kernels  # torchvision's operator launches on the legacy stream, which a graph cannot capture
     # Kernels leave the operator nothing to do: torchvision would be imported, for seconds, and not called.
-    deform = choose_deform("torch" if kernels else options.deform, chosen, prefer_torch=not released)
+    deform = (
+        choose_deform("torch", torch.device("cpu"))
+        if kernels
+        else choose_deform(options.deform, chosen, prefer_torch=not released)
+    )
     beside = lookup_memory(options, size, bit_depth, lookup) if lookup and size is not None else 0
     planner = plan_memory(options, chosen, precision, kernels=kernels, graphs=graphs, beside=beside)
     settings = EngineSettings(precision, kernels, graphs, options.compile and not released, lookup, planner)

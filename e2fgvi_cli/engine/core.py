@@ -25,7 +25,7 @@ from ..types import Box, HoleArray, PixelArray, Window
 from ..weights.known import refuse_damaged
 from .batches import chunks, encode_batches
 from .blending import DeviceBlender
-from .devices import describe_device
+from .devices import describe_device, use_compiled_attention
 from .feature_store import FeatureStore
 from .graphs import GraphCache, R
 from .precision import Precision, convert, products
@@ -89,10 +89,8 @@ class Engine:
         self.planner = self.settings.planner
         self.notices: list[str] = []
         self._stores: dict[Box, FeatureStore] = {}
-        if self.settings.graphs and device.type == "cuda":
-            self._graphs: GraphCache | None = GraphCache(device, budget=self.planner.budget)
-        else:
-            self._graphs = None
+        graphs = self.settings.graphs and device.type == "cuda"
+        self._graphs = GraphCache(device, budget=self.planner.budget) if graphs else None
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
 
@@ -360,6 +358,7 @@ def prepare(network: E2FGVIHQ, device: torch.device, settings: EngineSettings) -
     network.decoder.to(memory_format=torch.channels_last)
     if device.type == "cuda":
         network.feat_prop_module.to(memory_format=torch.channels_last)
+        use_compiled_attention()
     if settings.kernels:
         from .._model import kernels
 

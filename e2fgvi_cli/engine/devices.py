@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import sys
 import warnings
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import torch
 
@@ -53,6 +56,31 @@ def describe_device(device: torch.device) -> str:
     if device.type == "mps":
         return f"mps ({platform.processor() or platform.machine()})"
     return f"cpu ({torch.get_num_threads()} threads)"
+
+
+def begin_with_triton(devices: Iterable[torch.device]) -> None:
+    """Where one is a GPU, let a thread import Triton and hash all of it, which is a part of the names of its compiled
+    kernels: the first kernel would wait for that, half a second."""
+
+    def hash_triton() -> None:
+        # Where it is not, or is somewhere else in another version, the first kernel says so or does it.
+        with contextlib.suppress(ImportError):
+            from triton.runtime.cache import triton_key
+
+            triton_key()
+
+    if any(device.type == "cuda" for device in devices):
+        Thread(target=hash_triton, name="triton", daemon=True).start()
+
+
+def use_compiled_attention() -> None:
+    """Let torch's attention on GPUs be one of the kernels that come compiled.
+
+    cuDNN compiles one for each shape, a tenth of a second each, and half of one for the first: for a clip of usual
+    length that is more than they gain. For the whole process.
+    """
+    if hasattr(torch.backends.cuda, "enable_cudnn_sdp"):  # since torch 2.5
+        torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def choose_deform(name: str, device: torch.device, *, prefer_torch: bool = False) -> DeformBackend:

@@ -15,10 +15,8 @@ from numpy.typing import NDArray
 
 from ..types import PixelArray
 from .homography import Homography
+from .means import mean_near, mean_of_channels
 from .query import Answer, Query
-
-DISTANT = 0.02
-"""Weight of the mean over the whole ring against what is near, for pixels that no ring is near to."""
 
 
 def look_up(query: Query) -> Answer:
@@ -33,7 +31,7 @@ def look_up(query: Query) -> Answer:
     rows, columns = query.coarse_region
     target, outside = np.ascontiguousarray(view.coarse[rows, columns]), view.hole[rows, columns] == 0
     size = (outside.shape[1], outside.shape[0])
-    most = tolerance(query).ravel()
+    most = query.tolerance.ravel()
     flags = cv2.WARP_INVERSE_MAP
     # Within two pixels of a frame's edge cubic interpolation looks beyond it: black there would be seen as a line.
     cubic = {"flags": flags | cv2.INTER_CUBIC, "borderMode": cv2.BORDER_REPLICATE}
@@ -65,22 +63,6 @@ def look_up(query: Query) -> Answer:
     return Answer(levelled, got, spread)
 
 
-def tolerance(query: Query) -> NDArray[np.float32]:
-    """(y, x): how much a candidate may be off near each coarse pixel of the region, in the frame's levels;
-    `PropagationOptions`."""
-    import cv2
-
-    rows, columns = query.coarse_region
-    options, levels = query.options, np.iinfo(query.view.rgb.dtype).max / 255
-    picture = query.view.coarse[rows, columns].astype(np.float32)
-    shown = (query.view.hole[rows, columns] == 0).astype(np.float32)
-    near = {"ksize": (query.nearness, query.nearness), "borderType": cv2.BORDER_CONSTANT}
-    weight = np.maximum(cv2.blur(shown, **near), 1e-6)[:, :, None]  # type: ignore[call-overload]
-    even = np.asarray(cv2.blur(picture * shown[:, :, None], **near)) / weight  # type: ignore[call-overload]
-    patch = _mean_near(_mean_of_channels(np.abs(picture - even)) * shown, shown, query.nearness)
-    return np.asarray(np.minimum(options.fit * levels, options.noise * levels + options.better * patch), np.float32)
-
-
 def _pixels_at(rgb: PixelArray, homography: Homography, x: NDArray[np.intp], y: NDArray[np.intp]) -> NDArray[Any]:
     """(n, 3): the picture, interpolated, where `homography` takes the pixels (x, y)."""
     import cv2
@@ -107,22 +89,7 @@ def _photometric_error(
     # OpenCV where it can be: several times as fast as the same in numpy.
     apart = cv2.absdiff(aligned, target).astype(np.float32)
     error = np.asarray(cv2.transform(apart, np.full((1, 3), 1 / 3, np.float32))).reshape(compared.shape) * weight
-    return _mean_near(error, weight, nearness)
-
-
-def _mean_near(error: NDArray[np.float32], weight: NDArray[np.float32], nearness: int) -> NDArray[np.float32]:
-    """(y, x): mean near each pixel of an `error` that is 0 where `weight` is, and a little of the mean over all
-    (`DISTANT`)."""
-    import cv2
-
-    near = {"ksize": (nearness, nearness), "borderType": cv2.BORDER_CONSTANT}
-    mean = float(error.sum()) / max(float(weight.sum()), 1.0)
-    return np.asarray((cv2.blur(error, **near) + DISTANT * mean) / (cv2.blur(weight, **near) + DISTANT))  # type: ignore[call-overload]
-
-
-def _mean_of_channels(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(a, b, 3) -> (a, b): three times as fast as `values.mean(axis=2)`."""
-    return (values[:, :, 0] + values[:, :, 1] + values[:, :, 2]) * np.float32(1 / 3)
+    return mean_near(error, weight, nearness)
 
 
 def _median(stack: NDArray[np.float32], got: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -134,7 +101,7 @@ def _median(stack: NDArray[np.float32], got: NDArray[np.int64]) -> tuple[NDArray
     median = (ordered[last // 2, pixel] + ordered[(last + 1) // 2, pixel]) / 2
     present = np.arange(len(stack))[:, None] < got
     with np.errstate(invalid="ignore"):  # infinity less infinity, which is not there
-        apart = np.where(present, _mean_of_channels(np.abs(stack - median)), 0).sum(axis=0)
+        apart = np.where(present, mean_of_channels(np.abs(stack - median)), 0).sum(axis=0)
     spread = np.where(got > 0, apart / np.maximum(got, 1), np.inf).astype(np.float32)
     return np.where(got[:, None] > 0, median, 0).astype(np.float32), spread
 

@@ -33,7 +33,18 @@ from .homography import (
 )
 from .lookup import look_up
 from .options import PropagationOptions
-from .query import LEAST_PIXELS, Lookup, Neighbour, Query, View, affordable_reach, coarse_region, coarse_size, distances
+from .query import (
+    LEAST_PIXELS,
+    Answer,
+    Lookup,
+    Neighbour,
+    Query,
+    View,
+    affordable_reach,
+    coarse_region,
+    coarse_size,
+    distances,
+)
 from .reliability import reliable
 
 if TYPE_CHECKING:
@@ -42,6 +53,8 @@ if TYPE_CHECKING:
 
 WORKERS = 4
 """Threads. They share the interpreter between many short calls, so more of them are slower."""
+JUDGES = 2
+"""Threads more, where a device looks up: they judge what it has found, and it goes on."""
 CLEARANCE = 4
 """Pixels (of the coarse pictures) that features keep from holes."""
 RING = 1 / 12
@@ -66,8 +79,9 @@ def propagate(
     with (
         ThreadPoolExecutor(WORKERS, thread_name_prefix="propagation") as pool,
         ThreadPoolExecutor(1, thread_name_prefix="lookup") as alone,
+        ThreadPoolExecutor(JUDGES, thread_name_prefix="judge") as judges,
     ):
-        shot = _FramesInReach(pool) if lookup is None else _FramesInReach(pool, alone, lookup)
+        shot = _FramesInReach(pool) if lookup is None else _FramesInReach(pool, _Device(lookup, alone, judges))
         try:
             for index in numbers() if stop is None else range(stop):
                 while shot.count <= index + options.reach and (following := next(source, None)) is not None:
@@ -105,14 +119,12 @@ class _FramesInReach:
     """The frames within reach by number, and how they move. Used by one thread; its tasks get what they need when they
     are made."""
 
-    def __init__(
-        self, pool: ThreadPoolExecutor, looking: ThreadPoolExecutor | None = None, lookup: Lookup = look_up
-    ) -> None:
-        """looking: where lookups run, None: in `pool`."""
+    def __init__(self, pool: ThreadPoolExecutor, device: _Device | None = None) -> None:
+        """device: what looks up instead of OpenCV in `pool`."""
         self.items: dict[int, HoledFrame] = {}
         self.count = 0
         """Frames read so far."""
-        self._pool, self._looking, self._lookup = pool, looking or pool, lookup
+        self._pool, self._device = pool, device
         self._views: dict[int, Future[View]] = {}
         self._coarse_frames: dict[int, Future[CoarseFrame]] = {}
         self._steps: dict[int, Future[_Step | None]] = {}
@@ -140,17 +152,14 @@ class _FramesInReach:
         steps = {i: self._steps[i] for i in range(low, high - 1)}
         views = {i: self._views[i] for i in range(low, high)}
         coarse_frames = {i: self._coarse_frames[i] for i in range(low, high)}
-        if getattr(self._lookup, "aligns", False):
-            chained = self._pool.submit(_chained_only, index, views, coarse_frames, steps, options.reach)
-            return self._looking.submit(
-                _recover, item, index, views[index], _Ready(chained), options, self._lookup, coarse_frames
-            )
+        if self._device is not None and getattr(self._device.lookup, "aligns", False):
+            query = self._pool.submit(_chained_query, item, index, views, coarse_frames, steps, options)
+            return self._device.search(item, query)
         direct = self._direct_alignments(index, options.reach)
-        neighbours: Iterable[Neighbour] = _aligned(item, index, views, coarse_frames, steps, direct, options)
-        if self._looking is not self._pool:
-            # Lookups of a device take turns: what they look at is made ready by the others' threads.
-            neighbours = _Ready(self._pool.submit(list, neighbours))
-        return self._looking.submit(_recover, item, index, views[index], neighbours, options, self._lookup)
+        neighbours = _aligned(item, index, views, coarse_frames, steps, direct, options)
+        if self._device is None:
+            return self._pool.submit(_recover, item, index, views[index], neighbours, options)
+        return self._device.search(item, self._pool.submit(_query, item, index, views[index], neighbours, options))
 
     def _direct_alignments(self, index: int, reach: int) -> dict[int, Future[_DirectAlignments]]:
         """By the earlier one of two frames, how it moves to the later one: of frame `index` and of those before it that
@@ -173,14 +182,18 @@ class _FramesInReach:
         return found
 
 
-class _Ready:
-    """What a thread makes a list of, to be waited for where it is needed."""
+@dataclass(frozen=True)
+class _Device:
+    """A device's lookup. It takes turns: queries are made ready by other threads, and judged by others again."""
 
-    def __init__(self, made: Future[list[Neighbour]]) -> None:
-        self._made = made
+    lookup: Lookup
+    alone: ThreadPoolExecutor
+    judges: ThreadPoolExecutor
 
-    def __iter__(self) -> Iterator[Neighbour]:
-        return iter(self._made.result())
+    def search(self, item: HoledFrame, query: Future[Query]) -> Future[Found | None]:
+        """What becomes of `query`."""
+        answer = self.alone.submit(lambda: self.lookup(query.result()))
+        return self.judges.submit(lambda: _shown(item, query.result(), answer.result()))
 
 
 # -- homography --------------------------------------------------------------------------------------------------------
@@ -252,16 +265,18 @@ def _aligned(
         yield i, views[i].result(), homography
 
 
-def _chained_only(
+def _chained_query(
+    item: HoledFrame,
     index: int,
     views: dict[int, Future[View]],
     coarse_frames: dict[int, Future[CoarseFrame]],
     steps: dict[int, Future[_Step | None]],
-    reach: int,
-) -> list[Neighbour]:
-    """Other frames, nearest first, with the chained homography to each; all that is asked of them is ready then."""
-    coarse_frames[index].result()
-    return [(i, views[i].result(), homography) for i, homography in _chained(index, steps, reach)]
+    options: PropagationOptions,
+) -> Query:
+    """Other frames with the chained homography to each, for a lookup that aligns."""
+    others = [(i, views[i].result(), homography) for i, homography in _chained(index, steps, options.reach)]
+    known_frames = {i: coarse_frames[i].result() for i in (index, *(number for number, _, _ in others))}
+    return replace(_query(item, index, views[index], others, options), coarse_frames=known_frames)
 
 
 def _chained(index: int, steps: dict[int, Future[_Step | None]], reach: int) -> Iterator[tuple[int, Homography]]:
@@ -300,32 +315,36 @@ def _view(item: HoledFrame) -> View:
     return View(rgb, coarse, hole, np.asarray(1 - cv2.dilate(hole, np.ones((5, 5), np.uint8)), np.uint8))
 
 
+def _query(
+    item: HoledFrame, index: int, coming: Future[View], others: Iterable[Neighbour], options: PropagationOptions
+) -> Query:
+    """All that is asked of other frames is ready then."""
+    region = _region(item)
+    query = Query(index, coming.result(), region, item.alpha[region] > 0, list(others), options)
+    query.prepare()
+    return query
+
+
 def _recover(
-    item: HoledFrame,
-    index: int,
-    coming: Future[View],
-    others: Iterable[Neighbour],
-    options: PropagationOptions,
-    lookup: Lookup,
-    coarse_frames: dict[int, Future[CoarseFrame]] | None = None,
+    item: HoledFrame, index: int, coming: Future[View], others: Iterable[Neighbour], options: PropagationOptions
 ) -> Found | None:
+    """By OpenCV, which looks at others only until enough is found."""
+    region = _region(item)
+    query = Query(index, coming.result(), region, item.alpha[region] > 0, others, options)
+    return _shown(item, query, look_up(query))
+
+
+def _shown(item: HoledFrame, query: Query, answer: Answer) -> Found | None:
+    """What of the answer is reliable, in the frame."""
     import cv2
 
-    region = _region(item)
-    need = item.alpha[region] > 0
-    view = coming.result()
-    known_frames = None
-    if coarse_frames is not None:
-        others = list(others)
-        known_frames = {i: coarse_frames[i].result() for i in (index, *(number for number, _, _ in others))}
-    query = Query(index, view, region, need, others, options, known_frames)
-    answer = lookup(query)
+    region, need, rgb = query.region, query.need, query.view.rgb
     known = np.zeros(need.shape, np.uint8)
     known[need] = reliable(query, answer)
     known &= np.asarray(cv2.morphologyEx(known, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
     if not known.any():
         return None
-    result, where = view.rgb.copy(), np.zeros(view.rgb.shape[:2], np.bool_)
+    result, where = rgb.copy(), np.zeros(rgb.shape[:2], np.bool_)
     where[region] = known
     result[region][known > 0] = answer.colours[known[need] > 0]
     return result, where

@@ -1,4 +1,4 @@
-"""What is asked of other frames: the pixels of a hole, and where to look for them. numpy only.
+"""What is asked of other frames: the pixels of a hole, and where to look for them. numpy and OpenCV.
 
 Shape legend: H W the frame, h w its coarse picture, y x the region around a hole, n pixels of the hole.
 """
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..types import HoleArray, PixelArray
 from .homography import DIRECT_FROM, CoarseFrame, Homography, Surroundings, estimate_homography, inverse
+from .means import mean_near, mean_of_channels
 from .options import PropagationOptions
 
 COARSE_PIXELS = 480
@@ -150,6 +151,34 @@ class Query:
 
         y, x = self.pixels
         return coarse(y, scale[1, 1], rows) * (columns.stop - columns.start) + coarse(x, scale[0, 0], columns)
+
+    @cached_property
+    def moves(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """To each of `others`, a list, (k, 3, 3): from the frame's pixels to theirs, and from the coarse region's to
+        their coarse pictures'."""
+        fine = [homography for _, _, homography in self.others]
+        coarse = [other.to_coarse @ homography @ self.from_coarse_region for _, other, homography in self.others]
+        return np.array(fine, np.float32).reshape(-1, 3, 3), np.array(coarse, np.float32).reshape(-1, 3, 3)
+
+    @cached_property
+    def tolerance(self) -> NDArray[np.float32]:
+        """(y, x): how much a candidate may be off near each coarse pixel of the region, in the frame's levels;
+        `PropagationOptions`."""
+        import cv2
+
+        rows, columns = self.coarse_region
+        options, levels = self.options, np.iinfo(self.view.rgb.dtype).max / 255
+        picture = self.view.coarse[rows, columns].astype(np.float32)
+        shown = (self.view.hole[rows, columns] == 0).astype(np.float32)
+        near = {"ksize": (self.nearness, self.nearness), "borderType": cv2.BORDER_CONSTANT}
+        weight = np.maximum(cv2.blur(shown, **near), 1e-6)[:, :, None]  # type: ignore[call-overload]
+        even = np.asarray(cv2.blur(picture * shown[:, :, None], **near)) / weight  # type: ignore[call-overload]
+        patch = mean_near(mean_of_channels(np.abs(picture - even)) * shown, shown, self.nearness)
+        return np.asarray(np.minimum(options.fit * levels, options.noise * levels + options.better * patch), np.float32)
+
+    def prepare(self) -> None:
+        """Compute what a device's lookup asks for, so that it need not: by whoever has the time. `others` is a list."""
+        _ = self.place, self.tolerance, self.moves
 
     @cached_property
     def from_coarse_region(self) -> Homography:

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .lookup import tolerance
 from .query import Answer, Query
 
 Floats = NDArray[np.float32]
@@ -95,7 +94,7 @@ def evidence(query: Query, answer: Answer) -> tuple[NDArray[np.bool_], Floats]:
     found = summed(there[there], there)
     known = found > 0
     count, spread, gray = mean(answer.count), mean(answer.spread / levels), mean(answer.colours.mean(axis=1) / levels)
-    most = np.asarray(tolerance(query) / levels, np.float32)
+    most = np.asarray(query.tolerance / levels, np.float32)
     weight = known.astype(np.float32)
     near = np.maximum(_blur(weight), np.float32(1e-6))
     parts = (

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...types import PixelArray
-from ..lookup import DISTANT, look_up, tolerance
+from ..lookup import look_up
+from ..means import DISTANT
 from ..options import PropagationOptions
 from ..query import Answer, Neighbour, Query, View, affordable_reach, coarse_size
 from .aligner import DeviceAligner, alignment_bytes, alignment_fails
@@ -129,8 +130,8 @@ class DeviceLookup:
 
     def __call__(self, query: Query) -> Answer:
         """As `propagation.lookup.look_up`."""
-        # OpenCV may have to go through the others once more.
-        query = replace(query, others=list(query.others))
+        if not isinstance(query.others, list):  # OpenCV may have to go through the others once more
+            query = replace(query, others=list(query.others))
         try:
             if self._refused:
                 return look_up(query.aligned())
@@ -164,14 +165,13 @@ class DeviceLookup:
             if aligned is None:
                 query = query.aligned()
                 others = list(query.others)
-        moves = np.stack([homography for _, _, homography in others])
-        coarse = np.stack([other.to_coarse @ homography @ query.from_coarse_region for _, other, homography in others])
+        moves, coarse_moves = query.moves
         work = _Work(
             frames=frames,
             own=slots[query.number],
             slots=np.array([slots[number] for number, _, _ in others], np.int32),
-            moves=moves.astype(np.float32),
-            coarse_moves=coarse.astype(np.float32),
+            moves=moves,
+            coarse_moves=coarse_moves,
             place=query.place,
             rows=rows,
             columns=columns,
@@ -239,7 +239,7 @@ class DeviceLookup:
             work.rows.astype(np.float32),
             work.columns.astype(np.float32),
             (query.view.hole[region] == 0).astype(np.float32),
-            tolerance(query),
+            query.tolerance,
         )
         if work.aligned is not None:
             moves, coarse_moves = (m.reshape(-1, 9) for m in work.aligned)
@@ -280,7 +280,7 @@ class DeviceLookup:
         target = frames.coarse[own, rows, columns].permute(2, 0, 1)
         target = frames.values(target)
         outside = self._there(np.ascontiguousarray(query.view.hole[rows, columns] == 0))
-        most = self._there(tolerance(query))
+        most = self._there(query.tolerance)
         y, x = torch.meshgrid(
             torch.arange(height, device=self._device), torch.arange(width, device=self._device), indexing="ij"
         )
