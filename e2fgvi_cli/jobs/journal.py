@@ -187,7 +187,8 @@ class Journal:
         """A job, or None if the journal does not know it. Raises `InputError` for an entry that cannot be what was
         written."""
         with self._errors():
-            found = self._db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE output = ?", (output,)).fetchone()
+            query = f"SELECT {_COLUMNS} FROM jobs WHERE output = ?"  # no word of a user
+            found = self._db.execute(query, (output,)).fetchone()
         if found is None:
             return None
         values = dict(zip(_COLUMNS.split(", "), tuple(found), strict=True))  # the file's own names may be damaged
@@ -279,10 +280,9 @@ class Journal:
         if "message" in values:  # it may name a file whose name is no text
             values["message"] = values["message"].encode(errors="backslashreplace").decode()
         assignments = ", ".join(f"{name} = ?" for name in values)
+        change = f"UPDATE jobs SET {assignments} WHERE output = ? AND owner = ?"  # names are of this program
         with self._errors():
-            self._db.execute(
-                f"UPDATE jobs SET {assignments} WHERE output = ? AND owner = ?", (*values.values(), output, self.owner)
-            )
+            self._db.execute(change, (*values.values(), output, self.owner))
 
     def release(self, output: str) -> None:
         """Let go of a job, whatever its state."""
