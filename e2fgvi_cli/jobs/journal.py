@@ -187,7 +187,7 @@ class Journal:
         """A job, or None if the journal does not know it. Raises `InputError` for an entry that cannot be what was
         written."""
         with self._errors():
-            query = f"SELECT {_COLUMNS} FROM jobs WHERE output = ?"  # no word of a user
+            query = f"SELECT {_COLUMNS} FROM jobs WHERE output = ?"  # no word of a user  # nosec B608
             found = self._db.execute(query, (output,)).fetchone()
         if found is None:
             return None
@@ -280,7 +280,7 @@ class Journal:
         if "message" in values:  # it may name a file whose name is no text
             values["message"] = values["message"].encode(errors="backslashreplace").decode()
         assignments = ", ".join(f"{name} = ?" for name in values)
-        change = f"UPDATE jobs SET {assignments} WHERE output = ? AND owner = ?"  # names are of this program
+        change = f"UPDATE jobs SET {assignments} WHERE output = ? AND owner = ?"  # this program's names  # nosec B608
         with self._errors():
             self._db.execute(change, (*values.values(), output, self.owner))
 
