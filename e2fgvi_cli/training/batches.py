@@ -29,10 +29,22 @@ SCENE_REACH = 3
 
 @dataclass(frozen=True)
 class Batch:
-    """frames: (b, T, 3, h, w) in [-1, 1], whole; holes: (b, T, 1, h, w) in {0, 1}. Local frames first."""
+    """frames: (b, T, 3, h, w) in [-1, 1], whole; holes: (b, T, 1, h, w) in {0, 1}. Local frames first.
+
+    counted: (b, T, 1, h, w) in {0, 1}, the pixels whose truth is known and may be learned from; None: all.
+    """
 
     frames: Tensor
     holes: Tensor
+    counted: Tensor | None = None
+
+    def marked(self, local: int) -> tuple[Tensor, Tensor]:
+        """(b, l, 1, h, w) of the first `local` frames: what of the holes and of the rest counts."""
+        hole = self.holes[:, :local]
+        visible = 1 - hole
+        if self.counted is None:
+            return hole, visible
+        return hole * self.counted[:, :local], visible * self.counted[:, :local]
 
     @property
     def masked(self) -> Tensor:

@@ -236,15 +236,15 @@ def moving_outlines(clip: Frames) -> list[NDArray[np.uint8]]:
         moved = (difference > 28).astype(np.uint8)
         moved = cv2.morphologyEx(moved, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
         moved = cv2.morphologyEx(moved, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
-        outlines += _components(np.asarray(moved, np.uint8))
+        outlines += outlines_in(np.asarray(moved, np.uint8))
     return outlines
 
 
 def _mask_outlines(path: Path) -> list[NDArray[np.uint8]]:
-    return _components((read_picture(path).max(axis=2) > 127).astype(np.uint8))
+    return outlines_in((read_picture(path).max(axis=2) > 127).astype(np.uint8))
 
 
-def _components(mask: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+def outlines_in(mask: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     """The connected parts of a mask (H, W) in {0, 1} that are neither specks nor scenery, each filling a field (S,
     S)."""
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)

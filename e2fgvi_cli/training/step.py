@@ -128,9 +128,10 @@ class Step:
         prediction, flows = fill_window(self.network, batch.masked, local, self.autocast)
         prediction = prediction.float()
         filled = prediction * hole + truth * (1 - hole)
+        hole, visible = batch.marked(local)
         parts = {
             "hole": masked_l1(prediction, truth, hole),
-            "valid": masked_l1(prediction, truth, 1 - hole),
+            "valid": masked_l1(prediction, truth, visible),
         }
         total = self.loss.hole * parts["hole"] + self.loss.valid * parts["valid"]
         if self.loss.squared > 0:
@@ -232,6 +233,7 @@ class GraphedStep:
 
     def __call__(self, batch: Batch) -> StepResult:
         """As `Step.__call__`."""
+        assert batch.counted is None, "a graph was captured of batches that count whole"
         self._batch.frames.copy_(batch.frames)
         self._batch.holes.copy_(batch.holes)
         self._graph.replay()
