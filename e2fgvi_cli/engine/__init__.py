@@ -6,10 +6,11 @@ merge on the device.
 """
 
 from .assembly import Assembled, assemble, plan_only
-from .core import Engine, EngineSettings, FrameSource, build_engine, read_spynet_weights, read_weights
+from .core import Engine, EngineSettings, FrameSource, build_engine
 from .devices import begin_with_triton, choose_deform, describe_device, peak_memory, select_device, total_memory
 from .precision import PRECISIONS, Precision, choose_precision, cpu_multiplies_bf16, products
 from .process import run_settings, settle
+from .reading import read_spynet_weights, read_weights
 
 __all__ = [
     "PRECISIONS",

@@ -24,11 +24,11 @@ from .core import (
     Engine,
     EngineSettings,
     build_engine,
-    read_weights,
 )
 from .devices import choose_deform, describe_device, select_device, total_memory
 from .estimate import seconds_a_frame
 from .precision import Precision, precision_for
+from .reading import read_weights
 
 ALIGN_VARIABLE = "E2FGVI_ALIGN_ON_GPU"
 """1: image propagation aligns frames on the GPU, too. Not the default before its speed is measured there."""

@@ -8,21 +8,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .._model import E2FGVIHQ, Checkpoint, CheckpointError, DeformBackend, load_network, read_checkpoint, read_spynet
-from ..errors import DeviceError, WeightsError
+from .._model import E2FGVIHQ, Checkpoint, DeformBackend, load_network
+from ..errors import DeviceError
 from ..fill.blending import Blender, Prediction, WeightedBlender
 from ..planner import FEATURE_STRIDE, Plan, Planner, padded_size
 from ..propagation.gpu.lookup import DeviceLookup, LookupKind
 from ..propagation.query import Lookup
 from ..types import Box, HoleArray, PixelArray, Window
-from ..weights.known import refuse_damaged
 from .batches import chunks, encode_batches
 from .blending import DeviceBlender
 from .devices import describe_device, use_compiled_attention
@@ -36,23 +34,6 @@ WITHOUT_ALIGNMENT = "image propagation aligns frames on the CPU, which is slower
 
 FrameSource = Callable[[int], tuple[PixelArray, HoleArray]]
 """Gives frame i of a shot: `rgb` (H, W, 3) and its hole (H, W) in {0, 1}."""
-
-
-def read_weights(path: Path) -> Checkpoint:
-    """`model.checkpoint.read_checkpoint` with errors that end the program properly (`WeightsError`)."""
-    try:
-        refuse_damaged(path)
-        return read_checkpoint(path)
-    except CheckpointError as error:
-        raise WeightsError(str(error)) from error
-
-
-def read_spynet_weights(path: Path) -> dict[str, Tensor]:
-    """`model.checkpoint.read_spynet` with errors that end the program properly (`WeightsError`)."""
-    try:
-        return read_spynet(path)
-    except CheckpointError as error:
-        raise WeightsError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -89,6 +70,7 @@ class Engine:
         self.planner = self.settings.planner
         self.notices: list[str] = []
         self._stores: dict[Box, FeatureStore] = {}
+        self._cold = device.type == "cuda"
         graphs = self.settings.graphs and device.type == "cuda"
         self._graphs = GraphCache(device, budget=self.planner.budget) if graphs else None
         if device.type == "cuda":
@@ -118,6 +100,9 @@ class Engine:
     def start_shot(self) -> None:
         """Forget everything: frames of another shot are numbered anew."""
         self._stores.clear()
+        if self._cold and self.settings.lookup is not None:
+            self._warm_up()
+        self._cold = False
 
     def use_crops(self, crops: Iterable[Box]) -> None:
         """Forget what belongs to other crops than these."""
@@ -162,6 +147,21 @@ class Engine:
                 return self._predictions(rgb, window.local, crop, wanted)
         except torch.cuda.OutOfMemoryError as error:
             raise self._no_room(crop) from error
+
+    def _warm_up(self) -> None:
+        """Compute a small black window: what libraries load and compile for their first call is there when the first
+        frames come, for which image propagation lets the engine wait."""
+        height, width = (2 * side for side in self.size_multiple)
+        box, local = (0, 0, height, width), tuple(range(self.planner.local))
+        black = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.uint8)
+        graphs, self._graphs = self._graphs, None  # this size may never come
+        try:
+            self._fill(Window(0, local, (len(local),)), lambda _: black, box, [(i, box) for i in local])
+        except torch.cuda.OutOfMemoryError:
+            pass  # a window of the clip will know what to do
+        finally:
+            self._graphs = graphs
+            self._stores.clear()
 
     def _fill(
         self, window: Window, frame: FrameSource, crop: Box, wanted: Sequence[tuple[int, Box]]

@@ -73,6 +73,16 @@ def monolithic(net: E2FGVIHQ, items: list[HoledFrame], window: Window) -> torch.
         ]
 
 
+def test_an_engine_warms_up_once_and_keeps_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Engine(network(), CPU, EngineSettings(lookup="fused", planner=Planner(local=3)))
+    made._cold = True  # as on a GPU
+    computed = []
+    monkeypatch.setattr(made, "_mix", lambda *given: computed.append(1) or Engine._mix(made, *given))
+    made.start_shot()
+    made.start_shot()
+    assert (computed, made._stores, made._cold) == ([1], {}, False)
+
+
 @pytest.mark.slow
 def test_windows_from_stores_are_the_forward_pass() -> None:
     """In float64, where a difference could only be a mistake: features, flows and decoded frames that are kept and
