@@ -4,10 +4,13 @@ runs."""
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
+from e2fgvi_cli.app import app
 from e2fgvi_cli.errors import InputError
 
 from ..conftest import ROOT
@@ -49,6 +52,40 @@ def test_the_chinese_readme_has_the_same_commands() -> None:
         return fenced, set(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL)))
 
     assert code("README.zh-CN.md", "## 更多") == code("README.md", "## Speed")
+
+
+def commands_in(path: Path) -> list[list[str]]:
+    """The words of every `e2fgvi` line in the fenced blocks of a document."""
+    blocks = re.findall(r"```(?:bash)?\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.strip().startswith("e2fgvi ")]
+
+
+def test_commands_in_the_documents_have_options_that_are_there() -> None:
+    seen = 0
+    for name in ("README.md", "docs/index.md", "docs/recipes.md", "docs/migration.md", "docs/check-env.zh-CN.md"):
+        for words in commands_in(ROOT / name):
+            command = get_command(app)
+            while words and words[0] in getattr(command, "commands", {}):
+                command = command.commands[words.pop(0)]
+            known = {opt for p in command.params for opt in (*p.opts, *p.secondary_opts)}
+            given = {word for word in words if re.match(r"--?[a-z]", word)}
+            assert given <= known, f"{name}: {command.name} has no {given - known}"
+            seen += 1
+    assert seen > 15
+
+
+def test_every_option_of_the_published_program_is_told_apart() -> None:
+    text = (ROOT / "docs" / "migration.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| (.+?) \| (.+?) \|", text, re.MULTILINE))
+    told = set(re.findall(r"--\w+", " ".join(rows)))
+    known = {opt for p in get_command(app).commands["inpaint"].params for opt in p.opts}
+    assert told == {
+        "--video", "--mask", "--ckpt", "--model", "--step", "--num_ref", "--neighbor_stride", "--savefps", "--set_size",
+        "--width", "--height",
+    }  # fmt: skip
+    assert told <= known
+    assert set(re.findall(r"--[\w-]+", " ".join(rows.values()))) <= known
 
 
 def test_the_readme_is_read_in_five_minutes() -> None:
