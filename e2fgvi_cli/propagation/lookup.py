@@ -17,10 +17,11 @@ from ..types import PixelArray
 from .homography import Homography
 from .means import mean_near, mean_of_channels
 from .query import Answer, Query
+from .tone import fit_tone, tone_of
 
 
 def look_up(query: Query) -> Answer:
-    """The median of the first candidates that fit, and how far they are apart."""
+    """The median of the first candidates that fit, each in this frame's tone, and how far they are apart."""
     import cv2
 
     view, options = query.view, query.options
@@ -47,14 +48,18 @@ def look_up(query: Query) -> Answer:
         if not wanted.size:
             continue
         aligned = cv2.warpPerspective(other.coarse, to_other, size, **cubic)  # type: ignore[call-overload]
-        error = _photometric_error(aligned, target, visible & outside, query.nearness)
+        compared = visible & outside
+        apart = np.asarray(cv2.subtract(target, aligned, dtype=cv2.CV_32F), np.float32)  # type: ignore[arg-type]
+        brighter = tone_of(fit_tone(apart, compared, query.levels), compared.shape)
+        error = _photometric_error(apart - brighter, compared, query.nearness)
         wanted = wanted[(error.ravel() <= most)[place[wanted]]]
         if not wanted.size:
             continue
         if other.coarse is other.rgb:
-            stack[got[wanted], wanted] = aligned.reshape(-1, 3)[place[wanted]]
+            colours = aligned.reshape(-1, 3)[place[wanted]]
         else:
-            stack[got[wanted], wanted] = _pixels_at(other.rgb, homography, x[wanted], y[wanted])
+            colours = _pixels_at(other.rgb, homography, x[wanted], y[wanted])
+        stack[got[wanted], wanted] = colours + brighter.reshape(-1, 3)[place[wanted]]
         got[wanted] += 1
         if (got >= options.candidates).all():
             break
@@ -76,19 +81,18 @@ def _pixels_at(rgb: PixelArray, homography: Homography, x: NDArray[np.intp], y: 
     return np.asarray(taken).reshape(-1, 3)[: x.size]
 
 
-def _photometric_error(
-    aligned: NDArray[Any], target: NDArray[Any], compared: NDArray[np.bool_], nearness: int
-) -> NDArray[np.float32]:
-    """(y, x): mean absolute difference (of all channels) of the `compared` pixels near each pixel; infinite if there
-    are none at all."""
+def _photometric_error(apart: NDArray[np.float32], compared: NDArray[np.bool_], nearness: int) -> NDArray[np.float32]:
+    """(y, x): mean absolute value (of all channels) of `apart` (y, x, 3) over the `compared` pixels near each pixel;
+    infinite if there are none at all."""
     import cv2
 
     if not compared.any():
         return np.full(compared.shape, np.inf, np.float32)
     weight = compared.astype(np.float32)
     # OpenCV where it can be: several times as fast as the same in numpy.
-    apart = cv2.absdiff(aligned, target).astype(np.float32)
-    error = np.asarray(cv2.transform(apart, np.full((1, 3), 1 / 3, np.float32))).reshape(compared.shape) * weight
+    error = (
+        np.asarray(cv2.transform(np.abs(apart), np.full((1, 3), 1 / 3, np.float32))).reshape(compared.shape) * weight
+    )
     return mean_near(error, weight, nearness)
 
 

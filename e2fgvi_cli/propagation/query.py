@@ -123,6 +123,11 @@ class Query:
                     best = around.better_fitting(chained, direct, other)
             yield number, view, best
 
+    @property
+    def levels(self) -> float:
+        """How many levels of the frame make one of 8 bits."""
+        return np.iinfo(self.view.rgb.dtype).max / 255
+
     @cached_property
     def coarse_region(self) -> tuple[slice, slice]:
         """The pixels of the coarse picture that the region lies in."""
@@ -167,7 +172,7 @@ class Query:
         import cv2
 
         rows, columns = self.coarse_region
-        options, levels = self.options, np.iinfo(self.view.rgb.dtype).max / 255
+        options, levels = self.options, self.levels
         picture = self.view.coarse[rows, columns].astype(np.float32)
         shown = (self.view.hole[rows, columns] == 0).astype(np.float32)
         near = {"ksize": (self.nearness, self.nearness), "borderType": cv2.BORDER_CONSTANT}

@@ -80,7 +80,7 @@ def evidence(query: Query, answer: Answer) -> tuple[NDArray[np.bool_], Floats]:
     bits."""
     rows, columns = query.coarse_region
     shape = rows.stop - rows.start, columns.stop - columns.start
-    levels = np.iinfo(query.view.rgb.dtype).max / 255
+    levels = query.levels
     there = answer.count > 0
 
     def mean(values: NDArray[Any]) -> Floats:

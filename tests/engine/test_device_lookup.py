@@ -69,10 +69,16 @@ def large() -> list[HoledFrame]:
     return items_of(clip(12, *size), masks)
 
 
+def swinging() -> NDArray[np.uint8]:
+    swing = 0.8 + 0.15 * np.sin(np.arange(16) / 3)
+    return np.asarray(clip(16, *SIZE) * swing[:, None, None, None], np.uint8)
+
+
 CASES = {
     "moving camera": lambda: items_of(clip(16, *SIZE), wandering(16)),
     "16 bits": lambda: items_of(clip(16, *SIZE).astype(np.uint16) * np.uint16(257), wandering(16)),
     "turn and zoom": lambda: items_of(turning(14), wandering(14)),
+    "exposure": lambda: items_of(swinging(), wandering(16)),
     "compared coarsely": large,
     "hole at the edge": lambda: items_of(clip(12, *SIZE), np.roll(wandering(12), -30, axis=1)),
 }

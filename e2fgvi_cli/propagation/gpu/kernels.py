@@ -1,4 +1,4 @@
-"""`gpu.lookup` as three Triton kernels: some fifteen launches a frame instead of hundreds.
+"""`gpu.lookup` as Triton kernels (those of tones in `gpu.tone_kernels`): some seventeen launches a frame, not hundreds.
 
 What is waited for in a run with image propagation on a GPU is the one thread that looks up, and what it does is launch.
 The plain form in `gpu.lookup` is what tests compare this with, and what runs where Triton does not.
@@ -77,7 +77,7 @@ def _compare(  # type: ignore[no-untyped-def]
     slots,
     moves,
     outside,
-    both,
+    differences,
     seen,
     own,
     height,
@@ -91,8 +91,8 @@ def _compare(  # type: ignore[no-untyped-def]
     far,
     BLOCK: tl.constexpr,
 ):
-    """Of a candidate, for each position of the region: how far it is from the frame there, whether that counts, whether
-    it shows anything."""
+    """Of a candidate, for each position of the region: how much more the frame has there, whether that counts, whether
+    the candidate shows anything."""
     area = rows * columns
     position = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     valid = position < area
@@ -108,14 +108,12 @@ def _compare(  # type: ignore[no-untyped-def]
     shown = tl.load(visible + there, mask=inside, other=0) != 0
     compared = shown & (tl.load(outside + position, mask=valid, other=0.0) != 0)
     here = ((tl.zeros_like(position).to(tl.int64) + own) * height + top + row) * width + left + column
-    apart = x * 0.0
+    target_place = differences + candidate * 4 * area + position
     for channel in tl.static_range(3):
         aligned = _level(coarse, slot, x, y, channel, compared, height, width, parameter, peak)
         target = (tl.load(coarse + here * 3 + channel, mask=valid, other=0).to(tl.int32) & 0xFFFF).to(tl.float32)
-        apart += tl.abs(aligned - target)
-    target_place = both + candidate * 2 * area + position
-    tl.store(target_place, tl.where(compared, apart / 3, 0.0), mask=valid)
-    tl.store(target_place + area, tl.where(compared, 1.0, 0.0), mask=valid)
+        tl.store(target_place + channel * area, tl.where(compared, target - aligned, 0.0), mask=valid)
+    tl.store(target_place + 3 * area, tl.where(compared, 1.0, 0.0), mask=valid)
     tl.store(seen + candidate * area + position, shown.to(tl.uint8), mask=valid)
 
 
@@ -162,13 +160,16 @@ def _choose(  # type: ignore[no-untyped-def]
     tl.store(got + pixel, taken, mask=valid)
 
 
-@triton.jit(do_not_specialize=["height", "width", "pixels"])
+@triton.jit(do_not_specialize=["height", "width", "columns", "pixels"])
 def _merge(  # type: ignore[no-untyped-def]
     pictures,
     slots,
     moves,
+    planes,
     across,
     down,
+    places,
+    columns,
     got,
     chosen,
     answer,
@@ -198,9 +199,16 @@ def _merge(  # type: ignore[no-untyped-def]
     low = (last // 2)[:, None]
     high = ((last + 1) // 2)[:, None]
     before = number[:, None] > number[None, :]
+    region_place = tl.load(places + pixel, mask=valid, other=0)
+    region_row = (region_place // columns).to(tl.float32)[:, None]
+    region_column = (region_place % columns).to(tl.float32)[:, None]
+    plane = planes + candidate * 9
     apart = x * 0.0
     for channel in tl.static_range(3):
         colour = _level(pictures, slot, x, y, channel, there, height, width, parameter, peak)
+        colour += tl.load(plane + channel, mask=there, other=0.0)
+        colour += region_column * tl.load(plane + 3 + channel, mask=there, other=0.0)
+        colour += region_row * tl.load(plane + 6 + channel, mask=there, other=0.0)
         # What is not there comes after all colours.
         ordered = tl.where(there, colour, float("inf"))
         smaller = (ordered[:, None, :] < ordered[:, :, None]) | (
@@ -233,18 +241,18 @@ def compare(
     """Candidates `slots` (k,) int32 of coarse (F, h, w, 3) and visible (F, h, w), moved by `moves` (k, 9), against
     frame `own`.
 
-    outside (y, x) float32: where the region, whose first pixel is `corner`, is no hole. Returns (k, 2, y, x) float32:
-    how far a candidate is from the frame, in levels, and where that counts (1 or 0); and (k, y, x) uint8: where the
-    candidate shows anything.
+    outside (y, x) float32: where the region, whose first pixel is `corner`, is no hole. Returns (k, 4, y, x) float32:
+    how many levels more the frame has of each colour, and where that counts (1 or 0; 0 more elsewhere); and (k, y, x)
+    uint8: where the candidate shows anything.
     """
     count, (rows, columns) = len(slots), outside.shape
-    both = torch.empty(count, 2, rows, columns, device=coarse.device)
+    differences = torch.empty(count, 4, rows, columns, device=coarse.device)
     seen = torch.empty(count, rows, columns, dtype=torch.uint8, device=coarse.device)
     _compare[triton.cdiv(rows * columns, _POSITIONS), count](
-        coarse, visible, slots, moves, outside, both, seen, own, *coarse.shape[1:3], *corner, rows, columns,
+        coarse, visible, slots, moves, outside, differences, seen, own, *coarse.shape[1:3], *corner, rows, columns,
         parameter, peak, far, BLOCK=_POSITIONS,
     )  # fmt: skip
-    return both, seen
+    return differences, seen
 
 
 def choose(
@@ -262,8 +270,8 @@ def choose(
     """Adds to got (n,) and chosen (c, n), both int32, which candidates fit near `place` (n,) int32: are off by at most
     `most` (y, x) there.
 
-    both, seen: from `compare`. first: the number of the first of these candidates. nearness: the side of the square
-    that is near.
+    both: from `gpu.tone_kernels.match_tone`; seen: from `compare`. first: the number of the first of these candidates.
+    nearness: the side of the square that is near.
     """
     reach = nearness // 2
     sums = both.sum((2, 3))
@@ -280,8 +288,11 @@ def merge(
     pictures: Tensor,
     slots: Tensor,
     moves: Tensor,
+    planes: Tensor,
     across: Tensor,
     down: Tensor,
+    places: Tensor,
+    columns: int,
     got: Tensor,
     chosen: Tensor,
     *,
@@ -289,12 +300,13 @@ def merge(
     peak: float,
     far: float,
 ) -> Tensor:
-    """(n, 5) float32: the median colour of the candidates that each pixel (across, down) takes, in whole levels, their
-    number, and their mean difference from it, infinite without any."""
+    """(n, 5) float32: the median colour of the candidates that each pixel (across, down) takes, brought into the
+    frame's tone by planes (k, 9), in whole levels, their number, and their mean difference from it, infinite without
+    any. places (n,) int32: of the pixels in the region, which is `columns` wide."""
     pixels = len(got)
     answer = torch.empty(pixels, 5, device=pictures.device)
     _merge[(triton.cdiv(pixels, _MERGED),)](
-        pictures, slots, moves, across, down, got, chosen, answer, *pictures.shape[1:3], pixels,
-        parameter, peak, far, TAKEN=triton.next_power_of_2(len(chosen)), BLOCK=_MERGED,
+        pictures, slots, moves, planes, across, down, places, columns, got, chosen, answer, *pictures.shape[1:3],
+        pixels, parameter, peak, far, TAKEN=triton.next_power_of_2(len(chosen)), BLOCK=_MERGED,
     )  # fmt: skip
     return answer

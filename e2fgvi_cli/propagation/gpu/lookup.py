@@ -29,10 +29,11 @@ from ..options import PropagationOptions
 from ..query import Answer, Neighbour, Query, View, affordable_reach, coarse_size
 from .aligner import DeviceAligner, alignment_bytes, alignment_fails
 from .held_frames import CUBIC, FAR, HeldFrames, moved
+from .tone import fit_tones, tone_at
 
 COARSE_BYTES = 128 << 20
 """What comparing may take at a time."""
-BYTES_A_PIXEL, BYTES_A_POSITION = 20, 60
+BYTES_A_PIXEL, BYTES_A_POSITION = 20, 100
 """Of a candidate's coarse picture, and of a position of the region in it: what comparing takes. Counted from the
 code."""
 PAIRS = 1 << 18
@@ -204,8 +205,8 @@ class DeviceLookup:
         theirs, moves, coarse = (self._there(v) for v in (work.slots.astype(np.int64), work.moves, work.coarse_moves))
         if work.aligned is not None:
             moves, coarse = work.aligned
-        fits = self._fits(query, frames, work.own, theirs, coarse)
-        place = self._there(work.place)
+        fits, planes = self._fits(query, frames, work.own, theirs, coarse)
+        place, width = self._there(work.place), fits.shape[2]
         down, across = (self._there(v.astype(np.float32)) for v in (work.rows, work.columns))
         rank = torch.cumsum(fits.flatten(1)[:, place], dim=0, dtype=torch.int16)
         got = rank[-1].clamp(max=options.candidates).long()
@@ -214,11 +215,11 @@ class DeviceLookup:
         # any colour.
         layers = range(options.candidates)
         candidate = torch.cat([(rank <= layer).sum(dim=0) for layer in layers]).clamp_(max=len(work.slots) - 1)
-        across, down = across.repeat(len(layers)), down.repeat(len(layers))
+        across, down, place = (v.repeat(len(layers)) for v in (across, down, place))
         stack = torch.cat(
             [
-                frames.pixels_at(theirs[k], *moved(moves[k], x, y))
-                for k, x, y in zip(candidate.split(PAIRS), across.split(PAIRS), down.split(PAIRS), strict=True)
+                frames.pixels_at(theirs[k], *moved(moves[k], x, y)) + tone_at(planes[k], at % width, at // width)
+                for k, x, y, at in zip(*(v.split(PAIRS) for v in (candidate, across, down, place)), strict=True)
             ]
         ).view(len(layers), count, 3)
         taken = torch.arange(len(layers), device=self._device)[:, None] < got
@@ -227,7 +228,7 @@ class DeviceLookup:
 
     def _looked_up_fused(self, query: Query, work: _Work) -> Tensor:
         """The same in Triton kernels."""
-        from . import kernels
+        from . import kernels, tone_kernels
 
         options, frames = query.options, work.frames
         region = query.coarse_region
@@ -247,14 +248,18 @@ class DeviceLookup:
         got = torch.zeros(len(place), dtype=torch.int32, device=self._device)
         chosen = torch.empty(options.candidates, len(place), dtype=torch.int32, device=self._device)
         step = _candidates_at_a_time(frames, outside.numel())
+        planes = torch.empty(len(slots), 9, device=self._device)
         for first in range(0, len(slots), step):
             some = slice(first, first + step)
             corner = (region[0].start, region[1].start)
-            both, seen = kernels.compare(
+            apart, seen = kernels.compare(
                 frames.coarse, frames.visible, work.own, corner, slots[some], coarse_moves[some], outside, **sampling
             )
+            both = tone_kernels.match_tone(apart, planes[some], query.levels)
             kernels.choose(both, seen, most, place, got, chosen, first=first, nearness=query.nearness, distant=DISTANT)
-        return kernels.merge(frames.fine, slots, moves, across, down, got, chosen, **sampling)
+        return kernels.merge(
+            frames.fine, slots, moves, planes, across, down, place, outside.shape[1], got, chosen, **sampling
+        )
 
     def _together(self, *arrays: NDArray[np.float32] | NDArray[np.int32]) -> list[Tensor]:
         """`arrays` of 4-byte values on the device by one copy, each at a multiple of 16 bytes: kernels are compiled for
@@ -273,8 +278,9 @@ class DeviceLookup:
             return torch.from_numpy(values).to(self._device)
         return torch.from_numpy(values).pin_memory().to(self._device, non_blocking=True)
 
-    def _fits(self, query: Query, frames: HeldFrames, own: int, theirs: Tensor, there: Tensor) -> Tensor:
-        """(k, y, x): where a candidate shows something, and fits around the hole nearby as well as it has to."""
+    def _fits(self, query: Query, frames: HeldFrames, own: int, theirs: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+        """(k, y, x): where a candidate shows something, and fits around the hole nearby as well as it has to; (k, 3,
+        3): the planes that bring each into the frame's tone."""
         rows, columns = query.coarse_region
         height, width = rows.stop - rows.start, columns.stop - columns.start
         target = frames.coarse[own, rows, columns].permute(2, 0, 1)
@@ -286,7 +292,7 @@ class DeviceLookup:
         )
         h, w = frames.coarse.shape[1:3]
         step = _candidates_at_a_time(frames, height * width)
-        parts = []
+        parts, planes = [], []
         for slots, moves in zip(theirs.split(step), there.split(step), strict=True):
             across, down = moved(moves[:, None, None], x, y)
             # Pixels to the range -1..1 between the outer edges of the picture.
@@ -295,9 +301,11 @@ class DeviceLookup:
             visible = F.grid_sample(seen, grid, mode="nearest", padding_mode="zeros", align_corners=False)[:, 0] > 0
             pictures = frames.values(frames.coarse[slots].permute(0, 3, 1, 2))
             aligned = F.grid_sample(pictures, grid, mode="bicubic", padding_mode="border", align_corners=False)
-            apart = (aligned.round().clamp(0, frames.peak) - target).abs().mean(dim=1)
-            parts.append(visible & (_photometric_error(apart, visible & outside, query.nearness) <= most))
-        return torch.cat(parts)
+            apart, compared = target - aligned.round().clamp(0, frames.peak), visible & outside
+            planes.append(fit_tones(apart, compared, query.levels))
+            apart -= tone_at(planes[-1][:, None, None], x, y).permute(0, 3, 1, 2)
+            parts.append(visible & (_photometric_error(apart.abs().mean(dim=1), compared, query.nearness) <= most))
+        return torch.cat(parts), torch.cat(planes)
 
 
 def _candidates_at_a_time(frames: HeldFrames, positions: int) -> int:
