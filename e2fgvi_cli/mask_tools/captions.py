@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..types import HoleArray
+from .onset import onset
 from .shown import Region
 from .strokes import Strength, likeness, stroke_strength, strokes
 from .text_detection import TextBox
@@ -22,6 +24,10 @@ _PAD = 0.25
 """Of a line's height around its box: outlines, shadows, and letters that reach further than the detector says."""
 _HIGH = 0.25
 """Share of the frame's height that letters may have."""
+_RECENT = 8
+"""Frames that are kept to see how a caption came."""
+_LONG = 6
+"""Frames for which a caption stands that does not move."""
 _COVERED = 0.6
 """Share of a found box that known captions hold, from which it is no new one."""
 
@@ -30,8 +36,8 @@ _COVERED = 0.6
 class Caption:
     """One text in one place. `first` and `last`: the frames looked at in which it stood; `seen`: how many of those.
 
-    box: padded, in pixels of the clip as displayed. letters: how high they are. The strokes' strength is kept packed:
-    some kilobytes a caption, whatever the clip's length.
+    box: padded, in pixels of the clip as displayed. letters: how high they are. What it looks like in a frame, and
+    its strokes, are kept packed: some kilobytes a caption, whatever the clip's length.
     """
 
     box: Region
@@ -40,41 +46,53 @@ class Caption:
     last: int
     seen: int
     packed: bytes = field(repr=False)
+    drawn: bytes = field(repr=False)
 
     @property
     def strength(self) -> Strength:
-        """(height, width, 2) of the box, smoothed over time."""
-        levels = np.frombuffer(zlib.decompress(self.packed), np.uint8)
+        """(height, width, 2) of the box: the mean of how strongly pixels stand out in a frame."""
+        return self._unpacked(self.packed)
+
+    def _unpacked(self, packed: bytes) -> Strength:
+        levels = np.frombuffer(zlib.decompress(packed), np.uint8)
         return levels.reshape(self.box.height, self.box.width, 2).astype(np.float32)
 
     def mask(self, shape: str) -> HoleArray:
         """0 and 1 (height, width) of the box: its strokes, or all of it."""
         if shape == "boxes":
             return np.ones((self.box.height, self.box.width), np.uint8)
-        return strokes(self.strength, self.letters, grow=max(2, round(self.letters * 0.06)))
+        return strokes(self._unpacked(self.drawn), self.letters, grow=max(2, round(self.letters * 0.06)))
 
 
 class CaptionFinder:
-    """`look` at frames in order; `finish` gives the captions."""
+    """`see` all frames in order, `look` at some of them after that; `finish` gives the captions."""
 
     def __init__(self) -> None:
         self._open: list[_Open] = []
         self._closed: list[Caption] = []
+        self._recent: deque[NDArray[np.uint8]] = deque(maxlen=_RECENT)
+
+    def see(self, picture: NDArray[np.uint8]) -> None:
+        """The next frame (H, W, 3): what stays in the box of a caption is the caption, what passes is not."""
+        self._recent.append(picture)
+        for known in self._open:
+            known.see(picture)
 
     def look(self, index: int, picture: NDArray[np.uint8], found: Sequence[TextBox]) -> None:
-        """Frame `index` (H, W, 3) and the lines of text a detector found in it.
+        """Frame `index` (H, W, 3), the latest seen, and the lines of text a detector found in it.
 
         A known caption goes on by its strokes, whether the detector saw it again or not; a found line that lies in none
         of those that go on begins a new one.
         """
-        going = []
+        going, ended = [], []
         for known in self._open:
             strength = stroke_strength(picture[known.box.slices], known.letters)
             if likeness(strength, known.mean) >= ALIKE:
                 known.take(index, strength)
                 going.append(known)
             else:
-                self._closed.append(known.closed())
+                ended.append(known.closed())
+        self._closed += ended
         held = np.zeros(picture.shape[:2], bool)
         for known in going:
             held[known.box.slices] = True
@@ -83,7 +101,13 @@ class CaptionFinder:
             if not _is_text(line, picture.shape[0]) or not inside.size or inside.mean() >= _COVERED:
                 continue
             box, letters = _padded(line, picture.shape[:2]), max(min(line.width, line.height), 4)
-            going.append(_Open(box, letters, index, index, stroke_strength(picture[box.slices], letters)))
+            strength = stroke_strength(picture[box.slices], letters)
+            boxes = [one[box.slices] for one in self._recent] or [picture[box.slices]]
+            came = onset(boxes, strength, ~_held_by(ended, picture.shape[:2])[box.slices])
+            stood = boxes[-1:] if came is None else boxes[came.since :]
+            total = np.stack(stood).sum(axis=0, dtype=np.float32)
+            step = None if came is None else came.step
+            going.append(_Open(box, letters, index, index, strength, step, total, len(stood), np.zeros_like(total)))
         self._open = going
 
     def finish(self) -> list[Caption]:
@@ -100,16 +124,47 @@ class _Open:
     first: int
     last: int
     mean: Strength
+    step: Strength | None
+    total: NDArray[np.float32]  # of the box in `count` frames in which it stands
+    count: int
+    waiting: NDArray[np.float32]  # of the box in `arriving` frames after the latest look
+    arriving: int = 0
     seen: int = 1
+
+    def see(self, picture: NDArray[np.uint8]) -> None:
+        """One more frame, which counts once the caption is known to stand after it, too."""
+        self.waiting += picture[self.box.slices]
+        self.arriving += 1
 
     def take(self, index: int, strength: Strength) -> None:
         self.seen += 1
         self.mean += (strength - self.mean) / self.seen
         self.last = index
+        self.total += self.waiting
+        self.count += self.arriving
+        self.waiting[:], self.arriving = 0, 0
 
     def closed(self) -> Caption:
-        levels = np.rint(np.clip(self.mean, 0, 255)).astype(np.uint8)
-        return Caption(self.box, self.letters, self.first, self.last, self.seen, zlib.compress(levels.tobytes(), 6))
+        """Its strokes are what stands out from the mean picture, as far as they came with it."""
+        picture = np.rint(self.total / self.count).astype(np.uint8)
+        drawn = stroke_strength(picture, self.letters)
+        if self.step is not None:
+            drawn = np.minimum(drawn, self.step)
+        return Caption(self.box, self.letters, self.first, self.last, self.seen, _packed(self.mean), _packed(drawn))
+
+
+def _packed(strength: Strength) -> bytes:
+    return zlib.compress(np.rint(np.clip(strength, 0, 255)).astype(np.uint8).tobytes(), 6)
+
+
+def _held_by(captions: Sequence[Caption], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """(H, W): where these have strokes; those that stood for long as closely as is known. Of text that moves each was
+    limited by the one before, so that what one lacks the next would."""
+    held = np.zeros(size, bool)
+    for one in captions:
+        stood = one.last - one.first >= _LONG
+        held[one.box.slices] |= (one.mask("strokes") if stood else strokes(one.strength, one.letters)) > 0
+    return held
 
 
 def _is_text(line: TextBox, height: int) -> bool:

@@ -105,7 +105,8 @@ def _captions(
 ) -> tuple[list[Caption], int, int]:
     """What was found, the number of frames, and that of the frames looked at."""
     finder, frames, looked = CaptionFinder(), 0, 0
-    meant, last = 0, None  # the last frame meant is looked at, too: a caption may begin after the one before
+    last: tuple[int, NDArray[np.uint8]] | None = None
+    meant = 0  # the last frame meant is looked at, too: a caption may begin after the one before
 
     def look(index: int, picture: NDArray[np.uint8]) -> None:
         found = detect(np.ascontiguousarray(picture[region.slices]))
@@ -115,14 +116,15 @@ def _captions(
         for frame in reader:
             frames += 1
             if options.span.holds(frame):
-                last = frame
+                last = frame.index, displayed(frame, reader.info)
+                finder.see(last[1])
                 if meant % options.every == 0:
-                    look(frame.index, displayed(frame, reader.info))
+                    look(*last)
                     looked, last = looked + 1, None
                 meant += 1
             on_progress("looking", frames, reader.info.frame_count)
         if last is not None:
-            look(last.index, displayed(last, reader.info))
+            look(*last)
             looked += 1
     captions = finder.finish()
     if options.persistent:

@@ -11,6 +11,7 @@ import pytest
 from typer.main import get_command
 
 from e2fgvi_cli.app import app
+from e2fgvi_cli.commands.mask import mask_app
 from e2fgvi_cli.errors import InputError
 
 from ..conftest import ROOT
@@ -55,24 +56,26 @@ def test_the_chinese_readme_has_the_same_commands() -> None:
 
 
 def commands_in(path: Path) -> list[list[str]]:
-    """The words of every `e2fgvi` line in the fenced blocks of a document."""
-    blocks = re.findall(r"```(?:bash)?\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    """The words of every `e2fgvi` line in the fenced blocks of a document, and of what stands in code marks."""
+    text = path.read_text(encoding="utf-8")
+    blocks = re.findall(r"```(?:bash)?\n(.*?)```", text, re.DOTALL)
+    marked = re.findall(r"`(e2fgvi [^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    lines = "\n".join([*blocks, *marked]).replace("\\\n", " ").splitlines()
     return [shlex.split(line, comments=True)[1:] for line in lines if line.strip().startswith("e2fgvi ")]
 
 
 def test_commands_in_the_documents_have_options_that_are_there() -> None:
     seen = 0
-    for name in ("README.md", "docs/index.md", "docs/recipes.md", "docs/migration.md", "docs/check-env.zh-CN.md"):
-        for words in commands_in(ROOT / name):
+    for path in DOCUMENTS:
+        for words in commands_in(path):
             command = get_command(app)
             while words and words[0] in getattr(command, "commands", {}):
                 command = command.commands[words.pop(0)]
-            known = {opt for p in command.params for opt in (*p.opts, *p.secondary_opts)}
+            known = {"--help", *(opt for p in command.params for opt in (*p.opts, *p.secondary_opts))}
             given = {word for word in words if re.match(r"--?[a-z]", word)}
-            assert given <= known, f"{name}: {command.name} has no {given - known}"
+            assert given <= known, f"{path.name}: {command.name} has no {given - known}"
             seen += 1
-    assert seen > 15
+    assert seen > 100
 
 
 def test_every_option_of_the_published_program_is_told_apart() -> None:
@@ -90,6 +93,14 @@ def test_every_option_of_the_published_program_is_told_apart() -> None:
 
 def test_the_readme_is_read_in_five_minutes() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) < 900
+
+
+def test_masks_are_read_in_five_minutes_and_every_command_for_them_is_named() -> None:
+    text = (ROOT / "docs" / "masks.md").read_text(encoding="utf-8")
+    assert len(text.split()) <= 1300
+    assert set(re.findall(r"`e2fgvi mask (\w+)", text)) == {
+        one.name or one.callback.__name__ for one in mask_app.registered_commands if one.callback
+    }
 
 
 def test_the_python_example_of_the_readme_runs_as_far_as_its_clip(

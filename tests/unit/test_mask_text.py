@@ -17,7 +17,9 @@ from e2fgvi_cli.app import app
 from e2fgvi_cli.errors import InputError, UsageError
 from e2fgvi_cli.mask_tools import text_detection
 from e2fgvi_cli.mask_tools.logo import LogoOptions, logo_to_file
+from e2fgvi_cli.mask_tools.onset import UNKNOWN, onset
 from e2fgvi_cli.mask_tools.shown import Region, parse_region
+from e2fgvi_cli.mask_tools.strokes import stroke_strength
 from e2fgvi_cli.mask_tools.text import TextOptions, text_to_folder
 from e2fgvi_cli.mask_tools.text_detection import TextBox
 from e2fgvi_cli.video.span import Moment, Span, parse_moment
@@ -62,6 +64,62 @@ def test_a_caption_is_masked_from_its_first_frame_to_its_last_though_looked_at_r
     inside = letters() > 0
     assert (found[10][inside] == 255).mean() > 0.98
     assert not found[10][cv2.dilate(letters(), np.ones((13, 13), np.uint8)) == 0].any()
+
+
+def test_of_a_faint_caption_only_the_letters_are_masked(tmp_path: Path) -> None:
+    """45 % opaque, over a ground with bars as bright and as thin as the letters, which does not move."""
+    frames = np.full((20, *SIZE, 3), 70, np.uint8)
+    frames[:, 30:62, 4:124:12] = 160
+    inside = letters() > 0
+    for index in range(FIRST, LAST + 1):
+        frames[index][inside] = np.rint(0.55 * frames[index][inside] + 0.45 * 255)
+    clip = factories.write_folder(tmp_path / "clip", frames)
+    text_to_folder(
+        clip, tmp_path / "masks", TextOptions(every=4), detect=lambda picture: [LINE] if picture.max() > 170 else []
+    )
+    found = masks(tmp_path / "masks")
+    assert [index for index, mask in enumerate(found) if mask.any()] == list(range(FIRST, LAST + 1))
+    assert (found[10][inside] == 255).mean() > 0.98
+    assert not found[10][cv2.dilate(letters(), np.ones((9, 9), np.uint8)) == 0].any()
+
+
+BOX = np.s_[36:60, 16:108]
+
+
+def coming(since: int, count: int = 8) -> np.ndarray:
+    """The box of a caption in still frames of noise on which letters stand from frame `since` on."""
+    frames = np.stack([factories.texture(*SIZE) // 2] * count)
+    frames[since:, letters() > 0] = 220
+    return frames[(slice(None), *BOX)]
+
+
+def test_the_step_is_what_came_with_the_caption() -> None:
+    frames = coming(5)
+    known = np.ones(frames[0].shape[:2], bool)
+    known[:, 80:] = False
+    came = onset(list(frames), stroke_strength(frames[-1], 14), known)
+    assert came is not None
+    assert came.since == 5
+    drawn = letters()[BOX]
+    beside = (cv2.dilate(drawn, np.ones((9, 9), np.uint8)) == 0) & known
+    assert (came.step[..., 0][(drawn > 0) & known] > 60).mean() > 0.95
+    assert beside.sum() > 100
+    assert not came.step[beside].any()
+    assert (came.step[:, 80:] == UNKNOWN).all()
+
+
+def test_a_cut_says_nothing_of_the_caption() -> None:
+    """Nor do frames in which it stands already, and ones in which something else comes."""
+    frames = coming(0)
+    strength, known = stroke_strength(frames[-1], 14), np.ones(frames[0].shape[:2], bool)
+    assert onset(list(frames), strength, known) is None
+    cut = frames.copy()
+    cut[:4] = 10
+    cut[:4, :, :45] = 215  # as bright as the letters, of which half would be lost
+    assert onset(list(cut), strength, known) is None
+    passing = frames.copy()
+    passing[4:, :, 4:14] = 250
+    assert onset(list(passing), strength, known) is None
 
 
 def test_boxes_are_whole_rectangles_and_strokes_are_less(tmp_path: Path) -> None:
