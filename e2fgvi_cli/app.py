@@ -22,6 +22,7 @@ from .commands.check_env import check_env
 from .commands.compare import compare
 from .commands.config import config, defaults
 from .commands.evaluate import evaluate
+from .commands.export import export
 from .commands.inpaint import inpaint
 from .commands.mask import mask_app
 from .commands.train import train_app
@@ -191,6 +192,7 @@ app.command("benchmark")(benchmark)
 app.command("evaluate")(evaluate)
 app.command("compare")(compare)
 app.command("ui")(ui)
+app.command("export")(export)
 app.command("config")(config)
 app.add_typer(mask_app, name="mask")
 app.add_typer(weights_app, name="weights")

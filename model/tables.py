@@ -16,12 +16,14 @@ T = TypeVar("T")
 
 KEPT = 16
 _recording = threading.local()
+_caches: list[Callable[[], None]] = []
 
 
 def table(compute: Callable[P, T]) -> Callable[P, T]:
     """Cache the last `KEPT` results of a function of hashable arguments, and tell `tables_used` of every result handed
     out."""
     cached = lru_cache(maxsize=KEPT)(compute)
+    _caches.append(cached.cache_clear)
 
     @wraps(compute)
     def look_up(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -33,6 +35,12 @@ def table(compute: Callable[P, T]) -> Callable[P, T]:
         return found
 
     return look_up
+
+
+def forget_tables() -> None:
+    """Compute all anew from now on: whoever traces the network leaves stand-ins of tensors in them."""
+    for clear in _caches:
+        clear()
 
 
 @contextmanager

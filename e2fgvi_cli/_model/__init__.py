@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # a type checker finds the files where they lie
     from model.flow import SPyNet as SPyNet
     from model.network import E2FGVIHQ as E2FGVIHQ
     from model.propagation import SecondOrderAlignment as SecondOrderAlignment
+    from model.tables import forget_tables as forget_tables
     from model.tables import tables_used as tables_used
 
 _HERE = Path(__file__).resolve().parent
@@ -45,7 +46,7 @@ _HOMES = {
     "flow": ("SPyNet",),
     "network": ("E2FGVIHQ",),
     "propagation": ("SecondOrderAlignment",),
-    "tables": ("tables_used",),
+    "tables": ("forget_tables", "tables_used"),
 }  # fmt: skip
 
 

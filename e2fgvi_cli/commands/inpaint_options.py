@@ -196,9 +196,14 @@ def _size(source: InputArguments, published: PublishedArguments) -> tuple[int, i
         return published.height, published.width
     if source.size is None:
         return None
-    parts = source.size.lower().split("x")
+    return parse_size(source.size)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(height, width) from "WxH". Raises `UsageError`."""
+    parts = text.lower().split("x")
     if len(parts) != 2 or not all(p.isascii() and p.isdecimal() for p in parts):
-        raise UsageError(f"--size {source.size!r} is no size: write width x height, such as 432x240")
+        raise UsageError(f"--size {text!r} is no size: write width x height, such as 432x240")
     return int(parts[1]), int(parts[0])
 
 

@@ -45,6 +45,7 @@ def test_there_are_switches_in_every_command() -> None:
         "ui",
         "evaluate",
         "compare",
+        "export",
     }
 
 
