@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from ..types import HoleArray
 from .onset import onset
 from .shown import Region
-from .strokes import Strength, likeness, stroke_strength, strokes
+from .strokes import Strength, likeness, presence, stroke_strength, strokes
 from .text_detection import TextBox
 
-ALIKE, STILL_ALIKE = 0.6, 0.4
-"""Likeness by which a caption is taken to stand in a frame that was looked at, and in one near its first or last."""
+PRESENT = 0.6
+"""Presence of a caption's strokes in a frame in which it is taken to stand: at least 0.72 where one does, at most 0.22
+elsewhere (`measurements.text_masks` and london_01, over which likeness alone tells little)."""
+FADED, ALIKE = 0.15, 0.7
+"""Presence, and likeness beside it, in a frame in which it stands faintly: as it is faded in or out."""
 SURE = 0.5
 """Confidence of reading below which a box is not text: leaves, windows, railings."""
 _PAD = 0.25
@@ -46,12 +49,17 @@ class Caption:
     last: int
     seen: int
     packed: bytes = field(repr=False)
-    drawn: bytes = field(repr=False)
+    packed_strokes: bytes = field(repr=False)
 
     @property
     def strength(self) -> Strength:
         """(height, width, 2) of the box: the mean of how strongly pixels stand out in a frame."""
         return self._unpacked(self.packed)
+
+    @property
+    def drawn(self) -> Strength:
+        """(height, width, 2) of the box: how strong its strokes are."""
+        return self._unpacked(self.packed_strokes)
 
     def _unpacked(self, packed: bytes) -> Strength:
         levels = np.frombuffer(zlib.decompress(packed), np.uint8)
@@ -61,7 +69,7 @@ class Caption:
         """0 and 1 (height, width) of the box: its strokes, or all of it."""
         if shape == "boxes":
             return np.ones((self.box.height, self.box.width), np.uint8)
-        return strokes(self._unpacked(self.drawn), self.letters, grow=max(2, round(self.letters * 0.06)))
+        return strokes(self.drawn, self.letters, grow=max(2, round(self.letters * 0.06)))
 
 
 class CaptionFinder:
@@ -87,7 +95,7 @@ class CaptionFinder:
         going, ended = [], []
         for known in self._open:
             strength = stroke_strength(picture[known.box.slices], known.letters)
-            if likeness(strength, known.mean) >= ALIKE:
+            if stands(strength, known.drawn(), known.mean):
                 known.take(index, strength)
                 going.append(known)
             else:
@@ -144,13 +152,15 @@ class _Open:
         self.count += self.arriving
         self.waiting[:], self.arriving = 0, 0
 
-    def closed(self) -> Caption:
-        """Its strokes are what stands out from the mean picture, as far as they came with it."""
+    def drawn(self) -> Strength:
+        """Its strokes: what stands out from the mean picture, as far as it came with the caption."""
         picture = np.rint(self.total / self.count).astype(np.uint8)
-        drawn = stroke_strength(picture, self.letters)
-        if self.step is not None:
-            drawn = np.minimum(drawn, self.step)
-        return Caption(self.box, self.letters, self.first, self.last, self.seen, _packed(self.mean), _packed(drawn))
+        found = stroke_strength(picture, self.letters)
+        return found if self.step is None else np.minimum(found, self.step)
+
+    def closed(self) -> Caption:
+        packed = _packed(self.mean), _packed(self.drawn())
+        return Caption(self.box, self.letters, self.first, self.last, self.seen, *packed)
 
 
 def _packed(strength: Strength) -> bytes:
@@ -185,24 +195,28 @@ class CaptionMasks:
     def __init__(self, captions: Sequence[Caption], every: int, shape: str) -> None:
         self._waiting = list(captions)
         self._every, self._shape = every, shape
-        self._near: list[tuple[Caption, Strength, HoleArray]] = []
+        self._near: list[tuple[Caption, Strength, Strength, HoleArray]] = []
 
     def mask(self, index: int, picture: NDArray[np.uint8] | None, size: tuple[int, int]) -> HoleArray:
         """0 and 1 (H, W) of frame `index`. Between a caption's first and last frame it stands; for `every` frames
         around those it does where `picture` (H, W, 3) shows its strokes (None: a frame that is not meant)."""
         while self._waiting and self._waiting[0].first - self._every < index:
             caption = self._waiting.pop(0)
-            self._near.append((caption, caption.strength, caption.mask(self._shape)))
+            self._near.append((caption, caption.drawn, caption.strength, caption.mask(self._shape)))
         self._near = [one for one in self._near if one[0].last + self._every > index]
         mask = np.zeros(size, np.uint8)
         if picture is None:
             return mask
-        for caption, strength, shape in self._near:
-            if caption.first <= index <= caption.last or _stands(caption, strength, picture):
+        for caption, drawn, strength, shape in self._near:
+            box = picture[caption.box.slices]
+            stood = caption.first <= index <= caption.last
+            if stood or stands(stroke_strength(box, caption.letters), drawn, strength):
                 mask[caption.box.slices] |= shape
         return mask
 
 
-def _stands(caption: Caption, strength: Strength, picture: NDArray[np.uint8]) -> bool:
-    here = stroke_strength(picture[caption.box.slices], caption.letters)
-    return likeness(here, strength) >= STILL_ALIKE
+def stands(here: Strength, drawn: Strength, strength: Strength) -> bool:
+    """Whether a caption with the strokes `drawn` stands in a frame, where `here` stands out; `strength`: the mean of
+    what stood out in frames in which it did."""
+    present = presence(here, drawn)
+    return present >= PRESENT or (present >= FADED and likeness(here, strength) >= ALIKE)

@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 
 from ..types import HoleArray
 
+_SUREST, _FEWEST, _OF_BOTH = 92, 8, 0.3
+"""Percentile from which strokes are sure, how many pixels of them tell something, and which share a channel has to have
+of both."""
+
 Strength = NDArray[np.float32]
 """(h, w, 2): by how many levels a pixel is lighter, and darker, than what lies around it."""
 
@@ -76,3 +80,15 @@ def likeness(one: Strength, other: Strength) -> float:
     a, b = one - one.mean(axis=(0, 1)), other - other.mean(axis=(0, 1))
     norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
     return float((a * b).sum()) / norm if norm > 1e-6 else 0.0
+
+
+def presence(here: Strength, template: Strength) -> float:
+    """How much (1: as much as known) of the surest strokes of `template`, all but a quarter of them, stands out `here`,
+    whatever stands beside them; 0 where it has none."""
+    found = 0.0
+    for channel in (0, 1):
+        levels = template[..., channel]
+        surest = levels > max(float(np.percentile(levels, _SUREST)), LEAST_STRENGTH)
+        if surest.sum() >= _FEWEST and levels.sum() >= _OF_BOTH * template.sum():
+            found = max(found, float(np.percentile(here[..., channel][surest] / levels[surest], 25)))
+    return found

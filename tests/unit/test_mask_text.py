@@ -16,10 +16,11 @@ import e2fgvi_cli
 from e2fgvi_cli.app import app
 from e2fgvi_cli.errors import InputError, UsageError
 from e2fgvi_cli.mask_tools import text_detection
+from e2fgvi_cli.mask_tools.captions import FADED
 from e2fgvi_cli.mask_tools.logo import LogoOptions, logo_to_file
 from e2fgvi_cli.mask_tools.onset import UNKNOWN, onset
 from e2fgvi_cli.mask_tools.shown import Region, parse_region
-from e2fgvi_cli.mask_tools.strokes import stroke_strength
+from e2fgvi_cli.mask_tools.strokes import likeness, presence, stroke_strength
 from e2fgvi_cli.mask_tools.text import TextOptions, text_to_folder
 from e2fgvi_cli.mask_tools.text_detection import TextBox
 from e2fgvi_cli.video.span import Moment, Span, parse_moment
@@ -106,6 +107,19 @@ def test_the_step_is_what_came_with_the_caption() -> None:
     assert beside.sum() > 100
     assert not came.step[beside].any()
     assert (came.step[:, 80:] == UNKNOWN).all()
+
+
+def test_presence_does_not_mind_what_stands_beside_the_strokes() -> None:
+    strength = stroke_strength(coming(0)[0], 14)
+    drawn = strength * (cv2.dilate(letters()[BOX], np.ones((3, 3), np.uint8)) > 0)[..., None]
+    busy = np.maximum(strength, factories.texture(*SIZE, seed=5)[BOX][..., :2]).astype(np.float32)
+    assert presence(strength, drawn) == 1
+    assert likeness(busy, drawn) < 0.5
+    assert presence(busy, drawn) >= 1
+    assert presence(0.3 * strength, drawn) == pytest.approx(0.3, abs=0.01)
+    other = stroke_strength(np.roll(coming(0)[0], 9, axis=1), 14)
+    assert presence(other, drawn) < FADED
+    assert presence(strength, 0 * drawn) == 0
 
 
 def test_a_cut_says_nothing_of_the_caption() -> None:
