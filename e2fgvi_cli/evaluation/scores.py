@@ -1,4 +1,4 @@
-"""The figures of one filled clip, taken in frame by frame. What each means and where it is from: docs/quality.md.
+"""The figures of one filled clip, taken in frame by frame. What each means and where it is from: docs/measures.md.
 
 No figure is infinite: a frame that equals the truth has no PSNR, is left out of its mean and counted.
 """

@@ -139,7 +139,7 @@ def test_detector_holds_a_bounded_amount() -> None:
 @pytest.mark.skipif(not CLIPS.is_dir(), reason="../shared/train is absent")
 def test_real_cuts_between_real_clips() -> None:
     """Segments of eighteen clips joined: every join is found, and nothing else. (Three hundred joins:
-    docs/video.md.)"""
+    docs/round-trip.md.)"""
     from e2fgvi_cli.video import open_reader
 
     generator = random.Random(11)

@@ -81,7 +81,7 @@ def test_mirrored_display_matrix_stays(trip: Trip) -> None:
 
 def test_sample_aspect_ratio_stays(trip: Trip) -> None:
     if trip.suffix == ".webm":  # type: ignore[attr-defined]
-        pytest.skip("PyAV cannot write the aspect of a VP9 stream: see docs/video.md, and the test of the notice")
+        pytest.skip("PyAV cannot write the aspect of a VP9 stream: see docs/round-trip.md, and the test of the notice")
     source, result = trip(Recipe(aspect=Fraction(16, 11)))
     assert result.aspect == source.aspect == Fraction(16, 11)
 

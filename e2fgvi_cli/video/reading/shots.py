@@ -3,7 +3,7 @@
 Two signs are looked at on small pictures, because each alone fails where the other holds: the colours of the frame
 (histograms; blind to a pan, fooled by a flash) and its layout (where bright and dark lie; blind to a flash, fooled by
 fast motion). A cut is a frame after which both stay changed and whose change stands out from those around it. The
-thresholds were set on real clips; docs/video.md has the figures beside PySceneDetect's.
+thresholds were set on real clips; docs/round-trip.md has the figures beside PySceneDetect's.
 """
 
 from __future__ import annotations
