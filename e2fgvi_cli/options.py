@@ -26,7 +26,6 @@ def _default_windows() -> WindowOptions:
 
 
 MAX_THREADS = 1024
-MAX_ADAPT = 600
 PRECISIONS = ("auto", "fp32", "tf32", "fp16", "bf16")
 
 
@@ -47,7 +46,6 @@ class InpaintOptions:
     end.
     reference: clip of the true background to score the fill against. comparison: before/after film, sheet, GIF.
     verify: re-read the output and compare it with the source. report: HTML page of the run; `jobs` write none.
-    adapt: minutes of training on the clip itself before it is filled; None: none.
     """
 
     video: Path
@@ -72,7 +70,6 @@ class InpaintOptions:
     comparison: ComparisonOptions | None = None
     verify: bool = False
     report: Path | None = None
-    adapt: float | None = None
 
     def __post_init__(self) -> None:
         if self.windows.neighbor_stride < 1:
@@ -95,17 +92,9 @@ class InpaintOptions:
             raise UsageError(f"--precision {self.precision} is unknown: use {', '.join(PRECISIONS)}")
         if self.verify and is_pipe(self.output):
             raise UsageError("--verify reads the output again, which standard output cannot be: give --output a file")
-        if self.adapt is not None:
-            self._check_adapt(self.adapt)
         parse_memory(self.max_memory)
         if self.frames_dir is not None and self.frames_dir == self.output:
             raise UsageError(f"--output and --save-frames are both {self.output}: give two names, or only one of them")
-
-    def _check_adapt(self, minutes: float) -> None:
-        if not 0 < minutes <= MAX_ADAPT:
-            raise UsageError(f"--adapt {minutes:g} is no time to train: give minutes, above 0, at most {MAX_ADAPT}")
-        if self.windows.released:
-            raise UsageError("--compat released fixes the weights: drop --adapt")
 
     def described(self) -> dict[str, str]:
         """What was asked for, in words, for a page."""
@@ -119,7 +108,6 @@ class InpaintOptions:
             "image propagation": "off" if windows.propagation is None else "on",
             "mask dilation and feather": f"{masking.dilation.text}, {masking.feather:g} px",
             "cuts": "looked for" if self.detect_cuts else "not looked for",
-            **({} if self.adapt is None else {"trained on the clip": f"{self.adapt:g} min at most"}),
         }
 
     def reads(self) -> tuple[Read, ...]:

@@ -127,19 +127,6 @@ class Inpainting:
                 if self._on_notice is not None:
                     self._on_notice(sentence)
 
-    def _adapted(self, options: InpaintOptions) -> InpaintOptions:
-        """With weights that learned the clip, where they do better."""
-        from .adaptation.adapt import adapted
-
-        def check() -> None:
-            if self._cancel is not None and self._cancel.is_set():
-                raise CancelledError(
-                    f"cancelled before the first frame: nothing was left as {options.output}; what was learned of the "
-                    "clip is kept"
-                )
-
-        return adapted(options, say=self._notice, tell=self._on_notice or (lambda _: None), check=check)
-
     def _run(self) -> Generator[FinishedFrame, None, None]:
         started = time.perf_counter()
         options = self.options
@@ -154,8 +141,6 @@ class Inpainting:
             holes = stack.enter_context(video.open_holes(options.mask, reader.info, options.masking))
             size, depth = (reader.info.height, reader.info.width), reader.info.bit_depth
             stack.enter_context(run_settings(options, devices, depth))
-            if options.adapt is not None:
-                options = self._adapted(options)
             every = [assemble(options, name, size, depth) for name in options.devices or (options.device,)]
             assembled = every[0]
             self._notice(*itertools.chain.from_iterable(one.notices for one in every))

@@ -53,10 +53,6 @@ def preview_frame(
             raise _no_such_frame(info, asked)
         holes = stack.enter_context(video.open_holes(options.mask, info, options.masking))
         stack.enter_context(run_settings(options, [device], info.bit_depth))
-        if options.adapt is not None:
-            from .adaptation.adapt import adapted
-
-            options = adapted(options, str(device), say=on_notice, tell=on_notice)
         assembled = assemble(options, str(device), (info.height, info.width), info.bit_depth)
         for sentence in (*assembled.notices, *reader.notices, *holes.notices):
             on_notice(sentence)

@@ -130,7 +130,6 @@ def plan_only(
     return [
         f"device: {assembled.description}; precision: {assembled.precision}",
         *lines,
-        *([] if options.adapt is None else [f"time: training on the clip takes at most {options.adapt:g} min before"]),
         f"time: the network takes about {seconds:.2g} s a whole frame{whole}, less where the crops around the "
         f"holes are smaller{beside}",
     ]

@@ -225,8 +225,7 @@ class _Driver:
         active.progress.enter("fill")
         active.segments = segment_grid(plan, self._settings.segment_frames, windows.neighbor_stride)
         holed = [s for s in active.segments if plan.has_hole(s.start, s.stop)]
-        # Weights that learn the clip are of the worker that learned.
-        parts = min(1 if active.job.options.adapt is not None else self._part_count(plan.filled), len(holed))
+        parts = min(self._part_count(plan.filled), len(holed))
         for n in range(parts):
             part = tuple(holed[len(holed) * n // parts : len(holed) * (n + 1) // parts])
             self._add_task(active, kind="fill", segments=part, plan=plan)

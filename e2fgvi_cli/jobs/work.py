@@ -21,7 +21,6 @@ from ..options import InpaintOptions
 from ..outputs import ClipOutput
 from ..types import Summary
 from ..video.reading.shots import judge, split_shots
-from ..weights.known import resolve, sha256
 from . import fingerprint
 from .engines import BuiltEngine
 from .model import ClipPlan, Failure, Filled, Prepared, Segment, Task
@@ -68,12 +67,6 @@ class Worker:
         started = time.perf_counter()
         options, plan = task.job.options, task.plan
         arithmetic = self.arithmetic(options)
-        if options.adapt is not None:
-            from ..adaptation.adapt import adapted
-
-            options = adapted(options, self._device_for(options))
-            # Parts filled with weights that were learned another time do not fit these.
-            arithmetic += f", weights {sha256(resolve(options.weights))[:16]}"
         if task.arithmetic not in (None, arithmetic):
             raise DeviceError(
                 f"this worker computes as {arithmetic!r} and the clip's other parts as {task.arithmetic!r}, "

@@ -1,4 +1,4 @@
-"""What `inpaint --adapt` gains: `python -m measurements.adaptation CLIPS -o FOLDER [--seconds 18 --rates 6e-5,2e-4]`.
+"""What training on the clip gains: `python -m measurements.adaptation CLIPS -o FOLDER [--seconds 18 --rates ...]`.
 
 For clips whose holes hide known pixels, in the convention of `quality.clips`: dB in the hole of the network alone and
 of the program (found pixels first, by OpenCV), by the start and by what was learned. A line of JSON a training, at
@@ -23,8 +23,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
-from e2fgvi_cli.adaptation import learning
-from e2fgvi_cli.adaptation.sample import sample_clip
 from e2fgvi_cli.engine import Engine, EngineSettings, choose_deform, choose_precision, read_weights, select_device
 from e2fgvi_cli.fill.options import WindowOptions
 from e2fgvi_cli.fill.stream import Proposed, fill_rest
@@ -35,6 +33,9 @@ from e2fgvi_cli.quality.metrics import score_clip
 from e2fgvi_cli.threads.opencv import one_thread_a_call
 from e2fgvi_cli.types import Frame
 from e2fgvi_cli.weights.known import resolve
+
+from . import learning
+from .sample import sample_clip
 
 HOLES = (
     "cows/still", "scooter-black/drifting", "dog/still", "motocross-jump/drifting", "bmx-trees/still",
@@ -108,7 +109,7 @@ class Bench:
         return found
 
     def train(self, clip: Prepared, seconds: float, **changes: Any) -> learning.Adaptation:
-        """As a run would, for so many seconds."""
+        """For so many seconds."""
         adaptation = self.build(clip, seconds, **changes)
         adaptation.run(say)
         return adaptation

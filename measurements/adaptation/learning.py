@@ -6,28 +6,28 @@ comes out that does worse there.
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ..engine import describe_device, read_weights, total_memory
-from ..errors import DeviceError, UsageError
-from ..planner import padded_size
-from ..training.config import DataConfig, LossConfig, OptimizerConfig, PhaseConfig, SpeedConfig, TrainingConfig
-from ..training.learner import Learner
-from ..training.losses import masked_squared
-from ..training.parallel import World
-from ..training.schedule import learning_rate
-from ..training.shapes import Draw
-from ..training.step import autocast_for, fill_window
+from e2fgvi_cli.engine import describe_device, read_weights, total_memory
+from e2fgvi_cli.errors import UsageError
+from e2fgvi_cli.planner import padded_size
+from e2fgvi_cli.training.config import DataConfig, LossConfig, OptimizerConfig, PhaseConfig, SpeedConfig, TrainingConfig
+from e2fgvi_cli.training.learner import Learner
+from e2fgvi_cli.training.losses import masked_squared
+from e2fgvi_cli.training.parallel import World
+from e2fgvi_cli.training.schedule import learning_rate
+from e2fgvi_cli.training.shapes import Draw
+from e2fgvi_cli.training.step import autocast_for, fill_window
+
 from .sample import ClipSample
 from .windows import ClipWindows
 
@@ -45,14 +45,10 @@ CHECKS = 4
 """How often the average is judged, evenly over the steps; the last time after the last one."""
 PARTS = (0.5,)
 """Of the way from the start to the best average: also judged, for where the steps were too large."""
-LEAST_GAIN = 0.05
-"""dB in the fixed holes, for which other weights than the start are worth having."""
 OVERTIME = 1.25
 """Where something else slows the device down, no step begins after so many times the minutes."""
 
 Say = Callable[[str], None]
-Check = Callable[[], None]
-"""Raises what ends a run that was cancelled."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +106,7 @@ class Settings:
 def settings_for(
     minutes: float, device: torch.device, frame: tuple[int, int], multiple: tuple[int, int], *, seed: int = 0
 ) -> Settings:
-    """For frames of this (height, width) on this device. multiple: the network's. Raises `DeviceError` for too small a
-    GPU."""
+    """For frames of this (height, width) on this device. multiple: the network's."""
     limits = LARGEST.get(device.type, LARGEST["cpu"])
     height, width = (
         min(padded, max(m, limit // m * m))
@@ -132,12 +127,7 @@ def settings_for(
         )
     window = FRAME_BYTES * (settings.local + settings.reference) * height * width / (240 * 432)
     room = int((total_memory(device) - 2 * 2**30) / window)
-    if room < 1:
-        raise DeviceError(
-            f"{describe_device(device)} has no room to train in: --adapt needs {(window + 2 * 2**30) / 2**30:.0f} GiB; "
-            "close other programs, or drop --adapt"
-        )
-    return replace(settings, batch=min(settings.batch, room))
+    return replace(settings, batch=max(1, min(settings.batch, room)))
 
 
 @dataclass
@@ -161,7 +151,7 @@ class Course:
 
 
 class Adaptation:
-    """One training on one clip. `run` it to its end; `state` and `restore` allow for interruptions."""
+    """One training on one clip."""
 
     def __init__(self, sample: ClipSample, weights: Path, settings: Settings, device: torch.device) -> None:
         self.settings, self.device = settings, device
@@ -180,41 +170,21 @@ class Adaptation:
         self.best_state: dict[str, Tensor] | None = None
         """On the CPU; None while the start is the best."""
 
-    @property
-    def gain(self) -> float:
-        """dB that the best weights are ahead of the start in the fixed holes."""
-        return self.course.best_score - self.course.scores[0]
+    def run(self, say: Say = lambda _: None) -> None:
+        """All steps that are left. Raises `DivergedError`, and `UsageError` where the minutes are too few."""
+        with autotuning(self.settings.autotune):
+            self._run(say)
 
-    @property
-    def can_judge(self) -> bool:
-        """Whether there are known pixels enough."""
-        return bool(self._judged)
-
-    def run(self, say: Say = lambda _: None, check: Check = lambda: None) -> None:
-        """All steps that are left. Raises `UsageError` where the minutes are too few, `DivergedError`, what `check`
-        raises, and `DeviceError` if memory runs out."""
-        try:
-            with autotuning(self.settings.autotune):
-                self._run(say, check)
-        except torch.cuda.OutOfMemoryError as error:
-            raise DeviceError(
-                f"{describe_device(self.device)} ran out of memory while training on the clip: close other programs, "
-                "or drop --adapt"
-            ) from error
-
-    def _run(self, say: Say, check: Check) -> None:
-        course, began = self.course, time.perf_counter() - self.course.seconds
-        judging = 0.0
-        if not course.scores:
+    def _run(self, say: Say) -> None:
+        course, began = self.course, time.perf_counter()
+        self._judge()
+        judging = time.perf_counter() - began
+        if self.device.type == "cuda":  # the first time prepares much
             started = time.perf_counter()
-            self._judge()
-            if self.device.type == "cuda":  # the first time prepares much
-                started = time.perf_counter()
-                self._score()
+            self._score()
             judging = time.perf_counter() - started
         times: list[float] = []
         while not course.planned or course.step < course.planned:
-            check()
             started = time.perf_counter()
             self.step()
             times.append(time.perf_counter() - started)
@@ -252,9 +222,8 @@ class Adaptation:
         if steps < LEAST_STEPS:
             needed = (LEAST_STEPS * a_step + beside) / 60
             raise UsageError(
-                f"--adapt {self.settings.minutes:g} is too short here: a training step takes about {a_step:.2g} s on "
-                f"{describe_device(self.device)}, and fewer than {LEAST_STEPS} teach nothing; give --adapt "
-                f"{_rounded_up(needed)} or more, use a GPU, or drop --adapt"
+                f"{self.settings.minutes:g} minutes are too few: a step takes about {a_step:.2g} s on "
+                f"{describe_device(self.device)}, and fewer than {LEAST_STEPS} teach nothing; give {needed:.1f} or more"
             )
         self.course.planned = on_grid(steps)
         say(f"training on the clip: {self.course.planned} steps of about {a_step:.2g} s")
@@ -304,22 +273,6 @@ class Adaptation:
             f"{course.scores[0]:.2f} -> {course.scores[course.step]:.2f} dB{after}"
         )
 
-    def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs to go on as if nothing had happened."""
-        return {
-            "learner": self._learner.state_dict(),
-            "course": copy.deepcopy(vars(self.course)),
-            "best": self.best_state,
-            "generator": self._generator.get_state(),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take up what `state` gave, of the same clip, start and settings."""
-        self._learner.load_state_dict(state["learner"])
-        self.course = Course(**state["course"])
-        self.best_state = state["best"]
-        self._generator.set_state(state["generator"].cpu())
-
 
 @contextmanager
 def autotuning(wanted: bool) -> Iterator[None]:
@@ -350,8 +303,3 @@ def on_grid(steps: int) -> int:
     while 8 * power <= steps:
         power *= 2
     return steps // power * power
-
-
-def _rounded_up(minutes: float) -> str:
-    """Two digits, upwards."""
-    return f"{math.ceil(minutes * 10) / 10:g}" if minutes < 10 else str(math.ceil(minutes))

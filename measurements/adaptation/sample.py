@@ -5,7 +5,6 @@ Shape legend: N frames of all runs, H W the clip's frame, h w the crop.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..frames.boxes import bounding_box
-from ..types import Frame, HoleArray, PixelArray
+from e2fgvi_cli.frames.boxes import bounding_box
+from e2fgvi_cli.types import Frame, HoleArray, PixelArray
 
 RUN_FRAMES = 64
 """Consecutive frames of a run: the window of a fill and most of its references lie in so many."""
@@ -37,13 +36,6 @@ class ClipSample:
     frames: Bytes
     holes: Bytes
     lengths: tuple[int, ...]
-
-    def digest(self) -> str:
-        """SHA-256 of all of it."""
-        digest = hashlib.sha256(repr((self.frames.shape, self.lengths)).encode())
-        digest.update(np.ascontiguousarray(self.frames).data)
-        digest.update(np.ascontiguousarray(self.holes).data)
-        return digest.hexdigest()
 
     @property
     def hole_share(self) -> float:

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..fill.options import WindowOptions
-from ..fill.windows import plan_window
-from ..training.batches import Batch
-from ..training.config import HoleConfig, PhaseConfig
-from ..training.holes import HoleMaker
-from ..training.material import outlines_in
-from ..training.shapes import FIELD, Draw
+from e2fgvi_cli.fill.options import WindowOptions
+from e2fgvi_cli.fill.windows import plan_window
+from e2fgvi_cli.training.batches import Batch
+from e2fgvi_cli.training.config import HoleConfig, PhaseConfig
+from e2fgvi_cli.training.holes import HoleMaker
+from e2fgvi_cli.training.material import outlines_in
+from e2fgvi_cli.training.shapes import FIELD, Draw
+
 from .sample import ClipSample
 
 JUDGED_SEED = 20_261_127
