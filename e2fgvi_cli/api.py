@@ -69,13 +69,13 @@ def track_mask(
 ) -> Tracked:
     """Follow what the `marks` mean through `video`, both ways, and write the folder `output` with a mask a frame.
 
-    Marks are on frames counted from 0 and in pixels of the clip as displayed. The first marked frame of an object
-    starts it, a later one corrects it from there on. One object is written as 0 and 255, several as the numbers of the
-    objects, which `MaskOptions(ids=...)` takes apart.
+    Marks are on frames counted from 0 and in pixels of the clip as displayed. A mark on another frame of an object
+    corrects what is before it and after it, up to the next marked ones. One object is written as 0 and 255, several as
+    the numbers of the objects (`object` of a mark, 1 to 64), which `MaskOptions(ids=...)` takes apart.
     `OUTPUT.confidence.csv` beside the folder says how sure each mask is.
 
     engine: "auto", "own", "sam2" or "classic". weights: whose SPyNet "classic" uses, a known name or a file.
-    device: as for --device. on_progress: called with (masks made, masks in all).
+    device: as for --device. on_progress: called with (frames done, frames in all), all objects counted.
 
     Returns `mask_tools.track_job.Tracked`: `followed` (frame, object, confidence 0..1, share of the frame), `look_at`
     (frames to look at), `lost`, `notices`, `warnings`. Raises the errors of `e2fgvi_cli.errors`, and then
@@ -127,6 +127,7 @@ def grow_mask(
     on_progress: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> GrownMasks:
     """Extend the masks of a clip over the shadow of what they cover, and write a mask a frame into the folder `output`.
+    Where files hold several objects by number, so do those written.
 
     options: an `e2fgvi_cli.mask_tools.grow_job.GrowOptions` (shadow or reflection, how far, pixels all around).
     preview: a PNG of some frames before and after. on_progress: called with the frames done and those in all, or None

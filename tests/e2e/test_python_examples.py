@@ -65,6 +65,7 @@ def test_an_example_of_the_page_runs(scene: Path, title: str, code: str) -> None
             ("40, 60, 120, 200", "20, 12, 24, 24"),
             ("50, 70", "22, 14"),
             ("60, 210, 90", "2, 40, 30"),
+            ("300, 90, 50, 80", "44, 4, 16, 16"),
         ):
             assert written in code
             code = code.replace(written, small)
