@@ -83,7 +83,7 @@ def main() -> None:
     for option in fields(PropagationOptions):
         parser.add_argument(f"--{option.name}", type=type(option.default), default=option.default)
     parser.add_argument("--device", help="look pixels up there, as an engine on it would; left out: OpenCV does")
-    parser.add_argument("--align", action="store_true", help="with --device: align frames there, too")
+    parser.add_argument("--align", action="store_true", help="with --device: align frames there, too, as on a GPU")
     parser.add_argument("--only", default="", help="clips whose names are given, with commas between")
     given = vars(parser.parse_args())
     say = Console(width=120, highlight=False).print
@@ -103,7 +103,7 @@ def main() -> None:
             # A lookup knows the frames of one clip.
             lookup = None
             if device is not None and kind_there is not None:
-                lookup = DeviceLookup(device, fused=kind_there != "plain", aligns=align)
+                lookup = DeviceLookup(device, fused=kind_there != "plain", aligns=align or kind_there == "aligned")
             with one_thread_a_call():
                 found = measure(clip.frames(), clip.holes(kind), options, lookup=lookup)
             every.append(found)

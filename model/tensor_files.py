@@ -124,7 +124,10 @@ def dequantise(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if scale is not None:
             if scale.shape != tensor.shape[:1] or not scale.is_floating_point():
                 raise ValueError(f"the scales of {key} are {tuple(scale.shape)} {scale.dtype}, not one float a channel")
-            tensor = tensor.float() * scale.view(-1, *([1] * (tensor.dim() - 1)))
+            scale = scale.float().view(-1, *([1] * (tensor.dim() - 1)))
+            # numpy's product is torch's; torch would wake a thread a core for it, which takes longer on a busy machine.
+            eight_bit = tensor.dtype == torch.int8
+            tensor = torch.from_numpy(tensor.numpy() * scale.numpy()) if eight_bit else tensor.float() * scale
         elif tensor.is_floating_point():
             tensor = tensor.float()
         state[key] = tensor

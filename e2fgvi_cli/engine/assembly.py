@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -30,8 +29,6 @@ from .estimate import seconds_a_frame
 from .precision import Precision, precision_for
 from .reading import read_weights
 
-ALIGN_VARIABLE = "E2FGVI_ALIGN_ON_GPU"
-"""1: image propagation aligns frames on the GPU, too. Not the default before its speed is measured there."""
 HOST_SHARE = 0.7
 """Of a machine's memory, that `--max-memory auto` uses on a CPU: decoding, encoding and other programs need some,
 too."""
@@ -182,12 +179,11 @@ def plan_memory(
 
 def checked_lookup(device: torch.device) -> tuple[LookupKind | None, str | None]:
     """`choose_lookup`, which is asked once for a device and the versions of everything: it takes a second."""
-    wanted: LookupKind = "aligned" if os.environ.get(ALIGN_VARIABLE) == "1" else "fused"
-    known = _check(wanted, device)
+    known = _check("aligned", device)
     if known.passed():
-        return wanted, None
-    kind, reason = choose_lookup(device, aligns=wanted == "aligned")
-    if kind == wanted:
+        return "aligned", None
+    kind, reason = choose_lookup(device)
+    if kind == "aligned":
         known.note()
     return kind, reason
 

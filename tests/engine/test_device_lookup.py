@@ -194,7 +194,7 @@ def test_a_lookup_waits_for_its_device_once(device: torch.device, fused: bool) -
 @pytest.mark.parametrize(("device", "fused"), [(CPU, False), GPU, FUSED])
 def test_a_device_is_believed_when_it_gives_the_same_once(device: torch.device, fused: bool) -> None:
     assert lookup_fails(device, fused=fused) is None
-    assert choose_lookup(device)[0] == ("plain" if device.type == "cpu" else "fused")
+    assert choose_lookup(device)[0] == ("plain" if device.type == "cpu" else "aligned")
 
 
 def test_without_kernels_the_operators_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,13 +95,13 @@ def lookup_fails(device: torch.device, *, fused: bool = False) -> str | None:
     return None if off < CHECK_LEVELS else f"it is off by {off:.2g} levels"
 
 
-def choose_lookup(device: torch.device, *, aligns: bool = False) -> tuple[LookupKind | None, str | None]:
+def choose_lookup(device: torch.device) -> tuple[LookupKind | None, str | None]:
     """How to look up on `device`, None: not at all; and why not in the fastest way, in a few words. Compiles kernels,
-    seconds once a machine. aligns: frames are to be aligned there, too."""
+    seconds once a machine."""
     fused = lookup_fails(device, fused=True)
     if fused is None:
-        failed = alignment_fails(device) if aligns else None
-        return ("aligned", None) if aligns and failed is None else ("fused", failed)
+        failed = alignment_fails(device)
+        return ("aligned", None) if failed is None else ("fused", failed)
     plain = lookup_fails(device)
     return (None, plain) if plain is not None else ("plain", fused)
 
