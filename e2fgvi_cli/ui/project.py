@@ -77,12 +77,7 @@ class Project:
     def numbers(self, frame: int) -> HoleArray | None:
         """(H, W) the number of the object in each pixel, 0 for none: those drawn, else those followed. None where the
         frame has no mask."""
-        whole = None
-        files = sorted(self.masks.glob("*.png")) if self.tracked is not None else []
-        if frame < len(files):
-            picture = images.read_image(files[frame])
-            several = len(self.followed) > 1
-            whole = picture.copy() if several else np.asarray((picture > 127) * self.followed[0], np.uint8)
+        whole = self.followed_numbers(frame)
         for number, frames in sorted(self.marks.items()):
             if frame in frames:
                 drawn = images.read_image(self.keyframe(number, frame)) > 127
@@ -90,6 +85,23 @@ class Project:
                 whole[whole == number] = 0
                 whole[drawn] = number
         return whole
+
+    def followed_numbers(self, frame: int) -> HoleArray | None:
+        """As `numbers`, of what was followed alone."""
+        files = sorted(self.masks.glob("*.png")) if self.tracked is not None else []
+        if frame >= len(files):
+            return None
+        picture = images.read_image(files[frame])
+        several = len(self.followed) > 1
+        return picture.copy() if several else np.asarray((picture > 127) * self.followed[0], np.uint8)
+
+    def adopt_followed(self) -> None:
+        """What boxes and points became as they were followed is from now on what they mean."""
+        for number, frames in self.marks.items():
+            for frame, mark in frames.items():
+                found = None if "mask" in mark else self.followed_numbers(frame)
+                if found is not None:
+                    save_picture(self.keyframe(number, frame), np.asarray((found == number) * 255, np.uint8))
 
     def mask(self, number: int, frame: int) -> HoleArray | None:
         """(H, W) in {0, 1}: the mask of an object that counts for a frame; None where neither it is drawn nor anything

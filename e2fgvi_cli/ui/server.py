@@ -24,7 +24,6 @@ from starlette.routing import Route
 from ..errors import InputError, UserError
 from ..mask_tools.marks import MOST_OBJECTS
 from ..mask_tools.seeds import corrected, mask_from_points
-from ..mask_tools.tracking import mask_from_box
 from ..types import HoleArray, PixelArray
 from .equivalents import chosen, commands, short, write_manifest
 from .pictures import LARGEST_MASK, Pictures, jpeg, mask_from_png, png
@@ -154,7 +153,7 @@ class Site:
                 project.unmark(number, frame)
             elif "box" in given:
                 x, y, width, height = (round(float(value), 1) for value in given["box"])
-                mask = mask_from_box(picture, (x, y, width, height))
+                mask = self.worker.boxed(picture, (x, y, width, height))
                 project.mark(number, frame, mask, {"box": [x, y, width, height]})
             elif "points" in given:
                 project.mark(number, frame, *_pointed(project, number, frame, picture, given["points"]))

@@ -15,9 +15,13 @@ import numpy as np
 
 from ..api import inpaint, track_mask
 from ..errors import InputError, UserError, out_of_memory
+from ..mask_tools import engines
+from ..mask_tools.follower import PromptedFollower, Prompts
 from ..mask_tools.marks import BoxMark, KeyframeMark, PointMark
+from ..mask_tools.track_job import working_size
+from ..mask_tools.tracking import mask_from_box, require_in_frame
 from ..options import InpaintOptions
-from ..types import Progress
+from ..types import HoleArray, PixelArray, Progress
 from ..video import OutputOptions, images
 from .pictures import Pictures, jpeg
 from .project import ConflictError, Project, apply_marks, save_picture
@@ -64,6 +68,7 @@ class Worker:
         self._pictures = pictures
         self._thread: Thread | None = None
         self._lock = Lock()
+        self._engine: engines.Engine | None = None
 
     def require_idle(self) -> None:
         """Raise `ConflictError` while something is done."""
@@ -108,6 +113,28 @@ class Worker:
         job.seconds = time.monotonic() - job.started
         job.state = state
 
+    def boxed(self, picture: PixelArray, box: tuple[float, float, float, float]) -> HoleArray:
+        """(H, W) mask of the object in a box (x, y, width, height) of a frame (H, W, 3), by what follows it.
+
+        Raises `UsageError` for a box outside the frame, `WeightsError`, `DeviceError`.
+        """
+        import cv2
+
+        require_in_frame(box, picture.shape[:2])
+        if self._engine is None:
+            self._engine = engines.build_engine(weights=self.weights, device=self.device)
+        follower = self._engine.make()
+        if not isinstance(follower, PromptedFollower):
+            return mask_from_box(picture, box)
+        height, width = working_size(*picture.shape[:2])
+        scale = height / picture.shape[0], width / picture.shape[1]
+        left, top = box[0] * scale[1], box[1] * scale[0]
+        corners = (left, top, left + box[2] * scale[1], top + box[3] * scale[0])
+        small = np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+        found = follower.prompt(small, Prompts(box=corners))
+        smooth = cv2.resize(found * np.uint8(255), picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        return np.asarray(smooth > 127, np.uint8)
+
     def _track(self, project: Project) -> None:
         changed = project.changed
         done = track_mask(
@@ -126,6 +153,7 @@ class Worker:
         project.confidence = [least[frame][0] if frame in least else 0.0 for frame in range(done.frames)]
         project.look_at = [[frame, least[frame][1]] for frame in done.look_at]
         project.followed, project.tracked = sorted({one.object for one in done.followed}), changed
+        project.adopt_followed()
         project.save()
 
     def _counted(self, done: int, total: int) -> None:

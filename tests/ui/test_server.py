@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from e2fgvi_cli.errors import InputError
+from e2fgvi_cli.mask_tools.follower import Prompts
 
 from .. import factories
 from ..conftest import Run
@@ -237,6 +238,35 @@ def test_following_a_cancelled_fill_and_the_list(
     (site.folder / "clips.csv").write_text("mine")
     assert "is not of this page: rename it" in client.post("/token/api/batch").json()["error"]
     assert (site.folder / "clips.csv").read_text() == "mine"
+
+
+class Finding(Moving):
+    """Takes the lower half of a box for the object, and follows the upper one."""
+
+    def prompt(self, rgb: np.ndarray, prompts: Prompts) -> np.ndarray:
+        assert prompts.box is not None
+        left, top, right, bottom = (round(value) for value in prompts.box)
+        self.mask = np.zeros(rgb.shape[:2], np.uint8)
+        self.mask[(top + bottom) // 2 : bottom, left:right] = 1
+        return self.mask
+
+
+def test_a_box_means_what_follows_it_and_then_what_was_followed(
+    client: TestClient, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from e2fgvi_cli.mask_tools import engines
+
+    monkeypatch.setattr(engines, "build_engine", lambda *_, **__: SimpleNamespace(make=Finding))
+    put(client, 2, 0, {"box": [10, 10, 20, 20]})
+    assert np.argwhere(numbers(client, 2)).min(axis=0).tolist() == [20, 10]
+    assert client.post(f"{CLIP}/start/track").status_code == 200
+    assert finished(client)["state"] == "done"
+    project = site.projects["a clip.mp4"]
+    followed = np.roll(numbers(client, 2), -3, axis=0)
+    cv2.imwrite(str(project.masks / "000002.png"), followed * 255)
+    project.adopt_followed()
+    assert (numbers(client, 2) == followed).all()
+    assert client.get(CLIP).json()["given"] == {"1": {"2": {"box": [10, 10, 20, 20]}}}
 
 
 OTHER = np.zeros((48, 64), np.uint8)
