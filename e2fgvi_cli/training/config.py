@@ -125,6 +125,8 @@ class LossConfig:
     """The flow loss of the holes' pixels alone, beside the one of all pixels, of which holes are few. Not published."""
     squared: float = 0.0
     """Mean squared error in the hole, beside the mean absolute one: what PSNR counts. Not published."""
+    steady: float = 0.0
+    """How much the error in the hole changes from frame to frame: flicker. Not published."""
     adversarial: float = 0.01
     discriminator_warmup: int = 100
     """Steps that a new discriminator learns alone before the generator listens to it."""

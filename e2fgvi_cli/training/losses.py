@@ -25,6 +25,15 @@ def masked_squared(prediction: Tensor, truth: Tensor, where: Tensor) -> Tensor:
     return error.sum() / (where.sum() * prediction.shape[2]).clamp_min(1.0)
 
 
+def masked_change(prediction: Tensor, truth: Tensor, where: Tensor) -> Tensor:
+    """How much the error changes from frame to frame, over the pixels that both frames mark: what is seen as flicker.
+
+    The same as `quality.metrics` calls flicker. Shapes as in `masked_l1`; 0 for a single frame.
+    """
+    error = prediction.float() - truth.float()
+    return masked_l1(error[:, 1:], error[:, :-1], where[:, 1:] * where[:, :-1])
+
+
 def flow_l1(completed: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) -> Tensor:
     """Flow completion: the flow found on frames with holes against the teacher's on whole ones, both directions.
 

@@ -28,7 +28,10 @@ RANGES = {
     **{f"holes.{name}": POSITIVE for name in ("blob", "stroke", "box", "caption", "silhouette", "max_speed")},
     "holes.still_share": SHARE,
     "holes.second_share": SHARE,
-    **{f"loss.{name}": POSITIVE for name in ("hole", "valid", "flow", "flow_in_hole", "squared", "adversarial")},
+    **{
+        f"loss.{name}": POSITIVE
+        for name in ("hole", "valid", "flow", "flow_in_hole", "squared", "steady", "adversarial")
+    },
     "loss.discriminator_warmup": (0.0, 1e9),
     "optimizer.learning_rate": (0.0, 1000.0),
     "optimizer.matrix_factor": POSITIVE,

@@ -17,7 +17,15 @@ from .._model import E2FGVIHQ, ENCODER_STRIDE, SecondOrderAlignment, SPyNet, tab
 from ..errors import UsageError
 from .batches import Batch
 from .config import LossConfig, PhaseConfig, SpeedConfig
-from .losses import flow_l1, flow_l1_in_holes, hinge_discriminator, hinge_generator, masked_l1, masked_squared
+from .losses import (
+    flow_l1,
+    flow_l1_in_holes,
+    hinge_discriminator,
+    hinge_generator,
+    masked_change,
+    masked_l1,
+    masked_squared,
+)
 
 Autocast = Callable[[], AbstractContextManager[object]]
 GRAPH_WARMUP = 3
@@ -137,6 +145,9 @@ class Step:
         if self.loss.squared > 0:
             parts["squared"] = masked_squared(prediction, truth, hole)
             total = total + self.loss.squared * parts["squared"]
+        if self.loss.steady > 0:
+            parts["steady"] = masked_change(prediction, truth, hole)
+            total = total + self.loss.steady * parts["steady"]
         if self.loss.flow > 0 or self.loss.flow_in_hole > 0:
             true_flow = self.true_flow(truth)
             parts["flow"] = flow_l1(flows, true_flow)

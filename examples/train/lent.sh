@@ -1,6 +1,6 @@
 #!/bin/bash
 # Training on a machine that is lent for some minutes, bare each time, without network; docs/training.md says how to call it.
-#   lent.sh pack FOLDER SHARED   here: the material, pictures no larger than they are stored, and the scored clips as FOLDER/part.1, part.2, ... of 18 MB;
+#   lent.sh pack FOLDER SHARED   here: the material, pictures no larger than they are stored, and the scored clips as FOLDER/part.1, part.2, ... of 15 MB;
 #                                and this checkout's program as FOLDER/code, so that it may be called from another one that goes on changing
 #   lent.sh keep FOLDER          there, first call: keep the calling checkout's weights, FOLDER/code and part.1
 #   lent.sh send FOLDER          there, a call for each further part that does not fit beside the weights into 64 MiB: keep the parts that came along
@@ -71,7 +71,7 @@ for name in (folder / "files").read_text().split("\n"):
 P
   cp -rf "$3/eval" "$2/stage/" && chmod -R u+w "$2/stage" && rm -rf "$2/stage/eval"/*/object
   rm -f "$2"/part.*
-  tar -C "$2/stage" -cf - train eval | xz -3 -T0 | split -b 18000000 -a 1 --numeric-suffixes=1 - "$2/part."
+  tar -C "$2/stage" -cf - train eval | xz -3 -T0 | split -b 15300000 -a 1 --numeric-suffixes=1 - "$2/part."
   rm -rf "$2/stage" "$2/code" && mkdir "$2/code"
   git ls-files -z -- e2fgvi_cli model examples/train examples/garage/masks | xargs -0 cp --parents -t "$2/code"
   ls -l "$2"

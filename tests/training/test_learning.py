@@ -26,6 +26,7 @@ from e2fgvi_cli.training.losses import (
     flow_l1_in_holes,
     hinge_discriminator,
     hinge_generator,
+    masked_change,
     masked_l1,
     masked_squared,
 )
@@ -59,6 +60,19 @@ def test_masked_l1_is_the_mean_over_the_marked_pixels() -> None:
     assert float(masked_l1(prediction, truth, where)) == pytest.approx(2.0)
     assert float(masked_squared(prediction, truth, where)) == pytest.approx(5.0)
     assert float(masked_l1(prediction, truth, torch.zeros_like(where))) == 0.0
+
+
+def test_what_stays_wrong_does_not_flicker() -> None:
+    truth = torch.rand(1, 3, 3, 2, 2)
+    where = torch.ones(1, 3, 1, 2, 2)
+    wrong = truth + 0.3
+    assert float(masked_change(wrong, truth, where)) == pytest.approx(0.0, abs=1e-6)
+    wrong[:, 1] += 0.2
+    assert float(masked_change(wrong, truth, where)) == pytest.approx(0.2)
+    where[:, 0] = 0
+    wrong[:, 0] += 5
+    assert float(masked_change(wrong, truth, where)) == pytest.approx(0.2), "only pixels that are hole in both"
+    assert float(masked_change(wrong[:, :1], truth[:, :1], where[:, :1])) == 0.0
 
 
 def test_flow_and_hinge_losses_by_hand() -> None:
