@@ -9,12 +9,22 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from threading import Event
 from types import TracebackType
 
 from . import video
-from .engine import assemble, begin_with_triton, peak_memory, run_settings, select_device, total_memory
+from .engine import (
+    Assembled,
+    Engine,
+    assemble,
+    begin_with_triton,
+    peak_memory,
+    run_settings,
+    select_device,
+    total_memory,
+)
 from .errors import EXIT_INTERRUPTED, UserError
 from .fill.progress import RunProgress, WatchedEngine
 from .fill.sharing import HELD_BYTES, fill_rest_on
@@ -22,6 +32,7 @@ from .fill.stream import Proposed, WindowEngine, fill_rest, propose
 from .frames.stages import FinishedFrame, HoledFrame
 from .options import InpaintOptions
 from .outputs import ClipOutput
+from .propagation.query import Lookup
 from .threads.ahead import ReadAhead
 from .threads.opencv import one_thread_a_call
 from .types import Frame, HoleArray, Progress, Summary
@@ -141,17 +152,20 @@ class Inpainting:
             holes = stack.enter_context(video.open_holes(options.mask, reader.info, options.masking))
             size, depth = (reader.info.height, reader.info.width), reader.info.bit_depth
             stack.enter_context(run_settings(options, devices, depth))
-            every = [assemble(options, name, size, depth) for name in options.devices or (options.device,)]
-            assembled = every[0]
-            self._notice(*itertools.chain.from_iterable(one.notices for one in every))
-            self._notice(*video.part_said(reader.info), *reader.notices, *holes.notices)
-            stack.enter_context(output)
-            self._notice(*output.notices)  # what will be left out, before the work
             self._progress = RunProgress(
                 reader.info.frame_count, devices[0].type, propagation=options.windows.propagation is not None
             )
-            engines = [one.engine for one in every]
-            for finished in finished_frames(reader, holes.hole_at, engines, options, self._progress):
+            every: list[Assembled] = []
+
+            def ready() -> list[Engine]:
+                every.extend(assemble(options, name, size, depth) for name in options.devices or (options.device,))
+                self._notice(*itertools.chain.from_iterable(one.notices for one in every))
+                self._notice(*video.part_said(reader.info), *reader.notices, *holes.notices)
+                stack.enter_context(output)
+                self._notice(*output.notices)  # what will be left out, before the work
+                return [one.engine for one in every]
+
+            for finished in _finished_frames(reader, holes.hole_at, ready, options, self._progress):
                 if self._cancel is not None and self._cancel.is_set():
                     raise CancelledError(
                         f"cancelled after {output.frames} frames: nothing was left as {options.output}"
@@ -172,11 +186,11 @@ class Inpainting:
         self._summary = output.summary(
             seconds=time.perf_counter() - started,
             peak_memory=max(peak_memory(one.device) for one in every),
-            peak_memory_of="GPU" if assembled.device.type == "cuda" else "process",
+            peak_memory_of="GPU" if devices[0].type == "cuda" else "process",
             device=", ".join(one.description for one in every),
-            deform_backend=assembled.deform,
-            precision=assembled.precision,
-            weights=str(assembled.weights),
+            deform_backend=every[0].deform,
+            precision=every[0].precision,
+            weights=str(every[0].weights),
             notices=tuple(self._notices),
         )
         output.write_report(self._summary)
@@ -211,6 +225,17 @@ def finished_frames(
     shot. A finished frame is pasted and written by whoever takes it (`outputs`). progress: counts the stations.
     """
     progress = progress or RunProgress(None, "cpu", propagation=True)
+    return _finished_frames(frames, hole_at, lambda: engines, options, progress)
+
+
+def _finished_frames(
+    frames: Iterable[Frame],
+    hole_at: Callable[[Frame], HoleArray],
+    ready: Callable[[], Sequence[WindowEngine]],
+    options: InpaintOptions,
+    progress: RunProgress,
+) -> Iterator[FinishedFrame]:
+    """ready: gives the engines, once; the first frames are read and aligned meanwhile."""
 
     def read() -> Iterator[HoledFrame]:
         for frame in frames:
@@ -224,9 +249,12 @@ def finished_frames(
         # Decoding, masks, holes and cuts in a thread of their own: the network must not wait for them.
         ahead = ReadAhead(judged, FRAMES_AHEAD, "holes-ahead")
         stack.callback(ahead.close)
-        finished = 0
+        finished, engines = 0, None
         for shot in split_shots(ahead):
-            with _proposed(shot, engines[0], options, progress, finished) as proposed:
+            coming: Future[Lookup | None] = Future()
+            with _proposed(shot, coming, options, progress, finished) as proposed:
+                engines = engines or ready()
+                coming.set_result(engines[0].lookup())
                 if len(engines) == 1:
                     filled = fill_rest(proposed, WatchedEngine(engines[0], progress.reach, finished), options.windows)
                 else:
@@ -236,15 +264,21 @@ def finished_frames(
                     finished += 1
                     progress.finish(finished)
                     yield frame
+        if engines is None:  # no frames: whoever takes them says so
+            ready()
 
 
 @contextmanager
 def _proposed(
-    shot: Iterable[HoledFrame], engine: WindowEngine, options: InpaintOptions, progress: RunProgress, first: int
+    shot: Iterable[HoledFrame],
+    lookup: Future[Lookup | None],
+    options: InpaintOptions,
+    progress: RunProgress,
+    first: int,
 ) -> Iterator[Iterable[Proposed]]:
     """The frames of a shot, from `first` of the clip on, with what others show of them: by a thread of its own, where
     that is work."""
-    proposed = progress.counted(propose(shot, options.windows, engine), "found", first)
+    proposed = progress.counted(propose(shot, options.windows, lookup), "found", first)
     if options.windows.propagation is None:
         yield proposed
         return
@@ -252,4 +286,5 @@ def _proposed(
     try:
         yield ahead
     finally:
+        lookup.cancel()  # where it never came, nobody waits for it any more
         ahead.close()

@@ -60,7 +60,7 @@ def fill_range(
     called once."""
     first, end = window_range(start, stop, count, options)
     low, high = context_range(start, stop, count, options)
-    pairs = propose(read(low, high), options, engine, first - low, end - low)
+    pairs = propose(read(low, high), options, engine.lookup(), first - low, end - low)
 
     def only_own_boxes() -> Iterator[Proposed]:
         for number, pair in enumerate(pairs, first):

@@ -48,7 +48,7 @@ def fill_shot_on(
 ) -> Iterator[FinishedFrame]:
     """`fill_shot` on several engines at once. What other frames show is looked up once, on the first engine's
     device."""
-    return fill_rest_on(engines, propose(items, options, engines[0]), options, held, shortest)
+    return fill_rest_on(engines, propose(items, options, engines[0].lookup()), options, held, shortest)
 
 
 def fill_rest_on(

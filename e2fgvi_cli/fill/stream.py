@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -66,15 +67,20 @@ Proposed = tuple[HoledFrame, Found | None]
 
 
 def propose(
-    items: Iterable[HoledFrame], options: WindowOptions, engine: WindowEngine, start: int = 0, stop: int | None = None
+    items: Iterable[HoledFrame],
+    options: WindowOptions,
+    lookup: Lookup | Future[Lookup | None] | None,
+    start: int = 0,
+    stop: int | None = None,
 ) -> Iterable[Proposed]:
     """Frames start..stop-1 of a shot with what all of its frames show of their holes (`options.propagation`).
 
-    Without propagation nothing is proposed, and all frames are given: nothing is around them.
+    Without propagation nothing is proposed, and all frames are given: nothing is around them. lookup: the engine's, or
+    the promise of it.
     """
     if options.propagation is None:
         return ((item, None) for item in items)
-    return propagate(items, options.propagation, start, stop, engine.lookup())
+    return propagate(items, options.propagation, start, stop, lookup)
 
 
 def fill_shot(items: Iterable[HoledFrame], engine: WindowEngine, options: WindowOptions) -> Iterator[FinishedFrame]:
@@ -82,7 +88,7 @@ def fill_shot(items: Iterable[HoledFrame], engine: WindowEngine, options: Window
 
     Reads only as far ahead as the next window can depend on.
     """
-    return fill_rest(propose(items, options, engine), engine, options)
+    return fill_rest(propose(items, options, engine.lookup()), engine, options)
 
 
 def fill_rest(

@@ -12,9 +12,10 @@ Shape legend: H W the frame, h w its coarse picture, n pixels of the hole.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import count as numbers
 from typing import TYPE_CHECKING, Any
 
@@ -66,13 +67,14 @@ def propagate(
     options: PropagationOptions,
     start: int = 0,
     stop: int | None = None,
-    lookup: Lookup | None = None,
+    lookup: Lookup | Future[Lookup | None] | None = None,
 ) -> Iterator[tuple[HoledFrame, Found | None]]:
     """Frames start..stop-1 of a shot (None: all), in order, each with what others show of its hole (None: nothing).
 
     Reads `options.reach` frames ahead and holds as many behind, fewer where frames are large; and a few more that
     threads work on.
-    lookup: a device's, which gets one query at a time; None: OpenCV's, several at once.
+    lookup: a device's, which gets one query at a time; None: OpenCV's, several at once. Where it is still to come, what
+    does not need it begins.
     """
     source = enumerate(items)
     pending: deque[tuple[HoledFrame, Future[Found | None] | None]] = deque()
@@ -81,7 +83,7 @@ def propagate(
         ThreadPoolExecutor(1, thread_name_prefix="lookup") as alone,
         ThreadPoolExecutor(JUDGES, thread_name_prefix="judge") as judges,
     ):
-        shot = _FramesInReach(pool) if lookup is None else _FramesInReach(pool, _Device(lookup, alone, judges))
+        shot = _FramesInReach(pool, lambda: _device(lookup, alone, judges))
         try:
             for index in numbers() if stop is None else range(stop):
                 while shot.count <= index + options.reach and (following := next(source, None)) is not None:
@@ -119,16 +121,21 @@ class _FramesInReach:
     """The frames within reach by number, and how they move. Used by one thread; its tasks get what they need when they
     are made."""
 
-    def __init__(self, pool: ThreadPoolExecutor, device: _Device | None = None) -> None:
-        """device: what looks up instead of OpenCV in `pool`."""
+    def __init__(self, pool: ThreadPoolExecutor, device: Callable[[], _Device | None]) -> None:
+        """device: what looks up instead of OpenCV in `pool`; asked for once, when all that can be done before is on its
+        way."""
         self.items: dict[int, HoledFrame] = {}
         self.count = 0
         """Frames read so far."""
-        self._pool, self._device = pool, device
+        self._pool, self._ask = pool, device
         self._views: dict[int, Future[View]] = {}
         self._coarse_frames: dict[int, Future[CoarseFrame]] = {}
         self._steps: dict[int, Future[_Step | None]] = {}
         self._direct: dict[int, Future[_DirectAlignments]] = {}
+
+    @cached_property
+    def _device(self) -> _Device | None:
+        return self._ask()
 
     def forget(self, before: int) -> None:
         for known in (self.items, self._views, self._coarse_frames, self._steps, self._direct):
@@ -194,6 +201,13 @@ class _Device:
         """What becomes of `query`."""
         answer = self.alone.submit(lambda: self.lookup(query.result()))
         return self.judges.submit(lambda: _shown(item, query.result(), answer.result()))
+
+
+def _device(
+    lookup: Lookup | Future[Lookup | None] | None, alone: ThreadPoolExecutor, judges: ThreadPoolExecutor
+) -> _Device | None:
+    found = lookup.result() if isinstance(lookup, Future) else lookup
+    return None if found is None else _Device(found, alone, judges)
 
 
 # -- homography --------------------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def test_a_run_is_seen_to_move_before_its_first_frame_is_finished() -> None:
         seen.append(progress.snapshot().share or 0.0)
 
     items = progress.counted(frames(20), "read")
-    proposed = progress.counted(propose(items, options, engine), "found")
+    proposed = progress.counted(propose(items, options, engine.lookup()), "found")
     finished = fill_rest(proposed, WatchedEngine(engine, reach, 0), options)
     next(finished)
     assert len(seen) > 10

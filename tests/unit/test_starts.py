@@ -7,6 +7,7 @@ import ctypes
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from e2fgvi_cli.errors import DeviceError
+from e2fgvi_cli.fill.progress import RunProgress
 from e2fgvi_cli.options import InpaintOptions
-from e2fgvi_cli.pipeline import PROPOSED_AHEAD, finished_frames
+from e2fgvi_cli.pipeline import PROPOSED_AHEAD, _finished_frames, finished_frames
+from e2fgvi_cli.propagation import propagate
 from e2fgvi_cli.system import driver
 from e2fgvi_cli.types import Frame, HoleArray
 from tests.conftest import ROOT
@@ -95,6 +99,17 @@ def test_a_process_leaves_at_once_and_does_what_was_registered(code: int) -> Non
     assert (done.returncode, done.stdout.split(), done.stderr) == (code, ["said", "registered"], "")
 
 
+def hole_at(frame: Frame) -> HoleArray:
+    hole = np.zeros(frame.size, np.uint8)
+    hole[8:16, 8:16] = 1
+    return hole
+
+
+def still(count: int) -> Iterator[Frame]:
+    picture = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
+    return (Frame(i, picture, Fraction(i, 25)) for i in range(count))
+
+
 def test_propagation_goes_on_while_a_window_is_computed(tmp_path: Path) -> None:
     """The first window ends only when as many frames more were looked at as may wait for it."""
     ahead = threading.Event()
@@ -117,12 +132,45 @@ def test_propagation_goes_on_while_a_window_is_computed(tmp_path: Path) -> None:
             assert ahead.wait(60)
             return super().fill(*arguments)
 
-    def hole_at(frame: Frame) -> HoleArray:
-        hole = np.zeros(frame.size, np.uint8)
-        hole[8:16, 8:16] = 1
-        return hole
-
-    picture = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
-    frames = (Frame(i, picture, Fraction(i, 25)) for i in range(100))
     options = InpaintOptions(Path("clip"), Path("masks"), tmp_path / "out.mp4", detect_cuts=False)
-    assert len(list(finished_frames(frames, hole_at, [Waits()], options))) == 100
+    assert len(list(finished_frames(still(100), hole_at, [Waits()], options))) == 100
+
+
+def test_frames_are_read_and_aligned_while_the_engine_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    aligned = threading.Event()
+    plain = propagate._step
+
+    def step(*frames: Any) -> Any:
+        found = plain(*frames)
+        aligned.set()
+        return found
+
+    monkeypatch.setattr(propagate, "_step", step)
+
+    def ready() -> list[FakeEngine]:
+        assert aligned.wait(60)
+        return [FakeEngine()]
+
+    options = InpaintOptions(Path("clip"), Path("masks"), tmp_path / "out.mp4", detect_cuts=False)
+    progress = RunProgress(None, "cpu", propagation=True)
+    assert len(list(_finished_frames(still(12), hole_at, ready, options, progress))) == 12
+
+
+def test_an_engine_that_cannot_be_made_ends_the_run(tmp_path: Path) -> None:
+    def ready() -> list[FakeEngine]:
+        raise DeviceError("there is no room")
+
+    options = InpaintOptions(Path("clip"), Path("masks"), tmp_path / "out.mp4", detect_cuts=False)
+    before = threading.active_count()
+    with pytest.raises(DeviceError, match="no room"):
+        list(_finished_frames(still(80), hole_at, ready, options, RunProgress(None, "cpu", propagation=True)))
+    assert threading.active_count() == before, "nobody waits for its lookup"
+
+
+def test_without_frames_the_engine_is_made_all_the_same(tmp_path: Path) -> None:
+    """What it has to say is said before the clip is refused."""
+    made = []
+    options = InpaintOptions(Path("clip"), Path("masks"), tmp_path / "out.mp4")
+    ready = lambda: made.append(1) or [FakeEngine()]  # noqa: E731
+    assert not list(_finished_frames(still(0), hole_at, ready, options, RunProgress(0, "cpu", propagation=True)))
+    assert made == [1]
