@@ -63,6 +63,7 @@ def test_from_a_box_to_a_filled_clip(tmp_path: Path) -> None:
         draw_box(page, 64, (5, 14, 20, 20))
         page.wait_for_selector("#step-mark.done")
         assert "--box 5,14,20,20@0" in page.inner_text("#command")
+        page.wait_for_selector("#canvas:not(.waiting)")
         # A stroke of the brush, taken back.
         page.keyboard.press("p")
         page.mouse.click(at["x"] + 50 * scale, at["y"] + 8 * scale)

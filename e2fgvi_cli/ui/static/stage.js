@@ -37,6 +37,8 @@ export function colourOf(object) {
 // A picture of object numbers from the server, or nothing. The chosen object is what is drawn on.
 export function setMask(bitmap, object) {
   scene.object = object;
+  scene.waiting = null;
+  canvas.classList.remove("waiting");
   const rest = others.getContext("2d");
   ink.clearRect(0, 0, mask.width, mask.height);
   rest.clearRect(0, 0, mask.width, mask.height);
@@ -105,11 +107,12 @@ export function paint() {
     pen.drawImage(tinted(), 0, 0);
     pen.globalAlpha = 1;
   }
-  if (scene.drag?.box) {
+  const box = scene.drag?.box ?? scene.waiting;
+  if (box) {
     pen.setLineDash([6, 4]);
     pen.lineWidth = Math.max(width / 400, 1);
     pen.strokeStyle = "#fff";
-    pen.strokeRect(...scene.drag.box);
+    pen.strokeRect(...box);
     pen.setLineDash([]);
   }
 }
@@ -155,6 +158,10 @@ canvas.addEventListener("pointerup", () => {
   scene.drag = null;
   if (!drag || scene.wipe !== null) return;
   if (scene.tool !== "box") onMark("drawn");
-  else if (drag.box && drag.box[2] > 3 && drag.box[3] > 3) onMark("box", drag.box);
+  else if (drag.box && drag.box[2] > 3 && drag.box[3] > 3) {
+    scene.waiting = drag.box; // shown until its mask is there
+    canvas.classList.add("waiting");
+    onMark("box", drag.box);
+  }
   paint();
 });
