@@ -126,7 +126,7 @@ class LossConfig:
     squared: float = 0.0
     """Mean squared error in the hole, beside the mean absolute one: what PSNR counts. Not published."""
     steady: float = 0.0
-    """How much the error in the hole changes from frame to frame: flicker. Not published."""
+    """Flicker: how much the error in the hole changes from frame to frame. Not published."""
     adversarial: float = 0.01
     discriminator_warmup: int = 100
     """Steps that a new discriminator learns alone before the generator listens to it."""
@@ -268,9 +268,8 @@ def _check(config: TrainingConfig) -> None:
         raise UsageError("the configuration has no [[phase]]: give at least one, or leave the key out for the default")
     if sum(p.share for p in config.phase) <= 0:
         raise UsageError("the shares of all phases add up to 0: give at least one of them a share of the minutes")
-    multiple = config.network.size_multiple
     for phase in config.phase:
-        _check_size(f"phase {phase.name!r}: size", phase.size, multiple)
+        _check_size(f"phase {phase.name!r}: size", phase.size, config.network.size_multiple)
         if phase.batch < 1 or phase.local < 1 or phase.reference < 0 or phase.share < 0:
             raise UsageError(f"phase {phase.name!r}: batch and local must be 1 or more, reference and share 0 or more")
         if phase.mode == "joint" and phase.local < 2:

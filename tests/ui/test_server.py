@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +18,6 @@ from e2fgvi_cli.errors import InputError
 from e2fgvi_cli.mask_tools.follower import Prompts
 
 from .. import factories
-from ..conftest import Run
 from .conftest import make_clip
 
 pytest.importorskip("starlette", reason="the extra [ui] is not installed")
@@ -383,36 +380,3 @@ def test_damaged_state_is_said_and_kept(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"state\.json cannot be read: move it away to begin anew"):
         load(tmp_path / "one.mp4", home)
     assert (home / "state.json").exists()
-
-
-def test_what_is_no_clip(e2fgvi: Run, tmp_path: Path) -> None:
-    (tmp_path / "one.mp4").write_text("words")
-    done = e2fgvi("ui", tmp_path / "one.mp4", "--no-browser")
-    assert done.returncode == 3
-    assert "one.mp4" in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
-
-
-def test_a_port_in_use(e2fgvi: Run, tmp_path: Path) -> None:
-    make_clip(tmp_path / "one.mp4", 2)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        done = e2fgvi("ui", tmp_path / "one.mp4", "--no-browser", "--port", port)
-    assert done.returncode == 2
-    assert f"--port {port} cannot be used (Address already in use): give another, or 0 for any free one" in done.stderr
-
-
-def test_nothing_to_open(e2fgvi: Run, tmp_path: Path) -> None:
-    done = e2fgvi("ui", tmp_path / "none.mp4", "--no-browser")
-    assert (done.returncode, "give a video file, a folder of frames or a folder of clips" in done.stderr) == (3, True)
-
-
-def test_without_the_extra(e2fgvi: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from importlib.machinery import PathFinder
-
-    find = PathFinder.find_spec
-    monkeypatch.delitem(sys.modules, "uvicorn")
-    monkeypatch.setattr(PathFinder, "find_spec", lambda name, *rest: None if name == "uvicorn" else find(name, *rest))
-    done = e2fgvi("ui", tmp_path, "--no-browser")
-    assert done.returncode == 2
-    assert "needs the package uvicorn, which is not installed: pip install 'e2fgvi-cli[ui]'" in done.stderr
