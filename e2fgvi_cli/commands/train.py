@@ -248,6 +248,7 @@ def evaluate(
     check_paths([Written(n, p) for n, p in written if p is not None], [Read(n, p) for n, p in read if p is not None])
 
     from ..engine import EngineSettings, build_engine, choose_deform, choose_precision, read_weights, select_device
+    from ..engine.assembly import lookup_for
     from ..fill.options import WindowOptions
     from ..propagation.options import PropagationOptions
     from ..training.evaluate import evaluate as score
@@ -255,7 +256,16 @@ def evaluate(
     from ..weights.known import resolve
 
     chosen = select_device(device)
-    settings = EngineSettings(precision=choose_precision(precision, chosen))
+    options = WindowOptions(
+        neighbor_stride=neighbor_stride,
+        reference_stride=reference_stride,
+        max_references=max_references,
+        propagation=PropagationOptions() if image_propagation else None,
+    )
+    lookup, notice = lookup_for(options, chosen)  # on a device other pixels are found than by OpenCV
+    if notice is not None:
+        typer.echo(notice, err=True)
+    settings = EngineSettings(choose_precision(precision, chosen), lookup=lookup)
     deform = choose_deform("auto", chosen, prefer_torch=True)
     engine = build_engine(read_weights(resolve(weights)), chosen, deform, settings)
     result = score(
@@ -264,12 +274,7 @@ def evaluate(
         kinds=kinds,
         clips=only,
         frames=frames or None,
-        options=WindowOptions(
-            neighbor_stride=neighbor_stride,
-            reference_stride=reference_stride,
-            max_references=max_references,
-            propagation=PropagationOptions() if image_propagation else None,
-        ),
+        options=options,
         baselines=baselines,
         on_fill=SheetWriter(sheets) if sheets is not None else None,
         on_score=lambda method, kind, clip, s: typer.echo(

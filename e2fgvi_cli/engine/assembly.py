@@ -11,6 +11,7 @@ import torch
 
 from .. import _model
 from .._model import E2FGVIConfig, SecondOrderAlignment, select_backend
+from ..fill.options import WindowOptions
 from ..options import InpaintOptions
 from ..planner import Planner, padded_size, parse_memory
 from ..propagation.gpu.lookup import LookupKind, choose_lookup, lookup_bytes
@@ -63,23 +64,19 @@ def assemble(
     chosen = select_device(name)
     released = options.windows.released
     precision = precision_for(options, chosen, bit_depth)
-    notices = []
+    notices: list[str] = []
     if chosen.type == "cpu" and name == "auto":
         notices.append(
             "no GPU that torch can use was found: running on the CPU, seconds a frame (see `e2fgvi check-env`)"
         )
-    kernels, lookup = False, None
+    kernels = False
     with ThreadPoolExecutor(2) as pool:  # on a machine's first run both checks compile, for seconds
-        looking = working = None
-        if chosen.type == "cuda" and options.windows.propagation is not None:
-            looking = pool.submit(checked_lookup, chosen)
+        working = None
+        looking = pool.submit(lookup_for, options.windows, chosen)
         if chosen.type == "cuda" and options.deform == "auto" and not released and precision.name != "fp32":
             working = pool.submit(checked_kernels, chosen, precision)
-        if looking is not None:
-            lookup, reason = looking.result()
-            if reason is not None:
-                without = {None: WITHOUT_LOOKUP, "plain": WITHOUT_FUSED_LOOKUP}.get(lookup, WITHOUT_ALIGNMENT)
-                notices.append(without + reason)
+        lookup, without = looking.result()
+        notices += [] if without is None else [without]
         if working is not None:
             reason = working.result()
             kernels = reason is None
@@ -175,6 +172,20 @@ def plan_memory(
         beside=beside,
         devices=max(1, len(options.devices)),
     )
+
+
+def lookup_for(windows: WindowOptions, device: torch.device) -> tuple[LookupKind | None, str | None]:
+    """How `windows` look at other frames on `device`, and a sentence for the user where it is not the fastest way.
+
+    (None, None) without image propagation or on a CPU.
+    """
+    if device.type != "cuda" or windows.propagation is None:
+        return None, None
+    kind, reason = checked_lookup(device)
+    if reason is None:
+        return kind, None
+    without = {None: WITHOUT_LOOKUP, "plain": WITHOUT_FUSED_LOOKUP}.get(kind, WITHOUT_ALIGNMENT)
+    return kind, without + reason
 
 
 def checked_lookup(device: torch.device) -> tuple[LookupKind | None, str | None]:

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from e2fgvi_cli.engine import assembly
-from e2fgvi_cli.engine.core import Engine, EngineSettings
+from e2fgvi_cli.engine.core import WITHOUT_LOOKUP, Engine, EngineSettings
+from e2fgvi_cli.fill.options import WindowOptions
 from e2fgvi_cli.frames.stages import HoledFrame
 from e2fgvi_cli.propagation.gpu import aligner, alignment
 from e2fgvi_cli.propagation.gpu import lookup as device_lookup
@@ -192,3 +193,21 @@ def test_a_gpu_aligns_where_it_can(
     assert assembly.checked_lookup(CPU) == (kind, fails)
     assert assembly.checked_lookup(CPU) == (kind, fails)
     assert len(asked) == (1 if fails is None else 2), "what was passed is not asked again, a failure is"
+
+
+@pytest.mark.parametrize(
+    ("device", "options", "expected"),
+    [
+        ("cuda", WindowOptions(propagation=NEAR), ("aligned", None)),
+        ("cuda", WindowOptions(propagation=None), (None, None)),
+        ("cpu", WindowOptions(propagation=NEAR), (None, None)),
+    ],
+)
+def test_a_gpu_is_asked_where_it_would_look(
+    device: str, options: WindowOptions, expected: tuple[str | None, None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assembly, "checked_lookup", lambda _: ("aligned", None))
+    assert assembly.lookup_for(options, torch.device(device)) == expected
+    monkeypatch.setattr(assembly, "checked_lookup", lambda _: (None, "no such pixels"))
+    said = WITHOUT_LOOKUP + "no such pixels" if expected[0] else None
+    assert assembly.lookup_for(options, torch.device(device)) == (None, said)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ from e2fgvi_cli._model.network import E2FGVIHQ
 from typer.testing import CliRunner
 
 from e2fgvi_cli.commands.train import train_app
-from e2fgvi_cli.engine import Engine, choose_deform, read_weights
+from e2fgvi_cli.engine import Engine, assembly, choose_deform, read_weights
 from e2fgvi_cli.errors import InputError
 from e2fgvi_cli.fill.options import WindowOptions
+from e2fgvi_cli.propagation.gpu.lookup import DeviceLookup
 from e2fgvi_cli.training.config import TrainingConfig
 from e2fgvi_cli.training.evaluate import evaluate, fill_clip
 from e2fgvi_cli.training.evaluate_report import SheetWriter, table
@@ -104,3 +106,28 @@ def test_a_filled_clip_is_the_source_outside_its_holes(weights: Path) -> None:
     filled = np.stack(list(fill_clip(engine, frames, hole, WindowOptions(neighbor_stride=1))))
     assert (filled[hole == 0] == frames[hole == 0]).all()
     assert (filled[hole != 0] != frames[hole != 0]).any()
+
+
+def test_propagation_is_scored_as_the_device_looks_up(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path / "clips" / "one" / "frames", clip(3, 36, 36))
+    write_folder(tmp_path / "clips" / "one" / "still", holes(3, 36, 36))
+    looks: list[str] = []
+    start = DeviceLookup.__init__
+
+    def noted(self: DeviceLookup, *args: Any, **kwargs: Any) -> None:
+        looks.append("on the device")
+        start(self, *args, **kwargs)
+
+    monkeypatch.setattr(DeviceLookup, "__init__", noted)
+    monkeypatch.setattr(
+        assembly, "lookup_for", lambda windows, _: ("plain" if windows.propagation is not None else None, "not fused")
+    )
+    words = ["evaluate", str(tmp_path / "clips"), "--weights", str(weights), "--device", "cpu", "--holes", "still"]
+    words += ["--no-baselines", "--neighbor-stride", "1", "--max-references", "1"]
+    alone = CliRunner().invoke(train_app, words)
+    assert (alone.exit_code, looks) == (0, [])
+    done = CliRunner().invoke(train_app, [*words, "--image-propagation"])
+    assert (done.exit_code, looks) == (0, ["on the device"])
+    assert "not fused" in done.output
