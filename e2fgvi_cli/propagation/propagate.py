@@ -191,7 +191,8 @@ class _FramesInReach:
 
 @dataclass(frozen=True)
 class _Device:
-    """A device's lookup. It takes turns: queries are made ready by other threads, and judged by others again."""
+    """A device's lookup. It takes turns: queries are made ready by other threads, and answers are waited for and judged
+    by others again."""
 
     lookup: Lookup
     alone: ThreadPoolExecutor
@@ -199,8 +200,12 @@ class _Device:
 
     def search(self, item: HoledFrame, query: Future[Query]) -> Future[Found | None]:
         """What becomes of `query`."""
-        answer = self.alone.submit(lambda: self.lookup(query.result()))
-        return self.judges.submit(lambda: _shown(item, query.result(), answer.result()))
+        ask = getattr(self.lookup, "ask", None)
+        if ask is None:
+            answer = self.alone.submit(lambda: self.lookup(query.result()))
+            return self.judges.submit(lambda: _shown(item, query.result(), answer.result()))
+        asked = self.alone.submit(lambda: ask(query.result()))
+        return self.judges.submit(lambda: _shown(item, query.result(), asked.result()()))
 
 
 def _device(

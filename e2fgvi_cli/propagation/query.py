@@ -205,7 +205,8 @@ class Answer:
 
 
 Lookup = Callable[[Query], Answer]
-"""Where it has an attribute `aligns` that is true, it wants `Query.coarse_frames` and chained homographies."""
+"""Where it has an attribute `aligns` that is true, it wants `Query.coarse_frames` and chained homographies. A method
+`ask`, where there is one, takes a query and returns what waits for the answer; the next may be asked meanwhile."""
 
 
 def coarse_region(view: View, region: tuple[slice, slice]) -> tuple[slice, slice]:

@@ -3,9 +3,12 @@ where there is one."""
 
 from __future__ import annotations
 
+import threading
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 import cv2
 import numpy as np
@@ -126,11 +129,11 @@ def test_without_room_opencv_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     lookup = DeviceLookup(CPU, reasons.append)
     calls = []
 
-    def full(self: DeviceLookup, query: Query, others: object) -> Answer:
+    def full(self: DeviceLookup, query: Query, others: object) -> Callable[[], Answer]:
         calls.append(query.number)
         if len(calls) > 3:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
-        return look_up(query)
+        return partial(look_up, query)
 
     monkeypatch.setattr(DeviceLookup, "_look_up", full)
     found = list(propagate(items, OPTIONS, lookup=lookup))
@@ -265,3 +268,32 @@ def test_a_notice_is_given_once_for_all_shots() -> None:
 def test_an_engine_looks_up_on_its_device_when_it_is_told_to() -> None:
     assert Engine(network(), CPU).lookup() is None
     assert isinstance(Engine(network(), CPU, EngineSettings(lookup="plain")).lookup(), DeviceLookup)
+
+
+def test_the_next_frame_is_asked_for_before_the_last_answer_has_come() -> None:
+    """The thread that asks waits for no answer: the first one comes only when two have been asked for."""
+    items = items_of(clip(12, *SIZE), wandering(12))
+    both = threading.Event()
+    asked: list[int] = []
+
+    class Slow:
+        def __call__(self, query: Query) -> Answer:
+            raise AssertionError("it waits")
+
+        def ask(self, query: Query) -> Callable[[], Answer]:
+            asked.append(query.number)
+            if len(asked) == 2:
+                both.set()
+
+            def answer() -> Answer:
+                assert both.wait(20)
+                return look_up(query)
+
+            return answer
+
+    found = list(propagate(items, OPTIONS, lookup=Slow()))
+    assert asked == list(range(12))
+    for (_, there), (_, expected) in zip(found, propagate(items, OPTIONS), strict=True):
+        assert there is not None
+        assert expected is not None
+        assert np.array_equal(there[0], expected[0])

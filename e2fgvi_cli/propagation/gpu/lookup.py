@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -131,31 +131,35 @@ class DeviceLookup:
 
     def __call__(self, query: Query) -> Answer:
         """As `propagation.lookup.look_up`."""
+        return self.ask(query)()
+
+    def ask(self, query: Query) -> Callable[[], Answer]:
+        """Begin; what is returned waits for the answer, in any thread. The next query need not wait for that."""
         if not isinstance(query.others, list):  # OpenCV may have to go through the others once more
             query = replace(query, others=list(query.others))
         try:
             if self._refused:
-                return look_up(query.aligned())
+                return partial(look_up, query.aligned())
             with torch.inference_mode(), self._own_stream():
                 return self._look_up(query, list(query.others))
         except torch.cuda.OutOfMemoryError:
             self._frames, self._aligner = None, None
             self._refused, self.aligns = True, False
             self._on_refusal("the GPU has no room for it")
-            return look_up(query.aligned())
+            return partial(look_up, query.aligned())
 
     def _own_stream(self) -> AbstractContextManager[object]:
         return torch.cuda.stream(_stream(self._device)) if self._device.type == "cuda" else nullcontext()
 
-    def _look_up(self, query: Query, others: list[Neighbour]) -> Answer:
-        """Nothing here waits for the device but the last line: it is busy with the network, and each time would be a
-        long one."""
+    def _look_up(self, query: Query, others: list[Neighbour]) -> Callable[[], Answer]:
+        """Nothing here waits for the device: it is busy with the network, and each time would be a long one."""
         view, options = query.view, query.options
         rows, columns = query.pixels
         count = rows.size
         if not others or not count:
             nothing = np.full(count, np.inf, np.float32)
-            return Answer(np.zeros((count, 3), view.rgb.dtype), np.zeros(count, np.int64), nothing)
+            empty = Answer(np.zeros((count, 3), view.rgb.dtype), np.zeros(count, np.int64), nothing)
+            return lambda: empty
         frames = self._frames
         if frames is None:
             frames = self._frames = HeldFrames(view, 2 * options.reach + 1, self._device)
@@ -178,9 +182,18 @@ class DeviceLookup:
             columns=columns,
             aligned=aligned,
         )
-        answer = (self._looked_up_fused if self._fused else self._looked_up)(query, work).cpu().numpy()
-        levelled: NDArray[Any] = answer[:, :3].astype(view.rgb.dtype)
-        return Answer(levelled, answer[:, 3].astype(np.int64), answer[:, 4])
+        there = (self._looked_up_fused if self._fused else self._looked_up)(query, work)
+        return partial(_answer, *self._fetched(there), view.rgb.dtype)
+
+    def _fetched(self, there: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+        """`there` on the host, as soon as the event has come."""
+        if self._device.type != "cuda":
+            return there, None
+        here = torch.empty(there.shape, dtype=there.dtype, pin_memory=True)
+        here.copy_(there, non_blocking=True)
+        done = torch.cuda.Event(blocking=True)  # whoever waits leaves the processor to others
+        done.record()
+        return here, done
 
     def _aligned(self, query: Query, others: list[Neighbour], slots: dict[int, int]) -> tuple[Tensor, Tensor] | None:
         """As `DeviceAligner.align`; None where that fails: the host aligns from now on."""
@@ -311,6 +324,15 @@ class DeviceLookup:
 def _candidates_at_a_time(frames: HeldFrames, positions: int) -> int:
     h, w = frames.coarse.shape[1:3]
     return max(1, COARSE_BYTES // (BYTES_A_PIXEL * h * w + BYTES_A_POSITION * positions))
+
+
+def _answer(table: Tensor, done: torch.cuda.Event | None, levels: np.dtype[Any]) -> Answer:
+    """table (n, 5): colour, count and spread."""
+    if done is not None:
+        done.synchronize()
+    answer = table.numpy()
+    levelled: NDArray[Any] = answer[:, :3].astype(levels)
+    return Answer(levelled, answer[:, 3].astype(np.int64), answer[:, 4])
 
 
 @dataclass(frozen=True)
