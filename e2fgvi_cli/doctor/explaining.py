@@ -90,6 +90,8 @@ def explain_file(path: Path, search: list[Path], host: Host) -> tuple[list[Text]
     tag, mine = python_tag(path), ".".join(str(part) for part in host.python[:2])
     if tag not in ("", "abi3", mine) and binary.format == {v: k for k, v in PLATFORM_OF.items()}.get(sys.platform):
         lines.append(say("explain.suffix", python=mine))
+    if PLATFORM_OF[binary.format] == host.platform and binary.machine != host.machine:
+        lines.append(say("explain.machine", mine=host.machine, machine=binary.machine))
     if found.assumed:
         lines.append(say("explain.assumed", names=found.assumed))
     remedies = [(remedy.why, remedy.command) for remedy in diagnosis.remedies] if diagnosis else []

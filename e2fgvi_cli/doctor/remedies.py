@@ -179,7 +179,9 @@ def get_again(package: str, path: Path, host: Host) -> Remedy:
 
 def _for_this_torch(package: str, fault: Fault, host: Host) -> Remedy:
     """A stranger's extension that was built for another torch: another release of it, or a build here."""
-    torch = host.torch.version if host.torch else "?"
+    if not host.torch:
+        return Remedy(say("remedy.built_for_torch_beside", file=fault.consumer.name, provider=fault.provider_name))
+    torch = host.torch.version
     if not package:
         return Remedy(say("remedy.built_for_other_torch", file=fault.consumer.name, torch=torch))
     name = DISTRIBUTION.get(package, package)
@@ -210,8 +212,10 @@ def _library_owner(library: str, host: Host) -> list[Remedy]:
 def _newer_runtime(fault: Fault, package: str, host: Host) -> list[Remedy]:
     if fault.name.startswith("GLIBC_"):
         return [Remedy(say("remedy.os_too_old", version=fault.name))]
+    if not fault.name.startswith(("GLIBCXX_", "CXXABI_", "GCC_")):
+        return [_again("remedy.reinstall", "remedy.rebuild", package, fault, host)]
     conda = "conda-meta" if (host.prefix / "conda-meta").is_dir() else ""
-    official = Remedy(say("remedy.official_wheel", package=package), reinstall(host, package or "torch"))
+    official = _again("remedy.official_wheel", "remedy.rebuild", package, fault, host)
     runtime = Remedy(say("remedy.conda_libstdcxx"), 'conda install -c conda-forge "libstdcxx-ng>=12"')
     return [runtime, official] if conda else [official, runtime]
 

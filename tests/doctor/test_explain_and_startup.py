@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -33,8 +34,9 @@ def test_explain_a_windows_file_on_any_platform(pe: dict[str, Path]) -> None:
     assert code == 1
     assert "2 functions that _ext.cp311-win_amd64.pyd needs are missing, first caffe2::TypeMeta::toScalarType" in text
     assert "[?toScalarType@TypeMeta@caffe2@@QEAA?AW4ScalarType@c10@@XZ]" in text
-    assert "[#7]" in text
+    assert "ordinal 7  [#7]" in text
     assert "built for: x86_64, Python 3.11, torch<2.8" in text
+    assert "built for another torch than the one c10.dll is of" in text
 
 
 def test_explain_searches_where_told(pe: dict[str, Path]) -> None:
@@ -56,6 +58,21 @@ def test_explain_elf_and_json(elf: ElfFactory) -> None:
     assert (code, tree["sound"], tree["file"]) == (1, False, str(elf.undefined_symbol()))
     assert "dep_new" in tree["lines"][0]
     assert explained("--explain", elf.good())[0] == 0
+
+
+def test_advice_for_a_file_of_no_package_is_of_that_file(elf: ElfFactory) -> None:
+    """A library of the file's own in an older version is no old C++ runtime, and no wheel of torch mends it."""
+    code, text = explained("--explain", elf.missing_version())
+    fixes = [line for line in text.splitlines() if line.startswith("fix ")]
+    assert (code, len(fixes)) == (1, 1)
+    assert "was built against another version of libc10_fake.so" in fixes[0]
+    assert "pip install" not in text
+
+
+def test_a_file_for_another_machine_is_said_to_be_one(elf: ElfFactory) -> None:
+    _, text = explained("--explain", elf.wrong_machine())
+    assert f"this machine ({platform.machine().lower()}) cannot load a file for arm64" in text
+    assert "cannot load a file" not in explained("--explain", elf.good())[1]
 
 
 def test_explain_what_is_no_library(tmp_path: Path) -> None:

@@ -49,7 +49,9 @@ class Fault:
 
     @property
     def readable(self) -> str:
-        """The name as a person would search for it."""
+        """The name as a person would search for it; `#7` has none, it is the seventh function of a DLL's list."""
+        if self.flaw is Flaw.MISSING_SYMBOL and self.name.startswith("#"):
+            return f"ordinal {self.name[1:]}"
         return readable(self.name) if self.flaw is Flaw.MISSING_SYMBOL else self.name
 
 
