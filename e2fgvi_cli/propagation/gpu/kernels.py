@@ -50,12 +50,12 @@ def _cubic(distance, parameter):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _level(pictures, slot, x, y, channel: tl.constexpr, wanted, height, width, parameter, peak):  # type: ignore[no-untyped-def]
+def _level(pictures, slot, x, y, channel, wanted, height, width, parameter, peak):  # type: ignore[no-untyped-def]
     """One channel of pictures (F, height, width, 3) at (x, y), cubic, in whole levels; edges go on outside."""
     left = tl.floor(x)
     top = tl.floor(y)
     total = x * 0.0
-    for i in tl.static_range(4):
+    for i in range(4):  # unrolled three times over, this takes seconds to compile
         row = top + (i - 1)
         inner_row = tl.minimum(tl.maximum(row, 0.0), height - 1.0)
         line = x * 0.0
@@ -109,7 +109,7 @@ def _compare(  # type: ignore[no-untyped-def]
     compared = shown & (tl.load(outside + position, mask=valid, other=0.0) != 0)
     here = ((tl.zeros_like(position).to(tl.int64) + own) * height + top + row) * width + left + column
     target_place = differences + candidate * 4 * area + position
-    for channel in tl.static_range(3):
+    for channel in range(3):
         aligned = _level(coarse, slot, x, y, channel, compared, height, width, parameter, peak)
         target = (tl.load(coarse + here * 3 + channel, mask=valid, other=0).to(tl.int32) & 0xFFFF).to(tl.float32)
         tl.store(target_place + channel * area, tl.where(compared, target - aligned, 0.0), mask=valid)
@@ -204,7 +204,7 @@ def _merge(  # type: ignore[no-untyped-def]
     region_column = (region_place % columns).to(tl.float32)[:, None]
     plane = planes + candidate * 9
     apart = x * 0.0
-    for channel in tl.static_range(3):
+    for channel in range(3):
         colour = _level(pictures, slot, x, y, channel, there, height, width, parameter, peak)
         colour += tl.load(plane + channel, mask=there, other=0.0)
         colour += region_column * tl.load(plane + 3 + channel, mask=there, other=0.0)

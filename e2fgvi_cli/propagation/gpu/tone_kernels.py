@@ -55,7 +55,7 @@ def _fit_tone(  # type: ignore[no-untyped-def]
     number = tl.arange(0, BLOCK)
     middle = 0.0
     most = first_limit
-    for _ in tl.static_range(ROUNDS):
+    for _ in range(ROUNDS):
         sums = tl.zeros([BLOCK], tl.float32)
         counted = tl.zeros([BLOCK], tl.float32)
         for first in range(0, total, BLOCK):
