@@ -77,7 +77,8 @@ class Inpainting:
     Stopping earlier (break, an exception, `close`) leaves nothing behind. Raises the errors of `e2fgvi_cli.errors`.
     A yielded frame may not be written yet: copy its arrays before changing them.
     write: False only yields the frames. on_progress is called after every frame, on_notice with sentences, both in the
-    thread that iterates. cancel: once set (from any thread), the next frame raises `CancelledError`.
+    thread that iterates. cancel: once set (from any thread), `CancelledError` is raised at the next
+    frame that is read, searched for, encoded or finished.
     """
 
     def __init__(
@@ -138,6 +139,10 @@ class Inpainting:
                 if self._on_notice is not None:
                     self._on_notice(sentence)
 
+    def _go_on(self, output: ClipOutput) -> None:
+        if self._cancel is not None and self._cancel.is_set():
+            raise CancelledError(f"cancelled after {output.frames} frames: nothing was left as {self.options.output}")
+
     def _run(self) -> Generator[FinishedFrame, None, None]:
         started = time.perf_counter()
         options = self.options
@@ -153,7 +158,10 @@ class Inpainting:
             size, depth = (reader.info.height, reader.info.width), reader.info.bit_depth
             stack.enter_context(run_settings(options, devices, depth))
             self._progress = RunProgress(
-                reader.info.frame_count, devices[0].type, propagation=options.windows.propagation is not None
+                reader.info.frame_count,
+                devices[0].type,
+                propagation=options.windows.propagation is not None,
+                go_on=lambda: self._go_on(output),
             )
             every: list[Assembled] = []
 
@@ -166,10 +174,7 @@ class Inpainting:
                 return [one.engine for one in every]
 
             for finished in _finished_frames(reader, holes.hole_at, ready, options, self._progress):
-                if self._cancel is not None and self._cancel.is_set():
-                    raise CancelledError(
-                        f"cancelled after {output.frames} frames: nothing was left as {options.output}"
-                    )
+                self._go_on(output)
                 output.write(finished)
                 if self._on_progress is not None:
                     self._on_progress(self.progress)

@@ -14,6 +14,7 @@ from . import masks, video
 from .engine import assemble, run_settings, select_device
 from .errors import InputError, UsageError
 from .fill.pieces import context_range, fill_range
+from .fill.progress import SHARES, WatchedEngine
 from .frames.stages import FinishedFrame, HoledFrame
 from .options import InpaintOptions, default_output
 from .threads.opencv import one_thread_a_call
@@ -44,6 +45,22 @@ def preview_frame(
             f"--preview-frame writes a picture: give --output a name that ends in .png, not {options.output}"
         )
     options.check_paths()
+    finished, info = fill_frame(options, number, on_notice=on_notice)
+    _write(options.output, finished, info)
+    return finished
+
+
+def fill_frame(
+    options: InpaintOptions,
+    number: int,
+    *,
+    on_notice: Callable[[str], None] = lambda _: None,
+    on_share: Callable[[float], None] = lambda _: None,
+) -> tuple[FinishedFrame, VideoInfo]:
+    """As `preview_frame`, and what is known of the clip; writes nothing.
+
+    on_share: told the share of the expected time, 0 to 1, of which most is the network's; what it raises ends the work.
+    """
     device = select_device((options.devices or (options.device,))[0])
     with ExitStack() as stack:
         reader = stack.enter_context(video.open_reader(options.video, size=options.size, span=options.span))
@@ -66,11 +83,46 @@ def preview_frame(
         if shot is None:
             raise _no_such_frame(info, asked)
         place = number - shot.first
-        (finished,) = fill_range(shot.read, ENDLESS, place, place + 1, assembled.engine, options.windows)
+        count = ENDLESS if info.frame_count is None else info.frame_count - shot.first
+        share = _Share(place, count, options, device.type, on_share)
+        engine = WatchedEngine(assembled.engine, share.reach, 0)
+        (finished,) = fill_range(share.counted(shot), ENDLESS, place, place + 1, engine, options.windows)
         if finished.source.box is None:
             on_notice(f"frame {asked} has no hole: it stays as it is")
-    _write(options.output, finished, info)
-    return finished
+    return finished, info
+
+
+class _Share:
+    """How far frame `place` of a shot of at most `count` frames is, by what a frame costs at each of `STATIONS`."""
+
+    def __init__(
+        self, place: int, count: int, options: InpaintOptions, device: str, on_share: Callable[[float], None]
+    ) -> None:
+        hop, costs = options.windows.neighbor_stride, SHARES.get(device, SHARES["cuda"])
+        low, high = context_range(place, place + 1, count, options.windows)
+        windows = sum(abs(center - place) <= hop for center in range(0, min(place + hop + 1, count), hop))
+        self._costs = {"read": costs[0] + costs[1], "encoded": costs[2], "filled": costs[3] * hop}
+        # Of what is encoded, about half is there for reference.
+        self._expected = {"read": high - low, "encoded": 2 * hop * (windows + 1), "filled": windows}
+        self._reached: dict[str, set[int]] = {station: set() for station in self._costs}
+        self._on_share = on_share
+
+    def reach(self, station: str, frame: int) -> None:
+        """A frame has come to a station; twice counts once."""
+        self._reached[station].add(frame)
+        parts = [(self._costs[name], self._expected[name], len(self._reached[name])) for name in self._costs]
+        done = sum(cost * min(reached, expected) for cost, expected, reached in parts)
+        self._on_share(done / sum(cost * expected for cost, expected, _ in parts))
+
+    def counted(self, shot: _Shot) -> Callable[[int, int], Iterator[HoledFrame]]:
+        """`shot.read`, of which every frame is counted."""
+
+        def read(first: int, end: int) -> Iterator[HoledFrame]:
+            for item in shot.read(first, end):
+                self.reach("read", item.frame.index)
+                yield item
+
+        return read
 
 
 def _no_such_frame(info: VideoInfo, number: int) -> InputError:

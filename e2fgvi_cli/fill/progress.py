@@ -24,20 +24,24 @@ second is the last's."""
 
 
 class RunProgress:
-    """Counts frames at `STATIONS` and finished ones, of `total` (None: not known)."""
+    """Counts frames at `STATIONS` and finished ones, of `total` (None: not known). go_on: asked at every station, in
+    the thread that works there; what it raises ends the run."""
 
-    def __init__(self, total: int | None, device: str, *, propagation: bool) -> None:
+    def __init__(
+        self, total: int | None, device: str, *, propagation: bool, go_on: Callable[[], None] = lambda: None
+    ) -> None:
         read, found, encoded, filled = SHARES.get(device, SHARES["cuda"])
         self._shares = dict(zip(STATIONS, (read, found, encoded, filled), strict=True))
         if not propagation:
             self._shares |= {"found": 0.0, "filled": filled + found}
-        self._total = total
+        self._total, self._go_on = total, go_on
         self._reached = dict.fromkeys(STATIONS, 0)
         self._finished = 0
         self._lock = Lock()
 
     def reach(self, station: str, frames: int) -> None:
         """The first `frames` frames of the clip have come to `station`; fewer than before change nothing."""
+        self._go_on()
         with self._lock:
             self._reached[station] = max(self._reached[station], frames)
 

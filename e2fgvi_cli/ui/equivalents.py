@@ -29,7 +29,8 @@ def chosen(device: str, weights: str) -> list[str]:
 
 
 def commands(project: Project, options: list[str]) -> dict[str, str]:
-    """What tracks, tests and fills this clip on the command line, each with the `options` of the page."""
+    """What tracks, tests and fills this clip on the command line, each with the `options` of the page.
+    "test" lacks the frame, `--preview-frame N`."""
     clip, masks = short(project.path), short(project.masks)
     marks: list[str] = []
     for number, frames in sorted(project.marks.items()):
@@ -40,14 +41,12 @@ def commands(project: Project, options: list[str]) -> dict[str, str]:
             elif "points" in mark:
                 for x, y, inside in mark["points"]:
                     marks += ["--point", f"{of}{'+' if inside else '-'}{x:g},{y:g}@{frame}"]
-            else:
+            elif mark["mask"]:
                 marks += ["--keyframe", f"{of}{frame}={short(project.keyframe(number, frame))}"]
-    test = project.home / "test"
-    tested = [short(test / "frames"), "-m", short(test / "masks"), "-o", short(test / "filled")]
     parts = {
         "open": ["ui", clip],
         "track": ["mask", "track", "--video", clip, *marks, "-o", masks, "--overwrite"],
-        "test": ["inpaint", "-v", *tested],
+        "test": ["inpaint", "-v", clip, "-m", masks],
         "fill": ["inpaint", "-v", clip, "-m", masks, "-o", short(project.output), "--overwrite"],
     }
     return {name: shlex.join(["e2fgvi", *words, *options]) for name, words in parts.items()}

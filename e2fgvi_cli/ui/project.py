@@ -30,9 +30,10 @@ class ConflictError(UserError):
 @dataclass
 class Project:
     """One clip and its work. `marks`: object -> frame -> {"box": [x, y, w, h]}, {"points": [[x, y, inside], ...]}
-    or {"mask": true}; their masks lie in `keyframes/`. `confidence`: of every frame, 0 to 1, once followed, of the
-    least sure object; `look_at` the frames worth a look, each with the object that it is for. `revision` grows with
-    every change; `tracked` is that of the marks that `masks/` was made from, None before, `followed` its objects."""
+    or {"mask": whether any of it is there}; their masks lie in `keyframes/`. `confidence`: of every frame, 0 to 1, once
+    followed, of the least sure object; `look_at` the frames worth a look, each with the object that it is for.
+    `revision` grows with every change; `tracked` is that of the marks that `masks/` was made from, None before,
+    `followed` its objects."""
 
     path: Path
     home: Path

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..system import publication
+from ..weights.known import resolve
 
 HOST = "127.0.0.1"
 
@@ -29,7 +30,8 @@ def listen(port: int) -> socket.socket:
 def serve(
     target: Path, port: int, *, device: str = "auto", weights: str = "open", on_ready: Callable[[str], None]
 ) -> None:
-    """Serve the page until a signal. `on_ready` is told its address. Raises `UsageError`, `InputError`."""
+    """Serve the page until a signal. `on_ready` is told its address. Raises `UsageError`, `InputError`,
+    `WeightsError`."""
     try:
         import uvicorn
 
@@ -40,6 +42,7 @@ def serve(
         raise UsageError(
             f"the page needs the package {error.name}, which is not installed: pip install 'e2fgvi-cli[ui]'"
         ) from None
+    resolve(weights)
     site = Site(target, device=device, weights=weights)
     token = secrets.token_urlsafe(18)
     with listen(port) as bound:

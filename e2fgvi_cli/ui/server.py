@@ -85,7 +85,6 @@ class Site:
 
     def state(self, project: Project) -> dict[str, Any]:
         """All that a page shows of a clip."""
-        job = self.worker.job
         kept = ("name", "revision", "confidence", "look_at", "tested", "filled", "objects", "followed")
         marks = {str(number): frames for number, frames in project.marks.items()}
         return {
@@ -97,7 +96,7 @@ class Site:
             "stale": project.tracked is not None and project.tracked != project.changed,
             "commands": commands(project, chosen(self.worker.device, self.worker.weights)),
             "output": short(project.output),
-            "job": job.record() if job else None,
+            "job": self.worker.record(),
         }
 
     def page(self, request: Request) -> Response:
@@ -158,7 +157,8 @@ class Site:
             elif "points" in given:
                 project.mark(number, frame, *_pointed(project, number, frame, picture, given["points"]))
             else:
-                project.mark(number, frame, mask_from_png(body, picture.shape[:2]), {"mask": True})
+                mask = mask_from_png(body, picture.shape[:2])
+                project.mark(number, frame, mask, {"mask": bool(mask.any())})
             return JSONResponse(self.state(project), headers=_HEADERS)
 
     def start(self, request: Request) -> Response:
@@ -204,10 +204,17 @@ def _pointed(
     by_points = "points" in project.marks.get(number, {}).get(frame, {})
     there = None if by_points else project.mask(number, frame)
     if there is not None:
-        return corrected(picture, there, seeds), {"mask": True}
+        found = corrected(picture, there, seeds)
+        return found, {"mask": bool(found.any())}
     if not any(inside for _, _, inside in seeds):
         raise InputError("nothing is marked in this frame: click on the object first")
     return mask_from_points(picture, seeds), {"points": [list(seed) for seed in seeds]}
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """A mistake of the program; the server writes where it happened to the terminal."""
+    sentence = f"{type(error).__name__}: {error} (a mistake of the program: its terminal says more)"
+    return JSONResponse({"error": sentence}, 500, headers=_HEADERS)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -239,6 +246,6 @@ def build(site: Site, token: str) -> Starlette:
     return Starlette(
         routes=[Route(at + path, endpoint, methods=[method]) for path, endpoint, method in routes],
         middleware=[Middleware(Gate, token=token)],
-        exception_handlers={UserError: _refused},
+        exception_handlers={UserError: _refused, Exception: _failed},
         lifespan=life,
     )

@@ -3,17 +3,18 @@ on when the page is closed."""
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock, Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import masks
 from ..api import inpaint, track_mask
+from ..comparison.layout import eight_bits
 from ..errors import InputError, UserError, out_of_memory
 from ..mask_tools import engines
 from ..mask_tools.follower import PromptedFollower, Prompts
@@ -21,13 +22,18 @@ from ..mask_tools.marks import BoxMark, KeyframeMark, PointMark
 from ..mask_tools.track_job import working_size
 from ..mask_tools.tracking import mask_from_box, require_in_frame
 from ..options import InpaintOptions
-from ..types import HoleArray, PixelArray, Progress
-from ..video import OutputOptions, images
+from ..preview import fill_frame
+from ..types import HoleArray, PixelArray
+from ..video import OutputOptions
+from ..video.span import Moment, Span
 from .pictures import Pictures, jpeg
-from .project import ConflictError, Project, apply_marks, save_picture
+from .project import ConflictError, Project, apply_marks
 
-AROUND = 5
-"""Frames before and after the one that a test fills."""
+if TYPE_CHECKING:
+    from ..pipeline import Inpainting
+
+LONG = 400
+"""A test of a frame further into the clip does not begin at the clip's first frame: decoding would take longest."""
 
 
 class StoppedError(UserError):
@@ -48,12 +54,25 @@ class Job:
     message: str = ""
     started: float = 0.0
     seconds: float = 0.0
+    first: tuple[float, float] | None = None
+    latest: float = 0.0
+
+    def advance(self, done: int, total: int | None, share: float) -> None:
+        """Frames done, and the share of the expected time."""
+        self.done, self.total = done, total
+        if share > self.share:
+            self.share, self.latest = share, time.monotonic()
+            self.first = self.first or (self.latest, share)
 
     def record(self) -> dict[str, Any]:
-        """For the page: `seconds` so far, `eta` seconds to go, None while unknown."""
-        running = self.state == "running"
-        seconds = time.monotonic() - self.started if running else self.seconds
-        eta = seconds * (1 - self.share) / self.share if running and self.share > 0.02 else None
+        """For the page: `seconds` so far, `eta` seconds to go, None while unknown. Loading the weights is no measure of
+        what is left, so time counts from the first share; while a window is computed no share comes, and the seconds
+        to go run down."""
+        running, now = self.state == "running", time.monotonic()
+        seconds, eta = now - self.started if running else self.seconds, None
+        if running and self.first is not None and self.share - self.first[1] > 0.02:
+            then = (self.latest - self.first[0]) * (1 - self.share) / (self.share - self.first[1])
+            eta = max(then - (now - self.latest), 0.0)
         kept = ("kind", "clip", "frame", "state", "done", "total", "share", "message")
         return {**{name: getattr(self, name) for name in kept}, "seconds": seconds, "eta": eta}
 
@@ -69,6 +88,17 @@ class Worker:
         self._thread: Thread | None = None
         self._lock = Lock()
         self._engine: engines.Engine | None = None
+        self._filling: Inpainting | None = None
+
+    def record(self) -> dict[str, Any] | None:
+        """The job for the page, as far as it is now; `ending`: cancelled, but not at its end yet."""
+        if self.job is None:
+            return None
+        filling = self._filling
+        if filling is not None:
+            progress = filling.progress
+            self.job.advance(progress.done, progress.total, progress.share or 0.0)
+        return {**self.job.record(), "ending": self.job.state == "running" and self.cancel.is_set()}
 
     def require_idle(self) -> None:
         """Raise `ConflictError` while something is done."""
@@ -78,7 +108,7 @@ class Worker:
     def start(self, kind: str, project: Project, frame: int | None = None) -> None:
         """Begin to "track", "test" (a frame) or "fill" a clip. Raises `ConflictError` while something is done, and
         `InputError` where something is missing."""
-        if kind == "track" and not project.marks:
+        if kind == "track" and not marks_of(project):
             raise InputError("nothing is marked yet: draw a box around the object in any frame")
         if kind != "track" and project.tracked is None:
             raise InputError("there are no masks yet: mark the object and track it first")
@@ -116,7 +146,8 @@ class Worker:
     def boxed(self, picture: PixelArray, box: tuple[float, float, float, float]) -> HoleArray:
         """(H, W) mask of the object in a box (x, y, width, height) of a frame (H, W, 3), by what follows it.
 
-        Raises `UsageError` for a box outside the frame, `WeightsError`, `DeviceError`.
+        Raises `UsageError` for a box outside the frame, `InputError` for one in which nothing is found, `WeightsError`,
+        `DeviceError`.
         """
         import cv2
 
@@ -132,6 +163,8 @@ class Worker:
         corners = (left, top, left + box[2] * scale[1], top + box[3] * scale[0])
         small = np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
         found = follower.prompt(small, Prompts(box=corners))
+        if not found.any():
+            raise InputError("nothing was found in the box: draw it closely around the object, or paint the object")
         smooth = cv2.resize(found * np.uint8(255), picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         return np.asarray(smooth > 127, np.uint8)
 
@@ -159,12 +192,8 @@ class Worker:
     def _counted(self, done: int, total: int) -> None:
         if self.cancel.is_set():
             raise StoppedError("cancelled: the masks are as they were before")
-        self._report(Progress(done, total, done / max(total, 1)))
-
-    def _report(self, progress: Progress) -> None:
         assert self.job is not None
-        self.job.done, self.job.total = progress.done, progress.total
-        self.job.share = progress.share or 0.0
+        self.job.advance(done, total, done / max(total, 1))
 
     def _fill(self, project: Project) -> None:
         apply_marks(project)
@@ -176,36 +205,44 @@ class Worker:
             weights=self.weights,
             encoding=OutputOptions(overwrite=True),
         )
-        inpaint(options, on_progress=self._report, cancel=self.cancel).finish()
+        with inpaint(options, cancel=self.cancel) as run:
+            self._filling = run
+            try:
+                run.finish()
+            finally:
+                self._filling = None
         project.filled = True
         project.save()
 
     def _test(self, project: Project, frame: int) -> None:
         apply_marks(project)
-        count = self._pictures.describe(project.path)["frames"]
-        first = max(min(frame - AROUND, count - 2 * AROUND - 1), 0)
-        numbers = range(first, min(first + 2 * AROUND + 1, count))
-        frames, holes = project.home / "test" / "frames", project.home / "test" / "masks"
-        for folder in (frames, holes):
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-        for number in numbers:
-            images.write_image(frames / f"{number:06d}.png", self._pictures.frame(project.path, number))
-            mask = project.numbers(number)
-            assert mask is not None
-            save_picture(holes / f"{number:06d}.png", np.asarray((mask > 0) * 255, np.uint8))
-        options = InpaintOptions(
-            video=frames, mask=holes, output=project.home / "test" / "filled", device=self.device, weights=self.weights
+        span = Span(start=Moment(frame=frame - LONG)) if frame > LONG else Span()
+        finished, info = fill_frame(
+            InpaintOptions(
+                video=project.path,
+                mask=project.masks,
+                output=project.test_picture(frame),
+                device=self.device,
+                weights=self.weights,
+                span=span,
+            ),
+            frame,
+            on_share=self._shared,
         )
-        for finished in inpaint(options, write=False, on_progress=self._report, cancel=self.cancel):
-            if numbers[finished.source.frame.index] == frame:
-                write_whole(project.test_picture(frame), jpeg(finished.rgb))
+        picture = masks.turn_to_display(eight_bits(finished.rgb), info.rotation)
+        write_whole(project.test_picture(frame), jpeg(np.ascontiguousarray(picture)))
         project.tested = sorted({*project.tested, frame})
         project.save()
 
+    def _shared(self, share: float) -> None:
+        if self.cancel.is_set():
+            raise StoppedError("cancelled: the frame was not filled")
+        assert self.job is not None
+        self.job.advance(0, None, share)
+
 
 def marks_of(project: Project) -> list[PointMark | BoxMark | KeyframeMark]:
-    """The marks of a clip as `track_mask` takes them."""
+    """The marks of a clip as `track_mask` takes them: without those that say that the object is not there."""
     found: list[PointMark | BoxMark | KeyframeMark] = []
     for number, frames in sorted(project.marks.items()):
         for frame, mark in sorted(frames.items()):
@@ -214,7 +251,7 @@ def marks_of(project: Project) -> list[PointMark | BoxMark | KeyframeMark]:
                 found.append(BoxMark(frame, x, y, width, height, number))
             elif "points" in mark:
                 found += [PointMark(frame, x, y, bool(inside), number) for x, y, inside in mark["points"]]
-            else:
+            elif mark["mask"]:
                 found.append(KeyframeMark(frame, project.keyframe(number, frame), number))
     return found
 

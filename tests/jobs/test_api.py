@@ -60,6 +60,18 @@ def test_stopping_early_and_cancelling_leave_nothing(options: InpaintOptions) ->
     assert list(options.output.parent.iterdir()) == []
 
 
+def test_cancelling_waits_for_no_frame_to_be_finished(options: InpaintOptions) -> None:
+    """On a CPU the first frame comes after most of a short clip's time."""
+    cancel = threading.Event()
+    run = inpaint(options, cancel=cancel, on_notice=lambda _: cancel.set())  # said before the first window
+    from e2fgvi_cli.pipeline import CancelledError
+
+    with pytest.raises(CancelledError, match="cancelled after 0 frames"):
+        next(iter(run))
+    assert run.progress.done == 0
+    assert list(options.output.parent.iterdir()) == []
+
+
 def test_what_is_left_out_is_said_before_the_work(options: InpaintOptions, tmp_path: Path) -> None:
     import av
 

@@ -10,9 +10,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
+import pytest
 
 from ..conftest import ROOT
 
@@ -34,6 +36,27 @@ def make_clip(path: Path, frames: int = 12, matrix: tuple[int, ...] | None = Non
             file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
         file.mux(stream.encode())
     return path
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Any]:
+    """A `Site` of one clip, `asking.CLIP`."""
+    server = pytest.importorskip("e2fgvi_cli.ui.server", reason="the extra [ui] is not installed")
+    make_clip(tmp_path / "a clip.mp4")
+    one = server.Site(tmp_path / "a clip.mp4", device="cpu")
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def client(site: Any) -> Any:
+    """Who asks it."""
+    pytest.importorskip("httpx2", reason="the extra [dev] is not installed")
+    from starlette.testclient import TestClient
+
+    from e2fgvi_cli.ui.server import build
+
+    return TestClient(build(site, "token"), raise_server_exceptions=False)
 
 
 @contextmanager

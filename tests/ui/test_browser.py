@@ -61,8 +61,13 @@ def test_from_a_box_to_a_filled_clip(tmp_path: Path) -> None:
         assert at is not None
         scale = at["width"] / 64
         draw_box(page, 64, (5, 14, 20, 20))
+        sync_api.expect(page.locator("#hint")).to_have_text("Finding the object …")
         page.wait_for_selector("#step-mark.done")
         assert "--box 5,14,20,20@0" in page.inner_text("#command")
+        sync_api.expect(page.locator("#said")).to_contain_text("What is coloured goes.")
+        sync_api.expect(page.locator("#hint")).to_have_text("")
+        key = "getComputedStyle(document.getElementById('do-track'), '::after').content"
+        assert page.evaluate(key) == '"T"'  # keys are read, not found
         page.wait_for_selector("#canvas:not(.waiting)")
         # A stroke of the brush, taken back.
         page.keyboard.press("p")
@@ -77,6 +82,7 @@ def test_from_a_box_to_a_filled_clip(tmp_path: Path) -> None:
         page.keyboard.press("f")
         page.wait_for_selector("#step-test.done", timeout=60_000)
         sync_api.expect(page.locator("#view-test")).to_have_attribute("aria-selected", "true")
+        sync_api.expect(page.locator("#command")).to_contain_text("--preview-frame 1")
         page.click("#do-fill")
         page.wait_for_selector("#step-fill.done", timeout=100_000)
         page.wait_for_selector("#wipe:not([hidden])")
@@ -168,6 +174,14 @@ def test_two_objects_have_a_colour_and_a_number_each(tmp_path: Path) -> None:
         assert page.get_attribute("#object-2", "aria-pressed") == "true"
         page.click("#language")
         assert page.get_attribute("#object-2", "aria-label") == "物体 2"
+        # In a narrow window the steps stand below the picture, and nothing is cut off at the side.
+        page.set_viewport_size({"width": 400, "height": 700})
+        page.wait_for_function("document.getElementById('canvas').getBoundingClientRect().width > 280")
+        edges = "Math.max(...[...document.querySelectorAll('button')].map(b => b.getBoundingClientRect().right))"
+        assert page.evaluate(edges) <= 400
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+        page.click("#object-1")
+        assert page.get_attribute("#object-1", "aria-pressed") == "true"
         browser.close()
     assert errors == []
     masks = [cv2.imread(str(file), cv2.IMREAD_UNCHANGED) for file in sorted(clip.parent.glob("*.e2fgvi/masks/*.png"))]

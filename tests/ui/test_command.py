@@ -46,3 +46,10 @@ def test_without_the_extra(e2fgvi: Run, tmp_path: Path, monkeypatch: pytest.Monk
     done = e2fgvi("ui", tmp_path, "--no-browser")
     assert done.returncode == 2
     assert "needs the package uvicorn, which is not installed: pip install 'e2fgvi-cli[ui]'" in done.stderr
+
+
+def test_weights_that_are_not_there_are_said_before_a_page_opens(e2fgvi: Run, tmp_path: Path) -> None:
+    make_clip(tmp_path / "one.mp4", 2)
+    done = e2fgvi("ui", tmp_path / "one.mp4", "--no-browser", "--weights", tmp_path / "none.pth")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "none.pth does not exist: give a path or one of open, published" in done.stderr

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from e2fgvi_cli.errors import InputError
-from e2fgvi_cli.mask_tools.follower import Prompts
 
 from .. import factories
+from .asking import BOX, CLIP, Finding, Moving, finished, follow, numbers, png, put
 from .conftest import make_clip
 
 pytest.importorskip("starlette", reason="the extra [ui] is not installed")
@@ -28,47 +25,6 @@ from starlette.testclient import TestClient
 
 from e2fgvi_cli.ui.project import apply_marks, load, open_folder
 from e2fgvi_cli.ui.server import Site, build
-
-CLIP = "/token/api/clip/a%20clip.mp4"
-BOX = {"box": [5, 14, 20, 20]}
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    make_clip(tmp_path / "a clip.mp4")
-    one = Site(tmp_path / "a clip.mp4", device="cpu")
-    yield one
-    one.close()
-
-
-@pytest.fixture
-def client(site: Site) -> TestClient:
-    return TestClient(build(site, "token"), raise_server_exceptions=False)
-
-
-def put(client: TestClient, frame: int, revision: int, content: object, number: int = 1) -> Any:
-    headers, address = {"x-revision": str(revision)}, f"{CLIP}/mark/{frame}?object={number}"
-    if isinstance(content, dict):
-        return client.put(address, json=content, headers=headers)
-    return client.put(address, content=content, headers={**headers, "content-type": "image/png"})
-
-
-def numbers(client: TestClient, frame: int) -> np.ndarray:
-    """(H, W): the objects that the page shows in a frame."""
-    data = np.frombuffer(client.get(f"{CLIP}/mask/{frame}").content, np.uint8)
-    return cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-
-
-def png(mask: np.ndarray) -> bytes:
-    return cv2.imencode(".png", mask * 255)[1].tobytes()
-
-
-def finished(client: TestClient) -> dict[str, Any]:
-    deadline = time.monotonic() + 100
-    while (job := client.get(CLIP).json()["job"])["state"] == "running":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return job
 
 
 @pytest.mark.parametrize("path", ["/", "/api/clips", "/tokem/", "/token2/api/clips", "//"])
@@ -189,27 +145,6 @@ def test_steps_in_the_wrong_order_say_what_is_missing(client: TestClient) -> Non
     assert client.post("/token/api/batch").json()["error"] == "no clip has masks yet: mark and track at least one"
 
 
-class Moving:
-    """Follows what moves by 2 pixels a frame: the contract of `mask_tools.follower`."""
-
-    def start(self, rgb: np.ndarray, mask: np.ndarray) -> None:
-        self.mask = mask
-
-    def step(self, rgb: np.ndarray) -> tuple[np.ndarray, float]:
-        self.mask = np.roll(self.mask, 2, axis=1)
-        return self.mask, 0.9
-
-
-def follow(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Track without a network."""
-    from e2fgvi_cli.mask_tools import engines
-
-    monkeypatch.setattr(engines, "build_engine", lambda *_, **__: SimpleNamespace(make=Moving))
-    assert put(client, 0, 0, BOX).status_code == 200
-    assert client.post(f"{CLIP}/start/track").status_code == 200
-    assert finished(client)["state"] == "done"
-
-
 @pytest.mark.slow
 def test_following_a_cancelled_fill_and_the_list(
     client: TestClient, site: Site, monkeypatch: pytest.MonkeyPatch
@@ -235,17 +170,6 @@ def test_following_a_cancelled_fill_and_the_list(
     (site.folder / "clips.csv").write_text("mine")
     assert "is not of this page: rename it" in client.post("/token/api/batch").json()["error"]
     assert (site.folder / "clips.csv").read_text() == "mine"
-
-
-class Finding(Moving):
-    """Takes the lower half of a box for the object, and follows the upper one."""
-
-    def prompt(self, rgb: np.ndarray, prompts: Prompts) -> np.ndarray:
-        assert prompts.box is not None
-        left, top, right, bottom = (round(value) for value in prompts.box)
-        self.mask = np.zeros(rgb.shape[:2], np.uint8)
-        self.mask[(top + bottom) // 2 : bottom, left:right] = 1
-        return self.mask
 
 
 def test_a_box_means_what_follows_it_and_then_what_was_followed(

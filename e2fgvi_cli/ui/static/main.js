@@ -3,7 +3,7 @@ import * as stage from "./stage.js";
 import { choose, chosen, t, translate } from "./strings.js";
 
 const $ = (id) => document.getElementById(id);
-const now = { clip: "", state: null, frame: 0, object: 1, view: "edit", tool: "box", list: [], undo: [], before: null, playing: 0, polling: 0, batch: "" };
+const now = { clip: "", state: null, frame: 0, object: 1, view: "edit", tool: "box", undo: [], before: null, finding: false, playing: 0, polling: 0, batch: "" };
 let drawn = 0; // of the frame being loaded: an older one that arrives later is not shown
 
 function say(text, bad = false) {
@@ -16,6 +16,7 @@ async function trying(work) {
   try {
     return await work();
   } catch (error) {
+    if (!(error instanceof server.Refused || error instanceof server.Gone)) throw error;
     say(error instanceof server.Refused ? error.message : t("gone"), true);
     if (error.conflict) { take(await server.state(now.clip)); await show(); }
   }
@@ -77,7 +78,15 @@ async function remembered() {
 }
 
 async function send(frame, mark) {
-  await trying(async () => { say(""); take(await server.mark(now.clip, now.object, frame, now.state.revision, mark)); });
+  const finds = Boolean(mark.box || mark.points);
+  await trying(async () => {
+    say("");
+    now.finding = finds; // the first time the program loads what finds objects
+    refresh();
+    take(await server.mark(now.clip, now.object, frame, now.state.revision, mark));
+    if (finds && !now.state.tracked) say(t("found"));
+  });
+  now.finding = false;
   await show();
 }
 
@@ -181,15 +190,19 @@ function strip() {
   });
 }
 
-const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.ceil(seconds % 60)).padStart(2, "0")}`;
+const clock = (seconds) => `${Math.floor(Math.ceil(seconds) / 60)}:${String(Math.ceil(seconds) % 60).padStart(2, "0")}`;
 
 function showJob(job) {
   const running = job?.state === "running";
   $("job").hidden = !running;
+  document.title = `${running && job.clip === now.clip ? `${Math.floor(job.share * 100)} % · ` : ""}${now.clip} · e2fgvi`;
   if (!running) return;
   $("job-what").textContent = `${t("running")[job.kind]}${job.clip === now.clip ? "" : ` · ${job.clip}`} ${job.total ? `${job.done}/${job.total}` : ""}`;
-  $("job-eta").textContent = job.eta === null ? clock(job.seconds) : `${clock(job.eta)} ${t("left")}`;
-  $("job-bar").value = job.share;
+  $("job-eta").textContent = job.eta === null ? t("soFar") + clock(job.seconds) : `${clock(job.eta)} ${t("left")}`;
+  if (job.share > 0) $("job-bar").value = job.share;
+  else $("job-bar").removeAttribute("value"); // it moves to and fro
+  $("job-cancel").disabled = job.ending;
+  $("job-cancel").textContent = t(job.ending ? "ending" : "cancel");
 }
 
 function looks(state) {
@@ -231,11 +244,11 @@ function refresh() {
   $("where").textContent = state.filled ? t("output") + state.output : "";
   looks(state);
   showJob(state.job);
-  $("hint").textContent = now.view === "edit" && !isHeld(state, frame, now.object) ? t({ box: "hintBox", brush: "hintBrush", erase: "hintErase", click: "hintClick" }[now.tool]) : "";
+  $("hint").textContent = now.finding ? t("finding") : now.view === "edit" && !isHeld(state, frame, now.object) ? t({ box: "hintBox", brush: "hintBrush", erase: "hintErase", click: "hintClick" }[now.tool]) : "";
   for (const button of document.querySelectorAll("[data-tool]")) button.setAttribute("aria-pressed", button.dataset.tool === now.tool);
   const kind = busy ? state.job.kind : { test: "test", after: "fill" }[now.view] ?? (state.tracked && !state.stale ? "fill" : has ? "track" : "open");
   $("command-of").textContent = t("command");
-  $("command").textContent = now.batch || state.commands[kind];
+  $("command").textContent = now.batch || state.commands[kind] + (kind === "test" ? ` --preview-frame ${busy ? state.job.frame : frame}` : "");
 }
 
 function go(frame) {
@@ -273,7 +286,6 @@ async function open(clip) {
     now.view = state.filled ? "after" : "edit";
     $("clips").value = clip;
     localStorage.setItem("clip", clip);
-    document.title = `${clip} · e2fgvi`;
     take(state);
     await show();
   });
@@ -320,7 +332,7 @@ $("do-batch").onclick = () => trying(async () => {
   say(`${clips} ${t("queued")} ${command}`);
   refresh();
 });
-$("job-cancel").onclick = () => trying(server.cancel);
+$("job-cancel").onclick = () => trying(async () => { await server.cancel(); await poll(); });
 $("copy").onclick = async () => { await navigator.clipboard.writeText($("command").textContent); $("copy").textContent = t("copied"); };
 $("language").onclick = () => { choose(chosen() === "en" ? "zh" : "en"); translate(); refresh(); };
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => now.state && show());

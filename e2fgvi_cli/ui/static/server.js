@@ -1,8 +1,11 @@
 // What the page asks of the program. Addresses are relative: the token is part of the page's own.
 export class Refused extends Error {}
+export class Gone extends Error {} // nobody answers
+
+const reach = (path, options) => fetch(path, options).catch(() => { throw new Gone(); });
 
 async function ask(path, options = {}) {
-  const answer = await fetch(path, options);
+  const answer = await reach(path, options);
   const body = await answer.json();
   if (!answer.ok) throw Object.assign(new Refused(body.error), { conflict: answer.status === 409 });
   return body;
@@ -30,7 +33,7 @@ export function picture(clip, what, frame, version = 0) {
   const address = `${at(clip)}/${what}/${frame}?v=${version}`;
   if (!kept.has(address)) {
     if (kept.size > 120) kept.delete(kept.keys().next().value);
-    kept.set(address, fetch(address).then(async (answer) => {
+    kept.set(address, reach(address).then(async (answer) => {
       if (!answer.ok) throw new Refused((await answer.json()).error);
       return createImageBitmap(await answer.blob());
     }));
