@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,12 @@ def logo(
         on_progress=lambda frames, total: _progress("looking", frames, total),
     )
     boxes = [[box.x, box.y, box.width, box.height] for box in done.boxes]
+    if done.still:
+        typer.echo(
+            "the camera stands still there, so edges of the ground in --region are in the mask, too; letters are found "
+            f"more closely by: e2fgvi mask text --persistent --region {region} --video {shlex.quote(str(video))}",
+            err=True,
+        )
     if as_json:
         typer.echo(json.dumps({"output": str(output), "boxes": boxes, "share": done.share, "looked": done.looked}))
         return

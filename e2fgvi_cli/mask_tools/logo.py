@@ -48,11 +48,13 @@ class LogoOptions:
 
 @dataclass(frozen=True)
 class Logo:
-    """boxes: of its parts; share: of the frame; looked: at how many frames."""
+    """boxes: of its parts; share: of the frame; looked: at how many frames; still: the ground around the region stays,
+    too, so that edges of the ground in the region are taken for the logo's."""
 
     boxes: list[Region]
     share: float
     looked: int
+    still: bool = False
 
 
 class LastingEdges:
@@ -109,9 +111,14 @@ def logo_to_file(
     with video.open_reader(clip) as reader:
         region, size = region_in(options.region, reader.info), reader.info.display_size
         edges = LastingEdges((region.height, region.width))
+        wider = _around(region, size)
+        ground = LastingEdges((wider.height, wider.width)) if options.region is not None else None
         for frame in reader:
             if frame.index % options.every == 0:
-                edges.add(np.ascontiguousarray(displayed(frame, reader.info)[region.slices]))
+                picture = displayed(frame, reader.info)
+                edges.add(np.ascontiguousarray(picture[region.slices]))
+                if ground is not None:
+                    ground.add(np.ascontiguousarray(picture[wider.slices]))
             on_progress(frame.index + 1, reader.info.frame_count)
     if edges.count < FEWEST:
         raise InputError(
@@ -121,21 +128,41 @@ def logo_to_file(
     lasting = edges.mask()
     if options.region is None and lasting.mean() > _STILL:
         raise InputError(
-            f"nearly everything in {clip} stays in its place, so a logo does not stand out from it: give --region "
-            "x,y,w,h around the logo"
+            f"nearly everything in {clip} stays in its place, so a logo does not stand out: give --region "
+            "x,y,w,h around the logo, or find its letters with `e2fgvi mask text --persistent --region x,y,w,h`"
         )
+    still = ground is not None and _stays(ground.mask(), region, wider)
     parts, boxes = logo_of(lasting, size, options.grow)
     if not boxes:
         raise InputError(
             f"no logo was found in {clip}, looking at {edges.count} frames: give its place to `e2fgvi inpaint "
-            "--mask-box`, or --region x,y,w,h to look there"
+            f"--mask-box`, {_ELSE_STILL if still else 'or --region x,y,w,h to look there'}"
         )
     mask = np.zeros(size, np.uint8)
     mask[region.slices] = parts
     with Publication() as publication:
         images.write_image(publication.temporary(target, overwrite=overwrite), mask * np.uint8(255))
     moved = [Region(one.x + region.x, one.y + region.y, one.width, one.height) for one in boxes]
-    return Logo(moved, float(mask.mean()), edges.count)
+    return Logo(moved, float(mask.mean()), edges.count, still)
+
+
+_ELSE_STILL = "or find its letters with `e2fgvi mask text --persistent --region x,y,w,h`: the camera stands still there"
+
+
+def _around(region: Region, size: tuple[int, int]) -> Region:
+    """`region` with half its sides more on every side, as far as the frame (H, W) goes."""
+    left, top = max(region.x - region.width // 2, 0), max(region.y - region.height // 2, 0)
+    right = min(region.x + region.width + region.width // 2, size[1])
+    bottom = min(region.y + region.height + region.height // 2, size[0])
+    return Region(left, top, right - left, bottom - top)
+
+
+def _stays(lasting: HoleArray, region: Region, wider: Region) -> bool:
+    """Whether the ground in `wider` (whose lasting edges these are), outside of `region`, stays in its place."""
+    outside = np.ones(lasting.shape, bool)
+    top, left = region.y - wider.y, region.x - wider.x
+    outside[top : top + region.height, left : left + region.width] = False
+    return bool(outside.any() and lasting[outside].mean() > _STILL)
 
 
 def logo_of(lasting: HoleArray, size: tuple[int, int], grow: int) -> tuple[HoleArray, list[Region]]:

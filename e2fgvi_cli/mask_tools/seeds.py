@@ -31,14 +31,35 @@ def mask_from_points(rgb: PixelArray, seeds: Sequence[Seed]) -> HoleArray:
 
 
 def corrected(rgb: PixelArray, mask: HoleArray, seeds: Sequence[Seed]) -> HoleArray:
-    """`mask` with what the inner `seeds` lie on, and without what the outer ones lie on. May be empty."""
+    """`mask` with what the inner `seeds` lie on, and without what the outer ones lie on. May be empty. The rest of it
+    stays: what was right need not stand out from the ground in colour.
+    """
     outer = [seed for seed in seeds if not seed[2]]
     added = [seed for seed in seeds if seed[2] and not mask[_at(seed, mask.shape)]]
     if added:
         mask = mask | mask_from_points(rgb, [*added, *outer])
     if outer:
-        mask = mask & (1 - _beside(rgb, outer, [seed for seed in seeds if seed[2]], mask))
-    return _settled(rgb, mask, seeds) if mask.any() else mask
+        mask = _without(rgb, mask, _beside(rgb, outer, [seed for seed in seeds if seed[2]], mask), seeds)
+    return mask
+
+
+def _without(rgb: PixelArray, mask: HoleArray, taken: HoleArray, seeds: Sequence[Seed]) -> HoleArray:
+    """`mask` less `taken`, with the outline between them by GrabCut."""
+    left = mask & (1 - taken)
+    if not taken.any() or not left.any():
+        return left
+    near = (cv2.dilate(taken, _ellipse(taken)) > 0) & (cv2.erode(taken, _ellipse(taken)) == 0)
+    labels = np.where(left, cv2.GC_FGD, cv2.GC_BGD).astype(np.uint8)
+    labels[near] = np.where(left[near], cv2.GC_PR_FGD, cv2.GC_PR_BGD)
+    for seed in seeds:
+        labels[_disc_of(seed, rgb.shape)] = cv2.GC_FGD if seed[2] else cv2.GC_BGD
+    return clean(grab_cut(rgb, labels, 3) & mask, 0.02)
+
+
+def _ellipse(mask: HoleArray) -> HoleArray:
+    """As large as an outline may be off, for what is as large as `mask`."""
+    reach = max(round(0.15 * float(np.sqrt(mask.sum()))), 2)
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)), np.uint8)
 
 
 def _at(seed: Seed, shape: tuple[int, ...]) -> tuple[int, int]:
@@ -97,10 +118,8 @@ def _touching(mask: HoleArray, seeds: Sequence[Seed]) -> HoleArray:
 
 def _settled(rgb: PixelArray, mask: HoleArray, seeds: Sequence[Seed]) -> HoleArray:
     """The outline of `mask` by GrabCut, with the seeds certain."""
-    reach = max(round(0.15 * float(np.sqrt(mask.sum()))), 2)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     labels = np.where(mask, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
-    labels[cv2.dilate(mask, kernel) == 0] = cv2.GC_BGD
+    labels[cv2.dilate(mask, _ellipse(mask)) == 0] = cv2.GC_BGD
     for seed in seeds:
         labels[_disc_of(seed, rgb.shape)] = cv2.GC_FGD if seed[2] else cv2.GC_BGD
     found = grab_cut(rgb, labels, 3)

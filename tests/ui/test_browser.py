@@ -176,7 +176,8 @@ def test_two_objects_have_a_colour_and_a_number_each(tmp_path: Path) -> None:
         assert page.get_attribute("#object-2", "aria-label") == "物体 2"
         # In a narrow window the steps stand below the picture, and nothing is cut off at the side.
         page.set_viewport_size({"width": 400, "height": 700})
-        page.wait_for_function("document.getElementById('canvas').getBoundingClientRect().width > 280")
+        page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")  # it is laid out
+        assert page.locator("#canvas").bounding_box()["width"] > 280
         edges = "Math.max(...[...document.querySelectorAll('button')].map(b => b.getBoundingClientRect().right))"
         assert page.evaluate(edges) <= 400
         assert page.evaluate("document.documentElement.scrollWidth") <= 400

@@ -260,15 +260,41 @@ def test_without_a_logo_nothing_is_written(tmp_path: Path) -> None:
     assert not (tmp_path / "logo.png").exists()
 
 
-def test_where_all_stands_still_a_region_is_asked_for_and_taken(tmp_path: Path) -> None:
+def still_clip(folder: Path, opacity: float) -> Path:
+    """A camera that stands still, and letters at (90, 22) in an even corner of a busy ground."""
     ground = np.random.default_rng(0).integers(0, 120, (*SIZE, 3), dtype=np.uint8)
     ground[:30, 80:] = 60
-    ground[letters("TV", (90, 22)) > 0] = 255
-    clip = factories.write_folder(tmp_path / "clip", np.stack([ground] * 12))
-    with pytest.raises(InputError, match="stays in its place, so a logo does not stand out from it: give --region"):
+    logo = letters("TV", (90, 22)) > 0
+    ground[logo] = (ground[logo] * (1 - opacity) + 255 * opacity).astype(np.uint8)
+    return factories.write_folder(folder, np.stack([ground] * 12))
+
+
+def test_where_all_stands_still_a_region_is_asked_for_and_taken(tmp_path: Path) -> None:
+    clip = still_clip(tmp_path / "clip", 1.0)
+    with pytest.raises(InputError, match="stays in its place, so a logo does not stand out: give --region") as no:
         logo_to_file(clip, tmp_path / "logo.png")
+    assert "or find its letters with `e2fgvi mask text --persistent --region x,y,w,h`" in str(no.value)
     done = logo_to_file(clip, tmp_path / "logo.png", LogoOptions(region=Region(82, 0, 46, 28)))
     assert all(box.x >= 82 and box.y + box.height <= 28 for box in done.boxes)
+
+
+@pytest.mark.parametrize("still", [True, False])
+def test_a_region_where_all_stands_still_is_said_and_what_finds_letters_is_named(tmp_path: Path, still: bool) -> None:
+    clip = (still_clip if still else with_logo)(tmp_path / "clip", 0.5)
+    arguments = ["mask", "logo", "--video", str(clip), "-o", str(tmp_path / "logo.png"), "--region", "82,0,46,28"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    said = "the camera stands still there, so edges of the ground in --region are in the mask, too"
+    other = f"e2fgvi mask text --persistent --region 82,0,46,28 --video {clip}"
+    assert ((said in done.stderr), (other in done.stderr)) == (still, still)
+
+
+def test_a_region_of_even_ground_that_stands_still_names_what_finds_letters(tmp_path: Path) -> None:
+    ground = np.random.default_rng(0).integers(0, 120, (*SIZE, 3), dtype=np.uint8)
+    ground[:30, 80:] = 60
+    clip = factories.write_folder(tmp_path / "clip", np.stack([ground] * 12))
+    with pytest.raises(InputError, match="mask text --persistent --region x,y,w,h`: the camera stands still there"):
+        logo_to_file(clip, tmp_path / "logo.png", LogoOptions(region=Region(86, 4, 38, 20)))
 
 
 def test_too_few_frames_for_a_logo_are_said(tmp_path: Path) -> None:

@@ -227,3 +227,26 @@ def test_points_correct_a_mask() -> None:
 def test_engines_have_names() -> None:
     with pytest.raises(UsageError, match="--engine 'magic' is no engine; use auto, own, sam2, classic"):
         build_engine("magic")
+
+
+def test_a_correction_leaves_what_was_right() -> None:
+    """A head as light as the ground, a body, and a part of the ground that the mask holds, too."""
+    noise = np.random.default_rng(3).integers(-6, 7, (90, 120, 3))
+    picture = np.full((90, 120, 3), (120, 115, 100)) + noise
+    body, head, motor, badge = (np.zeros((90, 120), bool) for _ in range(4))
+    body[40:90, 20:60], head[18:40, 30:48], motor[50:80, 60:95], badge[34:37, 62:65] = True, True, True, True
+    for part, colour in (
+        (body, (200, 40, 30)),
+        (head, (130, 118, 96)),
+        (motor, (60, 70, 160)),
+        (badge, (250, 250, 60)),
+    ):
+        picture[part] = np.array(colour) + noise[part]
+    rgb = np.clip(picture, 0, 255).astype(np.uint8)
+    right = (body | head).astype(np.uint8)
+    less = corrected(rgb, right | motor.astype(np.uint8), [(80, 65, False)])
+    assert overlap(less, right) > 0.95
+    assert less[head].mean() > 0.9
+    more = corrected(rgb, right, [(63, 35, True)])  # small, and not beside the rest
+    assert more[34:37, 62:65].all()
+    assert (more[right > 0] == 1).all()
