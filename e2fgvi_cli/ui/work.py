@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 LONG = 400
 """A test of a frame further into the clip does not begin at the clip's first frame: decoding would take longest."""
+_UNKNOWN = 10
 
 
 class StoppedError(UserError):
@@ -66,12 +67,13 @@ class Job:
 
     def record(self) -> dict[str, Any]:
         """For the page: `seconds` so far, `eta` seconds to go, None while unknown. Loading the weights is no measure of
-        what is left, so time counts from the first share; while a window is computed no share comes, and the seconds
-        to go run down."""
+        what is left, so time counts from the first share, and reading says little: nothing is said for `_UNKNOWN`
+        seconds. While a window is computed no share comes, and the seconds to go run down."""
         running, now = self.state == "running", time.monotonic()
         seconds, eta = now - self.started if running else self.seconds, None
-        if running and self.first is not None and self.share - self.first[1] > 0.02:
-            then = (self.latest - self.first[0]) * (1 - self.share) / (self.share - self.first[1])
+        began, share = self.first or (now, 0.0)
+        if running and now - began >= _UNKNOWN and self.share - share > 0.02:
+            then = (self.latest - began) * (1 - self.share) / (self.share - share)
             eta = max(then - (now - self.latest), 0.0)
         kept = ("kind", "clip", "frame", "state", "done", "total", "share", "message")
         return {**{name: getattr(self, name) for name in kept}, "seconds": seconds, "eta": eta}

@@ -33,6 +33,7 @@ def test_time_left_counts_from_the_first_share_and_runs_down(monkeypatch: pytest
 
     assert at(30.0, 0.0) is None  # the weights are loaded
     assert at(30.0, 0.1) is None
+    assert at(32.0, 0.15) is None  # frames are read quickly
     assert at(40.0, 0.2) == pytest.approx(80)
     assert at(60.0, 0.2) == pytest.approx(60)  # the window is not done yet
     assert at(999.0, 0.2) == 0
