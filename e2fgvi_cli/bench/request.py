@@ -36,7 +36,8 @@ class Request:
 
     against: "released" also measures the published way of working. check: compare filled pixels with our own float32
     run; None: for small clips. image_propagation: on, as in `inpaint`. In a synthetic clip nearly everything is found
-    elsewhere, so without it the network has more to do. Raises `UsageError` for what contradicts itself.
+    elsewhere, so without it the network has more to do. timed: for about how many seconds each stage and each ceiling
+    of the device is. Raises `UsageError` for what contradicts itself.
     """
 
     sizes: tuple[tuple[int, int], ...] = ()
@@ -55,6 +56,7 @@ class Request:
     repeats: int = 3
     check: bool | None = None
     stages: bool = True
+    timed: float = 1.0
     max_memory: str = "auto"
     compile: bool = False
     threads: int | None = None
@@ -193,7 +195,7 @@ class Case:
     of `clip`, too.
 
     filled: file with the pixels of the float32 run to compare with. analyse: count the arithmetic; stages: and time the
-    stages.
+    stages, each for about `timed` seconds.
     """
 
     subject: Subject
@@ -203,3 +205,4 @@ class Case:
     filled: Path | None = None
     analyse: bool = True
     stages: bool = True
+    timed: float = 1.0

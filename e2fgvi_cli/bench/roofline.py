@@ -19,11 +19,10 @@ from .results import Peaks
 
 MATRIX_SIDE = {"cuda": 8192, "cpu": 1536}
 COPY_BYTES = {"cuda": 1 << 30, "cpu": 1 << 28}
-SECONDS_A_PEAK = 1.0
 
 
-def measure_peaks(device: torch.device, precision: Precision) -> Peaks:
-    """Matrix product and copy on `device`. Takes two seconds."""
+def measure_peaks(device: torch.device, precision: Precision, *, seconds: float = 1.0) -> Peaks:
+    """Matrix product and copy on `device`, for about `seconds` each."""
     side, copied = MATRIX_SIDE.get(device.type, 4096), COPY_BYTES.get(device.type, 1 << 28)
     if device.type == "cuda":
         # A small or busy GPU must not run out of memory for this.
@@ -32,22 +31,22 @@ def measure_peaks(device: torch.device, precision: Precision) -> Peaks:
             copied //= 2
         while 12 * side * side > free // 4:
             side //= 2
-    matmul = _matmul(device, precision, side)
+    matmul = _matmul(device, precision, side, seconds)
     source = torch.ones(copied, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    seconds = least_seconds(lambda: target.copy_(source), device)
-    return Peaks({precision.name: matmul}, 2 * copied / seconds, side, copied)
+    least = least_seconds(lambda: target.copy_(source), device, seconds=seconds)
+    return Peaks({precision.name: matmul}, 2 * copied / least, side, copied)
 
 
-def _matmul(device: torch.device, precision: Precision, side: int) -> float:
+def _matmul(device: torch.device, precision: Precision, side: int, seconds: float) -> float:
     a, b = (torch.randn(side, side, device=device).to(precision.dtype) for _ in range(2))
     with torch.inference_mode(), products(precision, device):
-        return 2 * side**3 / least_seconds(lambda: a @ b, device)
+        return 2 * side**3 / least_seconds(lambda: a @ b, device, seconds=seconds)
 
 
-def least_seconds(call: Callable[[], object], device: torch.device) -> float:
-    """The fastest of the calls that fit into `SECONDS_A_PEAK`, after two that do not count."""
-    return min(call_seconds(call, device, seconds=SECONDS_A_PEAK, warm_up=2))
+def least_seconds(call: Callable[[], object], device: torch.device, *, seconds: float = 1.0) -> float:
+    """The fastest of the calls that fit into `seconds`, after two that do not count."""
+    return min(call_seconds(call, device, seconds=seconds, warm_up=2))
 
 
 def median_seconds(call: Callable[[], object], device: torch.device, *, seconds: float = 1.0) -> float:

@@ -249,21 +249,21 @@ def _analyse(case: Case, assembled: Assembled) -> _Analysis:
         # What follows is no part of the run, so its memory limit does not bind it.
         settle(replace(case.options, max_memory="auto"), assembled.device)
         torch.cuda.empty_cache()
-    stages = tuple(measure_stages(engine, typical)) if case.stages else ()
-    peaks = _peaks(assembled)
+    stages = tuple(measure_stages(engine, typical, seconds=case.timed)) if case.stages else ()
+    peaks = _peaks(assembled, case.timed)
     predicted = None
     if not case.options.windows.released:
         predicted = max(engine.planner.plan(size).predicted for size in work.sizes()) or None
     return _Analysis(arithmetic, stages, predicted, peaks)
 
 
-def _peaks(assembled: Assembled) -> Peaks | None:
+def _peaks(assembled: Assembled, seconds: float) -> Peaks | None:
     precision = assembled.engine.settings.precision
     if precision is RELEASED_PRECISION:
         # Its matrix products are float32; the ceiling of its convolutions is the one to look at.
         precision = replace(precision, tf32=True)
     try:
-        return measure_peaks(assembled.device, precision)
+        return measure_peaks(assembled.device, precision, seconds=seconds)
     except torch.cuda.OutOfMemoryError:
         return None
 

@@ -91,5 +91,5 @@ def _region(text: str | None) -> Region | None:
 
 
 def _progress(stage: str, done: int, total: int | None) -> None:
-    if done % max(1, (total or 500) // 10) == 0 or done == total:
+    if done % max(10, (total or 500) // 10) == 0 or done == total:
         typer.echo(f"{stage}: frame {done}" + (f" of {total}" if total else ""), err=True)

@@ -94,5 +94,5 @@ def _strip(values: list[float], columns: int = 60) -> str:
 
 
 def _progress(done: int, total: int) -> None:
-    if done % max(1, total // 10) == 0 or done == total:
+    if done % max(10, total // 10) == 0 or done == total:
         typer.echo(f"frame {done} of {total}", err=True)

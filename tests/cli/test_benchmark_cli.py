@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+
+from e2fgvi_cli.bench import request
 
 from ..factories import clip, holes, write_folder
 
@@ -54,7 +57,14 @@ def test_a_precision_that_the_device_cannot_do_is_a_device_error(e2fgvi: Any) ->
     assert "fp16 is for GPUs" in done.stderr
 
 
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages and the device's ceilings are timed, for a moment each: whether the figures are good is not asked here."""
+    monkeypatch.setattr(request, "Request", partial(request.Request, timed=0.05))
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("short")
 def test_a_run_from_memory_against_the_released_way(e2fgvi: Any, tmp_path: Path) -> None:
     done = e2fgvi(
         # The approximate operator, to have something that differs from float32 (bf16 takes minutes on CPUs without it).
@@ -97,6 +107,7 @@ def test_a_run_from_memory_against_the_released_way(e2fgvi: Any, tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("short")
 def test_a_given_clip_is_measured_from_file_to_file(e2fgvi: Any, tmp_path: Path) -> None:
     write_folder(tmp_path / "frames", clip(6, *SIZE))
     write_folder(tmp_path / "masks", holes(6, *SIZE))

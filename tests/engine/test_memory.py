@@ -34,7 +34,7 @@ print(done, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 @pytest.mark.skipif(sys.platform == "win32", reason="resource is for Unix")
 def test_resident_memory_is_flat_on_a_clip_ten_times_as_long() -> None:
     peaks = []
-    for count in (9, 90):
+    for count in (6, 60):
         done = subprocess.run(
             [sys.executable, "-c", FLAT, str(count)], cwd=ROOT, capture_output=True, text=True, check=False
         )
@@ -53,7 +53,7 @@ def endless(item: HoledFrame, count: int) -> Iterator[HoledFrame]:
 def test_what_is_kept_does_not_grow_with_the_clip() -> None:
     engine = Engine(network(), CPU)
     most = []
-    for count in (20, 44):
+    for count in (12, 24):
         kept = 0
         for _ in fill_shot(endless(clip(1)[0], count), engine, WHOLE):
             kept = max(kept, sum(len(s.features) + len(s.flows) for s in engine._stores.values()))

@@ -22,11 +22,11 @@ def test_a_run_is_watched() -> None:
     timeline = Timeline()
     with timeline.watching():
         engines = [Engine(network(), CPU), Engine(network(), CPU)]
-        assert len(list(fill_shot_on(engines, clip(40), WHOLE, shortest=12))) == 40
+        assert len(list(fill_shot_on(engines, clip(24), WHOLE, shortest=12))) == 24
     lines = list(timeline.lines())
     assert sum("window 0-2 launched, took" in line for line in lines) == 1
-    assert sum(" launched, took " in line for line in lines) == 20
-    assert any("; read 40; [" in line for line in lines)
+    assert sum(" launched, took " in line for line in lines) == 12
+    assert any("; read 24; [" in line for line in lines)
     assert lines[-1].startswith("longest wait for the interpreter")
     assert Engine.fill is plain
 

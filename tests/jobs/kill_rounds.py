@@ -59,7 +59,7 @@ def states(folder: Path) -> list[str]:
 def main(folder: Path, rounds: int, seed: int) -> None:
     rng = random.Random(seed)
     os.environ["E2FGVI_FAKE_SECONDS"] = "0.01"
-    jobs = [make_job(folder, f"clip{n}", 24) for n in range(3)]
+    jobs = [make_job(folder, f"clip{n}", 18) for n in range(2)]
     truth = [expected(job) for job in jobs]
     killed: list[str] = []
     wrong: list[str] = []
@@ -69,7 +69,7 @@ def main(folder: Path, rounds: int, seed: int) -> None:
         if child == 0:
             drive(jobs, folder)
         # Now and then a long one, in which a batch comes to its end on a busy machine, too.
-        deadline = time.monotonic() + rng.uniform(0.02, 1.0) * (1 if len(killed) % 10 else 8)
+        deadline = time.monotonic() + rng.uniform(0.02, 0.5) * (1 if len(killed) % 10 else 8)
         status = None
         while status is None and time.monotonic() < deadline:
             pid, code = os.waitpid(child, os.WNOHANG)

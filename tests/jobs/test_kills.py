@@ -121,7 +121,7 @@ if __name__ == "__main__":
 
 
 def real_job(folder: Path):  # type: ignore[no-untyped-def]
-    job = make_job(folder, "clip", 18)
+    job = make_job(folder, "clip", 15)
     return replace(job, options=replace(job.options, device="cpu", windows=replace(WINDOWS, neighbor_stride=3)))
 
 
@@ -137,13 +137,13 @@ def test_the_real_network_killed_and_split_gives_bit_for_bit_what_one_run_gives(
     driver = subprocess.Popen([sys.executable, program, tmp_path], stdout=subprocess.PIPE, text=True)
     assert driver.stdout is not None
     for line in driver.stdout:
-        if '"segment"' in line and json.loads(line)["stop"] == 9:
+        if '"segment"' in line and json.loads(line)["stop"] == 6:
             driver.send_signal(signal.SIGKILL)
     assert driver.wait() == -signal.SIGKILL
     assert not job.options.output.exists()
     record = run_batch([job], real_settings(tmp_path)).records[0]
     assert (record.outcome, record.attempts) == ("done", 2)
-    assert 9 <= record.resumed < 18
+    assert 6 <= record.resumed < 15
     split = replace(job, options=replace(job.options, output=tmp_path / "split"))
     assert run_batch([split], real_settings(tmp_path, split=6)).records[0].outcome == "done"
 
