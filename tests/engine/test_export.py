@@ -24,7 +24,7 @@ SHAPE = WindowShape(local=2, references=1, height=60, width=108)
 @pytest.fixture(scope="module")
 def network() -> E2FGVIHQ:
     torch.manual_seed(0)
-    config = replace(E2FGVIConfig(), num_blocks=1)
+    config = replace(E2FGVIConfig(), num_blocks=1, deform_groups=4)
     return E2FGVIHQ(config, deform=select_backend("torch", "cpu"))
 
 

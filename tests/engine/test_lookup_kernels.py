@@ -26,6 +26,7 @@ lookup_kernels._MERGED = 512
 device = torch.device("cpu")
 assert lookup_fails(device, fused=True) is None
 compared = 0
+del CASES["moving camera"]  # that of 16 bits, in 8, as "exposure" is
 for name, make in CASES.items():
     asked = []
 
@@ -35,6 +36,7 @@ for name, make in CASES.items():
 
     list(propagate(make(), OPTIONS, lookup=noted))
     query = asked[len(asked) // 2]
+    query = replace(query, others=query.others[::2])
     # Few candidates at a time, so that later ones are added to those before.
     from e2fgvi_cli.propagation.gpu import lookup as device_lookup
     device_lookup.COARSE_BYTES = 1 << 20
