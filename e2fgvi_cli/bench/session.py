@@ -83,7 +83,8 @@ class _Session:
         def case(subject: Subject, filled: Path | None = None, deform: str | None = None) -> Case:
             released = subject.program == RELEASED
             options = request.options(size, files, subject.precision, subject.devices, released=released, deform=deform)
-            return Case(subject, options, request.repeats, clip, filled, subject in examined, request.stages, request.timed)
+            analyse = subject in examined
+            return Case(subject, options, request.repeats, clip, filled, analyse, request.stages, request.timed)
 
         filled = None
         if compared and self._wants_check(size):
