@@ -104,9 +104,7 @@ def test_a_preview_that_cannot_be(e2fgvi: Any, scene: Path, number: int, output:
 
 
 def test_plan_is_printed_and_nothing_is_written(e2fgvi: Any, scene: Path) -> None:
-    done = e2fgvi(
-        "inpaint", "-v", "frames", "-m", "masks", "-o", "out", "--plan", "--max-memory", "4GiB", *FAST
-    )
+    done = e2fgvi("inpaint", "-v", "frames", "-m", "masks", "-o", "out", "--plan", "--max-memory", "4GiB", *FAST)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("device: cpu")
     assert "frame: 60x108 pixels, padded" in done.stdout

@@ -35,9 +35,7 @@ CPU = torch.device("cpu")
 WHOLE = WindowOptions(2, 3, 2, crops=CropOptions(enabled=False))
 
 
-SMALL = E2FGVIConfig(
-    backward_flow_order="aligned", deform_groups=4, embed_dim=64, num_blocks=1, mlp_dim=2 * 7 * 7
-)
+SMALL = E2FGVIConfig(backward_flow_order="aligned", deform_groups=4, embed_dim=64, num_blocks=1, mlp_dim=2 * 7 * 7)
 """Every part of the network, tokens narrow: what the engine keeps, cuts out and merges does not ask how wide."""
 
 
