@@ -10,7 +10,6 @@ from .errors import UsageError
 from .fill.options import WindowOptions
 from .masks import MaskOptions
 from .planner import parse_memory
-from .propagation.options import PropagationOptions
 from .system.paths import Read, Written, check_all, is_pipe
 from .video.images.sequences import is_pattern
 from .video.options import OutputOptions
@@ -19,10 +18,6 @@ from .weights.known import file_of as weights_file
 
 if TYPE_CHECKING:
     from .comparison import ComparisonOptions
-
-
-def _default_windows() -> WindowOptions:
-    return WindowOptions(propagation=PropagationOptions())
 
 
 MAX_THREADS = 1024
@@ -60,7 +55,7 @@ class InpaintOptions:
     compile: bool = False
     devices: tuple[str, ...] = ()
     threads: int | None = None
-    windows: WindowOptions = field(default_factory=_default_windows)
+    windows: WindowOptions = field(default_factory=WindowOptions.usual)
     masking: MaskOptions = field(default_factory=MaskOptions)
     encoding: OutputOptions = field(default_factory=OutputOptions)
     size: tuple[int, int] | None = None
@@ -106,6 +101,7 @@ class InpaintOptions:
             "windows": f"hop {windows.neighbor_stride}, every {windows.reference_stride}th frame as reference, "
             f"{references} references" + (", as published" if windows.released else ""),
             "image propagation": "off" if windows.propagation is None else "on",
+            "smoothing along time": "off" if windows.smoothing is None else "on",
             "mask dilation and feather": f"{masking.dilation.text}, {masking.feather:g} px",
             "cuts": "looked for" if self.detect_cuts else "not looked for",
         }

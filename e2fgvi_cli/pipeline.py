@@ -28,6 +28,7 @@ from .engine import (
 from .errors import EXIT_INTERRUPTED, UserError
 from .fill.progress import RunProgress, WatchedEngine
 from .fill.sharing import HELD_BYTES, fill_rest_on
+from .fill.smoothing import smooth
 from .fill.stream import Proposed, WindowEngine, fill_rest, propose
 from .frames.stages import FinishedFrame, HoledFrame
 from .options import InpaintOptions
@@ -265,7 +266,7 @@ def _finished_frames(
                 else:
                     held = max(HELD_BYTES, total_memory(select_device("cpu")) // HELD_SHARE)
                     filled = fill_rest_on(engines, proposed, options.windows, held=held)
-                for frame in filled:
+                for frame in smooth(filled, options.windows.smoothing):
                     finished += 1
                     progress.finish(finished)
                     yield frame

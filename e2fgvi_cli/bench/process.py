@@ -63,6 +63,8 @@ def command_line(options: InpaintOptions, output: Path) -> list[str]:
         found.append("--full-frame")
     if windows.propagation is None:
         found.append("--no-image-propagation")
+    if windows.smoothing is None:
+        found.append("--no-temporal-smoothing")
     if options.masking != default.masking:  # a synthetic clip's holes are as they are to be
         found += ["--mask-dilation", "0px"]
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from ..fill.crops import CropOptions
 from ..fill.options import WindowOptions
 from ..masks import Dilation, MaskOptions
 from ..options import PRECISIONS, InpaintOptions
-from ..propagation.options import PropagationOptions
 from ..video.options import OutputOptions
 from .results import END_TO_END, ENGINE, OURS, PROCESS, RELEASED, Subject
 from .synthetic import SyntheticClip
@@ -35,9 +34,9 @@ class Request:
     clip.
 
     against: "released" also measures the published way of working. check: compare filled pixels with our own float32
-    run; None: for small clips. image_propagation: on, as in `inpaint`. In a synthetic clip nearly everything is found
-    elsewhere, so without it the network has more to do. timed: for about how many seconds each stage and each ceiling
-    of the device is. Raises `UsageError` for what contradicts itself.
+    run; None: for small clips. image_propagation: on, as in `inpaint`, and smoothing along time with it. In a synthetic
+    clip nearly everything is found elsewhere, so without it the network has more to do. timed: for about how many
+    seconds each stage and each ceiling of the device is. Raises `UsageError` for what contradicts itself.
     """
 
     sizes: tuple[tuple[int, int], ...] = ()
@@ -130,8 +129,8 @@ class Request:
             video, mask, masking = self.video, self.mask, MaskOptions()
         else:
             (video, mask), masking = files or (NOWHERE, NOWHERE), MaskOptions(dilation=Dilation(0))
-        propagation = PropagationOptions() if self.image_propagation else None
-        windows = WindowOptions(crops=CropOptions(enabled=not self.full_frame), propagation=propagation)
+        windows = WindowOptions.usual() if self.image_propagation else WindowOptions()
+        windows = replace(windows, crops=CropOptions(enabled=not self.full_frame))
         return InpaintOptions(
             video=video,
             mask=mask,

@@ -55,7 +55,7 @@ def benchmark(
     image_propagation: bool = typer.Option(
         True,
         "--image-propagation/--no-image-propagation",
-        help="Take from other frames what they show of a hole, as inpaint does; without, the network fills it all.",
+        help="Also what other frames show, and smoothing along time, as inpaint has them; off: the network alone.",
         rich_help_panel=HOW,
     ),
     max_memory: str = typer.Option("auto", metavar="auto|SIZE", help="As in inpaint.", rich_help_panel=HOW),

@@ -200,6 +200,13 @@ class FillArguments:
             rich_help_panel=FILL,
         ),
     ] = True
+    temporal_smoothing: Annotated[
+        bool,
+        Option(
+            help="Average each fill with what aligned frames nearby have there; off: more flicker.",
+            rich_help_panel=FILL,
+        ),
+    ] = True
     cuts: Annotated[bool, Option(help="Detect shots and keep them apart.", rich_help_panel=FILL)] = True
     compat: Annotated[
         str | None,

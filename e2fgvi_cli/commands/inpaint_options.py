@@ -78,7 +78,7 @@ def _as_published(fill: FillArguments) -> bool:
 
 
 def _windows(fill: FillArguments, as_published: bool, preset: str | None) -> WindowOptions:
-    from ..fill.options import WindowOptions
+    from ..fill.options import SmoothingOptions, WindowOptions
     from ..propagation.options import PropagationOptions
 
     if as_published and preset is not None:
@@ -91,6 +91,7 @@ def _windows(fill: FillArguments, as_published: bool, preset: str | None) -> Win
         released=as_published,
         crops=_crops(fill, preset),
         propagation=PropagationOptions() if fill.image_propagation and not as_published else None,
+        smoothing=SmoothingOptions() if fill.temporal_smoothing and not as_published else None,
     )
 
 

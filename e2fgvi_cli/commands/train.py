@@ -249,7 +249,7 @@ def evaluate(
 
     from ..engine import EngineSettings, build_engine, choose_deform, choose_precision, read_weights, select_device
     from ..engine.assembly import lookup_for
-    from ..fill.options import WindowOptions
+    from ..fill.options import SmoothingOptions, WindowOptions
     from ..propagation.options import PropagationOptions
     from ..training.evaluate import evaluate as score
     from ..training.evaluate_report import SheetWriter, table
@@ -261,6 +261,7 @@ def evaluate(
         reference_stride=reference_stride,
         max_references=max_references,
         propagation=PropagationOptions() if image_propagation else None,
+        smoothing=SmoothingOptions() if image_propagation else None,
     )
     lookup, notice = lookup_for(options, chosen)  # on a device other pixels are found than by OpenCV
     if notice is not None:

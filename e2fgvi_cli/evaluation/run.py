@@ -18,7 +18,6 @@ from ..fill.crops import CropOptions
 from ..fill.options import WindowOptions
 from ..masks import Dilation, MaskOptions
 from ..options import InpaintOptions
-from ..propagation.options import PropagationOptions
 from ..quality.temporal import flow_name
 from ..types import HoleArray
 from ..weights.known import resolve, sha256
@@ -147,7 +146,7 @@ def network_options(settings: Settings) -> InpaintOptions:
     windows = (
         WindowOptions(max_references=None, released=True, crops=CropOptions(enabled=False))
         if published
-        else WindowOptions(propagation=PropagationOptions())
+        else WindowOptions.usual()
     )
     return InpaintOptions(
         video=settings.dataset,

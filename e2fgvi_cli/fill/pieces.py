@@ -10,19 +10,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 
 from ..frames.stages import FinishedFrame, HoledFrame
 from .crops import block_range
 from .options import WindowOptions
+from .smoothing import smooth
 from .stream import Proposed, WindowEngine, fill_rest, propose
 from .windows import lookahead
 
 
 def context_range(start: int, stop: int, count: int, options: WindowOptions) -> tuple[int, int]:
     """(first, end) of the frames that filling start..stop-1 can depend on, numbered within a shot of `count` frames."""
-    first, end = window_range(start, stop, count, options)
+    first, end = window_range(*smoothed_range(start, stop, count, options), count, options)
     reach = 0 if options.propagation is None else options.propagation.reach
     return max(0, first - reach), min(count, end + reach)
+
+
+def smoothed_range(start: int, stop: int, count: int, options: WindowOptions) -> tuple[int, int]:
+    """(first, end) of the frames whose fills are in the means of start..stop-1."""
+    reach = 0 if options.smoothing is None else options.smoothing.reach
+    return max(0, start - reach), min(count, stop + reach)
 
 
 def window_range(start: int, stop: int, count: int, options: WindowOptions) -> tuple[int, int]:
@@ -58,15 +66,17 @@ def fill_range(
 ) -> Iterator[FinishedFrame]:
     """Frames start..stop-1 of a shot of `count` frames. `read(first, end)` gives frames first..end-1 of it, and is
     called once."""
-    first, end = window_range(start, stop, count, options)
+    filled_from, filled_to = smoothed_range(start, stop, count, options)
+    first, end = window_range(filled_from, filled_to, count, options)
     low, high = context_range(start, stop, count, options)
     pairs = propose(read(low, high), options, engine.lookup(), first - low, end - low)
 
     def only_own_boxes() -> Iterator[Proposed]:
         for number, pair in enumerate(pairs, first):
-            yield pair if start <= number < stop else as_context(pair)
+            yield pair if filled_from <= number < filled_to else as_context(pair)
 
-    for number, finished in enumerate(fill_rest(only_own_boxes(), engine, options), first):
+    filled = islice(fill_rest(only_own_boxes(), engine, options), filled_from - first, filled_to - first)
+    for number, finished in enumerate(smooth(filled, options.smoothing), filled_from):
         if number >= stop:
             return
         if number >= start:

@@ -22,6 +22,7 @@ from ..threads.ahead import End
 from .exchange import Contribution
 from .options import WindowOptions
 from .pieces import as_context, window_range
+from .smoothing import smooth
 from .stream import Proposed, WindowEngine, fill_rest, propose
 
 HELD_BYTES = 4 << 30
@@ -48,7 +49,8 @@ def fill_shot_on(
 ) -> Iterator[FinishedFrame]:
     """`fill_shot` on several engines at once. What other frames show is looked up once, on the first engine's
     device."""
-    return fill_rest_on(engines, propose(items, options, engines[0].lookup()), options, held, shortest)
+    filled = fill_rest_on(engines, propose(items, options, engines[0].lookup()), options, held, shortest)
+    return smooth(filled, options.smoothing)
 
 
 def fill_rest_on(

@@ -24,6 +24,7 @@ from .blending import Blender, Prediction
 from .crops import Crop, block_range, plan_crops, ramp_weights, wanted_boxes
 from .exchange import Merge, Neighbours
 from .options import WindowOptions
+from .smoothing import smooth
 from .windows import blend_weight, lookahead, plan_published_window, plan_window
 
 T = TypeVar("T")
@@ -84,11 +85,12 @@ def propose(
 
 
 def fill_shot(items: Iterable[HoledFrame], engine: WindowEngine, options: WindowOptions) -> Iterator[FinishedFrame]:
-    """Fill the frames of one shot, in order: what other frames show, then what the network makes of the rest.
+    """Fill the frames of one shot, in order: what other frames show, then what the network makes of the rest, then
+    smoothing along time.
 
     Reads only as far ahead as the next window can depend on.
     """
-    return fill_rest(propose(items, options, engine.lookup()), engine, options)
+    return smooth(fill_rest(propose(items, options, engine.lookup()), engine, options), options.smoothing)
 
 
 def fill_rest(

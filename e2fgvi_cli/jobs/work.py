@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import video
 from ..errors import EXIT_DEVICE, EXIT_FAILED, EXIT_INPUT, DeviceError, InputError, UserError, out_of_memory
-from ..fill.pieces import window_range
+from ..fill.pieces import smoothed_range, window_range
 from ..fill.progress import WatchedEngine
 from ..frames.stages import FinishedFrame, HoledFrame
 from ..options import InpaintOptions
@@ -130,7 +130,8 @@ def _part_progress(
 ) -> PartProgress:
     shot = segments[0].shot
     start, stop = segments[0].start - shot, segments[-1].stop - shot
-    first, _ = window_range(start, stop, shot_frames(plan, shot), options.windows)
+    count, windows = shot_frames(plan, shot), options.windows
+    first, _ = window_range(*smoothed_range(start, stop, count, windows), count, windows)
     return PartProgress(report, before, stop - start, start - first)
 
 

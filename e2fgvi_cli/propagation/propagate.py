@@ -17,10 +17,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count as numbers
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..frames.stages import Found
 from .homography import (
@@ -30,7 +29,6 @@ from .homography import (
     Surroundings,
     estimate_homography,
     inverse,
-    keypoints,
 )
 from .lookup import look_up
 from .options import PropagationOptions
@@ -43,10 +41,10 @@ from .query import (
     View,
     affordable_reach,
     coarse_region,
-    coarse_size,
     distances,
 )
 from .reliability import reliable
+from .steps import Step, coarse_frame, step_between, view_of
 
 if TYPE_CHECKING:
     from ..frames.stages import HoledFrame
@@ -56,8 +54,6 @@ WORKERS = 4
 """Threads. They share the interpreter between many short calls, so more of them are slower."""
 JUDGES = 2
 """Threads more, where a device looks up: they judge what it has found, and it goes on."""
-CLEARANCE = 4
-"""Pixels (of the coarse pictures) that features keep from holes."""
 RING = 1 / 12
 """Of the frame's shorter side: how far around the hole frames are compared."""
 
@@ -130,7 +126,7 @@ class _FramesInReach:
         self._pool, self._ask = pool, device
         self._views: dict[int, Future[View]] = {}
         self._coarse_frames: dict[int, Future[CoarseFrame]] = {}
-        self._steps: dict[int, Future[_Step | None]] = {}
+        self._steps: dict[int, Future[Step | None]] = {}
         self._direct: dict[int, Future[_DirectAlignments]] = {}
 
     @cached_property
@@ -151,7 +147,7 @@ class _FramesInReach:
         # In this order: a task that waits for others is behind them in the queue, so there is always one that runs.
         for i in range(low, high):
             if i not in self._coarse_frames:
-                self._views[i] = self._pool.submit(_view, self.items[i])
+                self._views[i] = self._pool.submit(view_of, self.items[i])
                 self._coarse_frames[i] = self._pool.submit(_coarse_frame, self._views[i])
         for i in range(low, high - 1):
             if i not in self._steps:
@@ -218,38 +214,16 @@ def _device(
 # -- homography --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Step:
-    """From a frame to the next, and back."""
-
-    forward: Homography
-    backward: Homography
-
-
 def _coarse_frame(view: Future[View]) -> CoarseFrame:
-    import cv2
-
-    frame = view.result()
-    coarse: NDArray[Any] = frame.coarse
-    eight = coarse if coarse.dtype == np.uint8 else (coarse >> 8).astype(np.uint8)
-    near_hole = cv2.dilate(frame.hole, np.ones((2 * CLEARANCE + 1, 2 * CLEARANCE + 1), np.uint8))
-    gray: NDArray[np.uint8] = np.asarray(cv2.cvtColor(eight, cv2.COLOR_RGB2GRAY), np.uint8)
-    scale = frame.to_coarse
-    return CoarseFrame(gray, np.asarray(near_hole), keypoints(gray, np.asarray(near_hole)), scale, inverse(scale))
+    return coarse_frame(view.result())
 
 
-def _step(earlier: Future[CoarseFrame], later: Future[CoarseFrame]) -> _Step | None:
-    """From one frame to the next, in the frames' own pixels."""
-    one, other = earlier.result(), later.result()
-    found = estimate_homography(one.gray, one.keypoints, other.gray, other.near_hole)
-    if found is None:
-        return None
-    homography = np.asarray(other.from_coarse @ found @ one.to_coarse)
-    return _Step(homography, inverse(homography))
+def _step(earlier: Future[CoarseFrame], later: Future[CoarseFrame]) -> Step | None:
+    return step_between(earlier.result(), later.result())
 
 
 def _align_directly(
-    index: int, coarse_frames: dict[int, Future[CoarseFrame]], steps: dict[int, Future[_Step | None]], reach: int
+    index: int, coarse_frames: dict[int, Future[CoarseFrame]], steps: dict[int, Future[Step | None]], reach: int
 ) -> _DirectAlignments:
     """The homography from frame `index` to each later one in `coarse_frames`, from keypoints followed straight from one
     to the other."""
@@ -269,7 +243,7 @@ def _aligned(
     index: int,
     views: dict[int, Future[View]],
     coarse_frames: dict[int, Future[CoarseFrame]],
-    steps: dict[int, Future[_Step | None]],
+    steps: dict[int, Future[Step | None]],
     direct: dict[int, Future[_DirectAlignments]],
     options: PropagationOptions,
 ) -> Iterator[Neighbour]:
@@ -289,7 +263,7 @@ def _chained_query(
     index: int,
     views: dict[int, Future[View]],
     coarse_frames: dict[int, Future[CoarseFrame]],
-    steps: dict[int, Future[_Step | None]],
+    steps: dict[int, Future[Step | None]],
     options: PropagationOptions,
 ) -> Query:
     """Other frames with the chained homography to each, for a lookup that aligns."""
@@ -298,7 +272,7 @@ def _chained_query(
     return replace(_query(item, index, views[index], others, options), coarse_frames=known_frames)
 
 
-def _chained(index: int, steps: dict[int, Future[_Step | None]], reach: int) -> Iterator[tuple[int, Homography]]:
+def _chained(index: int, steps: dict[int, Future[Step | None]], reach: int) -> Iterator[tuple[int, Homography]]:
     """Other frames, nearest first, with the homography from frame `index` to each; a side ends where none can be
     found."""
     forward: Homography | None = np.eye(3)
@@ -320,18 +294,6 @@ def _chained(index: int, steps: dict[int, Future[_Step | None]], reach: int) -> 
 
 
 # -- pixels ------------------------------------------------------------------------------------------------------------
-
-
-def _view(item: HoledFrame) -> View:
-    import cv2
-
-    rgb: NDArray[Any] = item.frame.rgb
-    coarse, hole = rgb, np.asarray(item.alpha > 0, np.uint8)
-    size = coarse_size(item.frame.size)[::-1]
-    if size != item.frame.size[::-1]:
-        coarse = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-        hole = np.asarray(cv2.resize(hole * np.uint8(255), size, interpolation=cv2.INTER_AREA) > 0, np.uint8)
-    return View(rgb, coarse, hole, np.asarray(1 - cv2.dilate(hole, np.ones((5, 5), np.uint8)), np.uint8))
 
 
 def _query(

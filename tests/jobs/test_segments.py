@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from e2fgvi_cli.fill.crops import CropOptions
-from e2fgvi_cli.fill.options import WindowOptions
+from e2fgvi_cli.fill.options import SmoothingOptions, WindowOptions
 from e2fgvi_cli.fill.pieces import context_range, fill_range
 from e2fgvi_cli.fill.sharing import fill_shot_on
 from e2fgvi_cli.fill.stream import fill_shot
@@ -77,7 +77,8 @@ def test_any_piece_of_a_shot_is_what_the_whole_shot_gives(data: st.DataObject) -
         assert read[0][1] <= stop + reach + options.neighbor_stride
 
 
-def test_what_is_propagated_is_the_same_in_pieces() -> None:
+@pytest.mark.parametrize("smoothing", [None, SmoothingOptions(reach=4)])
+def test_what_is_propagated_is_the_same_in_pieces(smoothing: SmoothingOptions | None) -> None:
     """Pixels come from further away than windows reach; the engine's answers depend on every pixel and hole it is
     shown."""
     pictures = clip(60, 48, 64)
@@ -86,6 +87,7 @@ def test_what_is_propagated_is_the_same_in_pieces() -> None:
         for i, (rgb, hole) in enumerate(zip(pictures, holes(60, 48, 64), strict=True))
     ]
     options = WindowOptions(3, 4, 2, crops=CropOptions(margin=4, overhead=0), propagation=PropagationOptions(reach=9))
+    options = replace(options, smoothing=smoothing)
     whole = [f.rgb for f in fill_shot(items, FakeEngine(), options)]
     without = [f.rgb for f in fill_shot(items, FakeEngine(), replace(options, propagation=None))]
     assert not any(np.array_equal(a, b) for a, b in zip(whole, without, strict=True)), "something was propagated"
