@@ -39,9 +39,9 @@ SMALL = E2FGVIConfig(backward_flow_order="aligned", deform_groups=4, embed_dim=6
 """Every part of the network, tokens narrow: what the engine keeps, cuts out and merges does not ask how wide."""
 
 
-def network(dtype: torch.dtype = torch.float32) -> E2FGVIHQ:
+def network(dtype: torch.dtype = torch.float32, config: E2FGVIConfig = SMALL) -> E2FGVIHQ:
     torch.manual_seed(0)
-    made = E2FGVIHQ(SMALL, deform=select_backend("torch"))
+    made = E2FGVIHQ(config, deform=select_backend("torch"))
     for align in made.feat_prop_module.deform_align.values():
         torch.nn.init.normal_(align.get_parameter("conv_offset.6.weight"), std=0.02)
     return made.to(dtype)

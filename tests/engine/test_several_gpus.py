@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from e2fgvi_cli._model.config import E2FGVIConfig
 
 from e2fgvi_cli.engine import Engine, EngineSettings, Precision
 from e2fgvi_cli.fill.crops import CropOptions
@@ -16,11 +17,13 @@ from e2fgvi_cli.planner import Planner
 from .test_engine import clip, network
 
 HALF = Precision("fp16", torch.float16)
+WIDE = E2FGVIConfig(backward_flow_order="aligned", num_blocks=1)
+"""As wide as the real one: so the fused kernels are compiled for the sizes that they are used with."""
 
 
 def engine(device: str, devices: int) -> Engine:
     planner = Planner(bytes_per_value=2, device="cuda", kernels=True, graphs=True, devices=devices)
-    return Engine(network(torch.float16), torch.device(device), EngineSettings(HALF, True, True, planner=planner))
+    return Engine(network(torch.float16, WIDE), torch.device(device), EngineSettings(HALF, True, True, planner=planner))
 
 
 @pytest.mark.gpu
