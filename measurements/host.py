@@ -24,7 +24,7 @@ from rich.console import Console
 from e2fgvi_cli import video
 from e2fgvi_cli.bench.synthetic import SyntheticClip, write_clip
 from e2fgvi_cli.fill.blending import Blender, Prediction
-from e2fgvi_cli.fill.options import WindowOptions
+from e2fgvi_cli.fill.options import SmoothingOptions, WindowOptions
 from e2fgvi_cli.options import InpaintOptions
 from e2fgvi_cli.outputs import ClipOutput
 from e2fgvi_cli.pipeline import finished_frames
@@ -110,6 +110,7 @@ def measure_host(
     *,
     hole_share: float = 0.1,
     propagation: PropagationOptions | None = None,
+    smoothing: SmoothingOptions | None = None,
     looks_up: bool = False,
 ) -> HostTime:
     """One run over a synthetic clip of `size` (height, width), H.264 in and out, masks as a lossless video.
@@ -118,7 +119,7 @@ def measure_host(
     """
     with tempfile.TemporaryDirectory() as folder:
         film, mask = write_clip(SyntheticClip(size, frames, hole_share), Path(folder))
-        windows = WindowOptions(propagation=propagation)
+        windows = WindowOptions(propagation=propagation, smoothing=smoothing)
         options = InpaintOptions(film, mask, Path(folder) / "out.mp4", windows=windows)
         wall, cpu, driver = time.perf_counter(), os.times(), time.thread_time()
         with (
@@ -143,6 +144,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=120)
     parser.add_argument("--hole", type=float, default=0.1, help="share of the frame")
     parser.add_argument("--image-propagation", action="store_true", help="with it, as inpaint has by default")
+    parser.add_argument("--temporal-smoothing", action="store_true", help="with that, as inpaint has by default")
     parser.add_argument("--looked-up", action="store_true", help="and a device that answers its lookups at once")
     parser.add_argument(
         "--workers", type=int, help="threads of image propagation, left out: as many as the program has"
@@ -158,7 +160,12 @@ def main() -> None:
         propagation = PropagationOptions() if given.image_propagation else None
         times = [
             measure_host(
-                (height, width), given.frames, hole_share=given.hole, propagation=propagation, looks_up=given.looked_up
+                (height, width),
+                given.frames,
+                hole_share=given.hole,
+                propagation=propagation,
+                smoothing=SmoothingOptions() if given.temporal_smoothing else None,
+                looks_up=given.looked_up,
             )
             for _ in range(given.repeats)
         ]
