@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,9 +46,9 @@ class Asked(DeviceLookup):
         super().__init__(device, aligns=True)
         self.queries: list[Query] = []
 
-    def __call__(self, query: Query) -> Answer:
+    def ask(self, query: Query) -> Callable[[], Answer]:
         self.queries.append(replace(query, others=list(query.others)))
-        return super().__call__(self.queries[-1])
+        return super().ask(self.queries[-1])
 
 
 def apart(one: Homography, other: Homography, query: Query) -> float:
