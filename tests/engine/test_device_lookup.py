@@ -171,8 +171,8 @@ def test_memory_is_what_is_planned(share: float) -> None:
 
 
 @pytest.mark.parametrize(("device", "fused"), [GPU, FUSED])
-def test_a_lookup_waits_for_its_device_once(device: torch.device, fused: bool) -> None:
-    """At its end. The device is busy with the network: each time would be a long one (docs/performance)."""
+def test_asking_does_not_wait_for_the_device(device: torch.device, fused: bool) -> None:
+    """The device is busy with the network: each time would be a long one (docs/performance)."""
     items = items_of(clip(16, *SIZE), wandering(16))
     queries: list[Query] = []
 
@@ -188,10 +188,12 @@ def test_a_lookup_waits_for_its_device_once(device: torch.device, fused: bool) -
         torch.cuda.set_sync_debug_mode("warn")
         with warnings.catch_warnings(record=True) as waited:
             warnings.simplefilter("always")
-            lookup(queries[8])
+            answer = lookup.ask(queries[8])
+            torch.zeros(1, device=device).item()  # the control: this waits
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert len([w for w in waited if "synchroniz" in str(w.message)]) == 1
+    assert np.array_equal(answer().count, lookup(queries[8]).count)
 
 
 @pytest.mark.parametrize(("device", "fused"), [(CPU, False), GPU, FUSED])
