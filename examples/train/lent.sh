@@ -6,7 +6,7 @@
 #   lent.sh send FOLDER          there, a call for each further part that does not fit beside the weights into 64 MiB: keep the parts that came along
 #   lent.sh train FOLDER MINUTES CALL [ARGUMENTS]...   there: unpack, train MINUTES in all, of which this call waits CALL; call it again to wait on.
 #                                One ARGUMENTS (a string) for each run; the GPUs are divided evenly among the runs. The weights
-#                                of the last one named come back with every call, as it last saved them
+#                                of the last two named come back with every call, as they were last saved. The call that ends the training does nothing else: score in the next
 #   lent.sh score [latest]       there: whole clips, the network alone and the program, and sheets, for every run: its best weights (by its own held-out clips),
 #                                or its latest, for runs that decibels do not judge; of several runs their mean too, and that mean with the start's weights, without sheets; and the best weights of all these
 # Runs go on between calls, and what a machine kills of them is resumed. What comes back lies in $OUT: at most 8 files of 16 MiB.
@@ -127,10 +127,10 @@ train)
     cp "$run/log.jsonl" "$out/$(basename "$run").jsonl" || true
     echo "== $run"; grep -vE '^[0-9]+ s: step .* samples/s' "$run/output" | tail -n 12; tail -n 2 "$run/output"
   done
-  # Whoever calls may be cut off before the next call, and the machine goes back: nothing may be only there.
-  if [ -e "$run/state.pt" ]; then
-    "$python" -m e2fgvi_cli train export "$run" -o "$run/latest.safetensors" && split -b 15M -d "$run/latest.safetensors" "$out/latest."
-  fi
+  # Whoever calls may be cut off before the next call, and the machine goes back: nothing may be only there. Of two runs at most: eight files come back.
+  for run in $(ls -d "$work"/run-? | tail -n 2); do
+    [ ! -e "$run/state.pt" ] || { "$python" -m e2fgvi_cli train export "$run" -o "$run/latest.safetensors" && split -b 15M -d "$run/latest.safetensors" "$out/$(basename "$run")-latest."; }
+  done
   ;;
 score)
   cd "$work/repo"
