@@ -13,7 +13,7 @@ import numpy as np
 from . import masks, video
 from .engine import assemble, run_settings, select_device
 from .errors import InputError, UsageError
-from .fill.pieces import context_range, fill_range
+from .fill.pieces import context_range, fill_range, smoothed_range
 from .fill.progress import SHARES, WatchedEngine
 from .frames.stages import FinishedFrame, HoledFrame
 from .options import InpaintOptions, default_output
@@ -100,7 +100,8 @@ class _Share:
     ) -> None:
         hop, costs = options.windows.neighbor_stride, SHARES.get(device, SHARES["cuda"])
         low, high = context_range(place, place + 1, count, options.windows)
-        windows = sum(abs(center - place) <= hop for center in range(0, min(place + hop + 1, count), hop))
+        first, end = smoothed_range(place, place + 1, count, options.windows)
+        windows = sum(center >= first - hop for center in range(0, min(end + hop, count), hop))
         self._costs = {"read": costs[0] + costs[1], "encoded": costs[2], "filled": costs[3] * hop}
         # Of what is encoded, about half is there for reference.
         self._expected = {"read": high - low, "encoded": 2 * hop * (windows + 1), "filled": windows}

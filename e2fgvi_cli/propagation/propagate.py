@@ -196,12 +196,18 @@ class _Device:
 
     def search(self, item: HoledFrame, query: Future[Query]) -> Future[Found | None]:
         """What becomes of `query`."""
-        ask = getattr(self.lookup, "ask", None)
-        if ask is None:
-            answer = self.alone.submit(lambda: self.lookup(query.result()))
-            return self.judges.submit(lambda: _shown(item, query.result(), answer.result()))
-        asked = self.alone.submit(lambda: ask(query.result()))
+        asked = self.alone.submit(lambda: _asked(self.lookup, query.result()))
         return self.judges.submit(lambda: _shown(item, query.result(), asked.result()()))
+
+
+def _asked(lookup: Lookup, query: Query) -> Callable[[], Answer]:
+    """What waits for the answer; where the lookup cannot but answer at once, it is there."""
+    ask = getattr(lookup, "ask", None)
+    if ask is not None:
+        waiting: Callable[[], Answer] = ask(query)
+        return waiting
+    answer = lookup(query)
+    return lambda: answer
 
 
 def _device(
